@@ -1,0 +1,20 @@
+"""The run of `saltus demo`: small enough for two minutes, large enough to show what the paper is about."""
+
+from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
+
+DEMO = RunSpec(
+    name="demo",
+    task=LinearMapSpec(size=10, sparsity=3),
+    model=TransformerSpec(layers=1, d_model=64, heads=8, d_mlp=128),
+    training=TrainingSpec(
+        steps=1800,
+        batch_sequences=64,
+        learning_rate=1e-3,
+        evaluation_sequences=128,
+        evaluate=ScheduleSpec(every=20),
+        snapshot=ScheduleSpec(every=20),
+        checkpoint=ScheduleSpec(every=200),
+    ),
+    seeds=8,
+    master_seed=1,
+)

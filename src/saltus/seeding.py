@@ -1,0 +1,32 @@
+"""One master seed, many named and independent random streams.
+
+A stream is addressed by its name and by integers (a seed, a block of steps), never by what was drawn before it, so
+that a seed draws the same numbers alone, in a pair or in an ensemble, and a resumed run needs no generator state.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+StreamName = Literal["task", "init", "data", "evaluation"]
+
+_STREAM_NUMBERS: dict[StreamName, int] = {"task": 1, "init": 2, "data": 3, "evaluation": 4}
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The random streams of one run."""
+
+    master_seed: int
+
+    def generator(self, name: StreamName, *address: int) -> np.random.Generator:
+        """A generator at the start of the stream `name` at `address` (non-negative integers)."""
+        return np.random.Generator(np.random.Philox(self._sequence(name, *address)))
+
+    def integer(self, name: StreamName, *address: int) -> int:
+        """One 63-bit integer of the stream, to seed a generator of another library."""
+        return int(self._sequence(name, *address).generate_state(1, np.uint64)[0]) >> 1
+
+    def _sequence(self, name: StreamName, *address: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.master_seed, _STREAM_NUMBERS[name], *address])

@@ -1,0 +1,290 @@
+"""The run folder: what is written appears whole or not at all, and a kill at any moment loses only unsaved work.
+
+NAME-HASH/
+  spec.json           what is run
+  task.safetensors    what is known of the task before training (truth map, chance, floor, corners)
+  checkpoints/STEP/   everything since the checkpoint before: rows of the records, pattern snapshots, the weights
+                      of each seed, and (in the newest alone) the optimiser's moments; committed by one rename
+  records/            all rows and snapshots, once the run has finished
+  finished.json       versions, machine, duration; its presence says that the run is done
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from saltus.errors import SaltusError
+from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays
+from saltus.specs import RunSpec
+from saltus.tasks.base import TaskFacts
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The newest committed state of an unfinished run."""
+
+    step: int
+    states: list[Arrays]
+    """For each seed, its weights and optimiser moments."""
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is done; a finished run is never written to again."""
+        return (self.path / "finished.json").exists()
+
+    def spec(self) -> RunSpec:
+        """The description that the run was started from."""
+        return RunSpec(**_read_json(self.path / "spec.json"))
+
+    @contextmanager
+    def writing(self, spec: RunSpec, facts: TaskFacts) -> Iterator[None]:
+        """Create the folder if it is not there and hold it against other writers."""
+        with _explain_full_disk(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SaltusError(
+                    f"{self.path} is being written by another process; wait for it or stop it first"
+                ) from None
+            for leftover in [*self.path.glob("*.partial"), *self.path.glob("checkpoints/*.partial")]:
+                _remove(leftover)
+            if not (self.path / "spec.json").exists():
+                self._describe(spec, facts)
+            yield
+
+    def _describe(self, spec: RunSpec, facts: TaskFacts) -> None:
+        arrays, text = facts_to_arrays(facts)
+        content = json.dumps(spec.model_dump(mode="json"), indent=2)
+        with _explain_full_disk(self.path):
+            _write_file(
+                self.path / "task.safetensors", lambda path: save_file(_contiguous(arrays), path, metadata=text)
+            )
+            _write_file(self.path / "spec.json", lambda path: path.write_text(content + "\n"))
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of the committed checkpoints, increasing."""
+        folder = self.path / "checkpoints"
+        return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit()) if folder.exists() else []
+
+    def commit(self, step: int, states: Sequence[Arrays], tables: dict[str, pa.Table], patterns: Patterns) -> None:
+        """Save everything since the checkpoint before; afterwards a resumed run starts here."""
+        older = self.checkpoint_steps()
+
+        def write(folder: Path) -> None:
+            for seed, state in enumerate(states):
+                moments = {k: v for k, v in state.items() if k.startswith("exp_avg")}
+                weights = {k: v for k, v in state.items() if k not in moments}
+                save_file(_contiguous(weights), folder / f"seed-{seed:04d}.safetensors")
+                save_file(_contiguous(moments), folder / f"moments-{seed:04d}.safetensors")
+            _write_records(folder, tables, patterns)
+
+        with _explain_full_disk(self.path):
+            _write_folder(self._checkpoint(step), write)
+        for old in older:
+            for path in self._checkpoint(old).glob("moments-*.safetensors"):
+                path.unlink()
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint, verified; None where there is none."""
+        steps = self.checkpoint_steps()
+        if not steps:
+            return None
+        for step in steps:
+            _verify(self._checkpoint(step), optional="moments-" if step != steps[-1] else None)
+        folder = self._checkpoint(steps[-1])
+        weights = sorted(folder.glob("seed-*.safetensors"))
+        moments = sorted(folder.glob("moments-*.safetensors"))
+        states = [_read_arrays(w)[0] | _read_arrays(m)[0] for w, m in zip(weights, moments, strict=True)]
+        return Checkpoint(steps[-1], states)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Gather the parts into `records/` and mark the run as done."""
+        with _explain_full_disk(self.path):
+            if not (self.path / "records").exists():
+                records = self._gather()
+                tables = {name: getattr(records, name) for name in TABLES}
+                _write_folder(self.path / "records", lambda folder: _write_records(folder, tables, records.patterns))
+            content = json.dumps(summary, indent=2)
+            _write_file(self.path / "finished.json", lambda path: path.write_text(content + "\n"))
+        for path in self.path.glob("checkpoints/*/moments-*.safetensors"):
+            path.unlink()
+
+    def records(self) -> RunRecords:
+        """All rows and snapshots: of a finished run, or of what an unfinished one has committed."""
+        if not (self.path / "records").exists():
+            return self._gather()
+        _verify(self.path / "records")
+        return self._read([self.path / "records"])
+
+    def weights(self, step: int, seed: int) -> Arrays:
+        """The weights of one seed at a checkpoint."""
+        return _read_arrays(self._checkpoint(step) / f"seed-{seed:04d}.safetensors")[0]
+
+    def summary(self) -> dict[str, Any]:
+        """What `finish` was given: versions, machine, duration."""
+        return _read_json(self.path / "finished.json")
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"{step:08d}"
+
+    def _gather(self) -> RunRecords:
+        parts = [self._checkpoint(step) for step in self.checkpoint_steps()]
+        if not parts:
+            raise SaltusError(f"{self.path} has no checkpoint yet; run it for longer")
+        return self._read(parts)
+
+    def _read(self, parts: Sequence[Path]) -> RunRecords:
+        facts = facts_from_arrays(*_read_arrays(self.path / "task.safetensors"))
+        tables = {name: pa.concat_tables([_read_table(p / f"{name}.parquet") for p in parts]) for name in TABLES}
+        snapshots = [_read_arrays(part / "patterns.safetensors")[0] for part in parts]
+        patterns = Patterns(*(np.concatenate([s[key] for s in snapshots]) for key in ("steps", "patterns")))
+        return RunRecords(self.path, self.spec(), facts, self.finished, **tables, patterns=patterns)
+
+
+def list_runs(root: Path) -> list[RunFolder]:
+    """The runs under `root`, by name."""
+    return [RunFolder(path.parent) for path in sorted(root.glob("*/spec.json"))]
+
+
+def _write_records(folder: Path, tables: dict[str, pa.Table], patterns: Patterns) -> None:
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    save_file(_contiguous({"steps": patterns.steps, "patterns": patterns.patterns}), folder / "patterns.safetensors")
+
+
+def _write_folder(target: Path, write: Any) -> None:
+    """Fill a folder beside the target, list its hashes in it, bring it to disk, and rename it into place."""
+    partial = target.with_name(f"{target.name}.partial")
+    _remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        write(partial)
+        hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
+        (partial / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
+        for path in [*partial.iterdir(), partial]:
+            _sync(path)
+        partial.rename(target)
+        _sync(target.parent)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _write_file(target: Path, write: Any) -> None:
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        write(partial)
+        _sync(partial)
+        partial.rename(target)
+        _sync(target.parent)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _verify(folder: Path, optional: str | None = None) -> None:
+    """Compare the files of a committed folder with its manifest; a difference is named, with what to do."""
+    for name, expected in _read_json(folder / "manifest.json").items():
+        path = folder / name
+        if not path.exists():
+            if optional and name.startswith(optional):
+                continue
+            raise _damaged(path, "is missing")
+        if _hash(path) != expected:
+            raise _damaged(path, "differs from what was written")
+
+
+def _damaged(path: Path, what: str) -> SaltusError:
+    folder = path.parent
+    remedy = (
+        f"delete {folder} and every later checkpoint, and run the same command again: it resumes from the one before"
+        if folder.parent.name == "checkpoints"
+        else f"delete {folder.parent if folder.name == 'records' else folder} and run the same command again"
+    )
+    return SaltusError(f"{path} {what}; {remedy}")
+
+
+def _read_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+
+
+def _contiguous(arrays: Arrays) -> Arrays:
+    return {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explain_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        text = str(error)
+        if isinstance(error, OSError) and error.errno is None and "No space" not in text:
+            raise
+        raise SaltusError(
+            f"{path} cannot be written ({text}); free space or mend its permissions and run the same command again: "
+            "it resumes from the last checkpoint"
+        ) from None

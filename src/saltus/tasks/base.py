@@ -1,0 +1,72 @@
+"""The protocol of synthetic tasks: data whose true attention pattern is known.
+
+Predictions are counted by **query**: query q reads tokens 0..q and predicts token q + 1, so a sequence of `length`
+tokens has `length - 1` queries, and output i of a linear map of size S is predicted at query S + i - 1.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What is known about a task before anything is trained."""
+
+    symbols: int
+    """C, the size of the vocabulary."""
+    length: int
+    """Tokens in a sequence."""
+    units: tuple[str, ...]
+    """Names of the units, such as `row 3` or `cell 0`."""
+    unit_of_query: NDArray[np.int64]
+    """[query] the unit that a query's prediction belongs to, -1 where the prediction is not scored."""
+    truth: NDArray[np.bool_]
+    """[query, key] the keys that a query needs; false for queries that are not scored."""
+    candidates: NDArray[np.bool_]
+    """[query, key] the keys among which the truth is sought (the state before), over which entropy is taken."""
+    chance_loss: NDArray[np.float64]
+    """[query] loss in nats of a uniform guess."""
+    floor_loss: NDArray[np.float64]
+    """[query] smallest reachable mean loss in nats; NaN where it is not known."""
+    corners: tuple[str, ...]
+    """Sentences about degenerate corners that this task sits in: ways to a good score without the true pattern."""
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """[query] whether the prediction is scored."""
+        return self.unit_of_query >= 0
+
+    @property
+    def queries(self) -> int:
+        """Number of predictions in a sequence."""
+        return self.length - 1
+
+    def mean_by_unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over each unit's queries: [..., query] -> [..., unit]."""
+        members = np.arange(len(self.units))[:, None] == self.unit_of_query[None, :]  # [unit, query]
+        return values @ (members / members.sum(axis=1, keepdims=True)).T
+
+    def progress(self, unit_loss: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of the way from chance to floor loss, [..., unit] -> [..., unit]; 1 is solved, 0 is chance.
+
+        Where the floor is not known it is taken as 0, which makes the share a lower bound.
+        """
+        chance = self.mean_by_unit(self.chance_loss)
+        floor = self.mean_by_unit(np.nan_to_num(self.floor_loss, nan=0.0))
+        return (chance - unit_loss) / (chance - floor)
+
+
+class Task(Protocol):
+    """A task: facts that do not change, and fresh data without end."""
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What is known before training."""
+        ...
+
+    def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
+        """`count` fresh sequences, [sequence, token]."""
+        ...

@@ -1,0 +1,74 @@
+"""What is measured of one seed at one step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
+
+from saltus.models.transformer import Transformer
+from saltus.tasks.base import TaskFacts
+
+EVALUATION_TOKENS = 4096
+"""Tokens of a forward pass: bounds the memory that the patterns of all layers and heads take."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures of one seed on the run's evaluation sequences. Losses and entropies in nats."""
+
+    loss: NDArray[np.float64]
+    """[query] mean loss of each prediction."""
+    accuracy: NDArray[np.float64]
+    """[query] share of sequences whose likeliest token is the target."""
+    target_probability: NDArray[np.float64]
+    """[query] mean probability of the target."""
+    entropy: NDArray[np.float64]
+    """[layer, head, query] mean of -sum a log a over the candidate keys (the paper: keys of the state before)."""
+    pattern: NDArray[np.float32]
+    """[layer, head, query, key] attention, mean over the sequences."""
+    exact_sequences: float
+    """Share of sequences with every scored token right."""
+
+
+@torch.no_grad()
+def evaluate_seed(model: Transformer, weights: dict[str, Tensor], tokens: Tensor, facts: TaskFacts) -> Evaluation:
+    """Evaluate `model` with `weights` on `tokens` [sequence, token]."""
+    candidates = torch.from_numpy(facts.candidates).to(tokens.device)
+    scored = torch.from_numpy(facts.scored).to(tokens.device)
+    named = {f"model.{name}": value for name, value in weights.items()}
+    sums: list[Tensor] = []
+    exact = 0.0
+    for part in tokens.split(max(1, EVALUATION_TOKENS // facts.length)):
+        part = part.long()
+        logits, patterns = functional_call(
+            _WithPatterns(model), named, (part[:, :-1],)
+        )
+        log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
+        right = logits.argmax(-1) == part[:, 1:]
+        attention = torch.stack(patterns, dim=1)  # [n, layer, h, q, k]
+        surprise = torch.special.entr(attention) * candidates
+        values = (
+            -log_probability.double().sum(0),
+            right.double().sum(0),
+            log_probability.double().exp().sum(0),
+            surprise.sum(-1).double().sum(0),
+            attention.double().sum(0),
+        )
+        sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else list(values)
+        exact += float((right | ~scored).all(-1).sum())
+    loss, accuracy, probability, entropy, pattern = ((value / len(tokens)).cpu().numpy() for value in sums)
+    return Evaluation(loss, accuracy, probability, entropy, pattern.astype(np.float32), exact / len(tokens))
+
+
+class _WithPatterns(torch.nn.Module):
+    """`functional_call` goes through `forward`; this one returns the patterns too."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.model.forward_with_patterns(tokens)
