@@ -3,7 +3,7 @@
 Optimiser, learning rate and batch are not stated there; these are the choices of the public replications.
 """
 
-from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
+from saltus import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 
 runs = [
     RunSpec(

@@ -1,7 +1,7 @@
 """Does bfloat16 in matrix products move the emergence steps? The demo's cell with 32 seeds, in both precisions."""
 
+from saltus import RunSpec, ScheduleSpec
 from saltus.demo import DEMO
-from saltus.specs import RunSpec, ScheduleSpec
 
 
 def in_precision(precision: str) -> RunSpec:

@@ -1,23 +1,17 @@
-"""The command line, and the only place where the stages are put together."""
+"""The command line: a thin layer over `saltus.api`, with the same words."""
 
-import os
-import platform
 import sys
-import time
-from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from saltus import api
+from saltus.api import DEFAULT_REPORT, DEFAULT_ROOT
 from saltus.errors import SaltusError
-from saltus.records import RunRecords
-from saltus.report.tables import emergence_table
-from saltus.specs import RunSpec
-from saltus.store import RunFolder, list_runs
 from saltus.studies import load_study
 
 app = typer.Typer(
@@ -27,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-DEFAULT_ROOT = Path("runs")
 
 Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto': CUDA where it is there.")]
 Out = Annotated[Path, typer.Option(help="Folder that holds the run folders.")]
@@ -42,10 +34,9 @@ def demo(out: Out = DEFAULT_ROOT, device: Device = "auto", steps: Steps = None) 
     from saltus.demo import DEMO
 
     console = Console()
-    folder = run_one(DEMO.with_overrides(steps=steps), out, device, console)
-    records = folder.records()
-    console.print(emergence_table(records))
-    console.print(f"report: {write_run_report([records], folder.path / 'report.html')}", soft_wrap=True)
+    folder = api.run(DEMO.with_overrides(steps=steps), out=out, device=device, console=console)
+    api.show(folder, console)
+    _print_path(console, "report", api.report([folder], folder.path / "report.html"))
 
 
 @app.command()
@@ -65,20 +56,23 @@ def run(
         raise SaltusError(f"only: {only!r} is in no run's name; the names are {', '.join(s.name for s in specs)}")
     # All of them are checked before the first one trains.
     for spec in [spec.with_overrides(seeds=seeds, steps=steps) for spec in chosen]:
-        folder = run_one(spec, out, device, console)
-        console.print(emergence_table(folder.records()))
-        console.print(f"records: {folder.path}", soft_wrap=True)
+        folder = api.run(spec, out=out, device=device, console=console)
+        api.show(folder, console)
+        _print_path(console, "records", folder.path)
 
 
 @app.command()
 def ls(out: Out = DEFAULT_ROOT) -> None:
     """List the runs in a folder."""
-    table = Table("run", "seeds", "steps", "state")
-    for folder in list_runs(out):
+    console, table = Console(), Table("run", "seeds", "steps", "state")
+    for folder in api.ls(out):
         spec, steps = folder.spec(), folder.checkpoint_steps()
         state = "finished" if folder.finished else f"at step {steps[-1]}" if steps else "not started"
-        table.add_row(folder.path.name, str(spec.seeds), str(spec.training.steps), state)
-    Console().print(table)
+        table.add_row(Text(folder.path.name), str(spec.seeds), str(spec.training.steps), state)
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(Text(f"no runs in {out}"), soft_wrap=True)
 
 
 @app.command()
@@ -86,64 +80,17 @@ def show(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of one in --out.")], out: Out = DEFAULT_ROOT
 ) -> None:
     """Show what emerged when in one run."""
-    Console().print(emergence_table(find_run(run, out).records()))
+    api.show(api.find(run, out))
 
 
 @app.command()
 def report(
     runs: Annotated[list[str], typer.Argument(help="Run folders, or names of some in --out.")],
     out: Out = DEFAULT_ROOT,
-    to: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    to: Annotated[Path, typer.Option(help="The HTML file to write.")] = DEFAULT_REPORT,
 ) -> None:
     """Write one self-contained HTML report of one or more runs."""
-    records = [find_run(name, out).records() for name in runs]
-    Console().print(f"report: {write_run_report(records, to)}", soft_wrap=True)
-
-
-def run_one(spec: RunSpec, root: Path, device: str, console: Console) -> RunFolder:
-    """Train `spec` under `root` unless it is finished; its folder."""
-    folder = RunFolder(root / spec.run_id)
-    if folder.finished:
-        console.print(f"{folder.path} is finished already; delete it to train it again", soft_wrap=True)
-        return folder
-    # Imported late: listing and reporting must not wait for torch.
-    from saltus.engines.local import choose_device, open_trainer
-    from saltus.report.live import LiveView
-    from saltus.seeding import Streams
-    from saltus.tasks.build import build_task
-    from saltus.train.loop import train
-
-    chosen = choose_device(device)
-    facts = build_task(spec.task, Streams(spec.master_seed).generator("task")).facts
-    started = time.monotonic()
-    with folder.writing(spec, facts), open_trainer(spec, chosen) as trainer, LiveView(spec, console) as view:
-        last = train(spec, folder, trainer, view)
-        folder.finish(_summarise_machine(device=chosen.type, last_step=last, seconds=time.monotonic() - started))
-    return folder
-
-
-def find_run(name: str, root: Path) -> RunFolder:
-    """The run folder at the path `name`, or the one in `root` whose name starts with it."""
-    if (Path(name) / "spec.json").exists():
-        return RunFolder(Path(name))
-    there = list_runs(root)
-    found = [folder for folder in there if folder.path.name.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one run" if found else "is no run"
-    raise SaltusError(f"run: {name!r} {what} in {root}; there are: {listing}")
-
-
-def write_run_report(records: Sequence[RunRecords], path: Path) -> Path:
-    """Write the report; its absolute path."""
-    from saltus.report.page import write_report
-
-    try:
-        write_report(records, path)
-    except OSError as error:
-        raise SaltusError(f"{path} cannot be written ({error}); free space or choose another place with --to") from None
-    return path.resolve()
+    _print_path(Console(), "report", api.report([api.find(name, out) for name in runs], to))
 
 
 def main() -> None:
@@ -151,20 +98,15 @@ def main() -> None:
     try:
         app()
     except SaltusError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        sentence = " ".join(str(error).splitlines())
+        Console(stderr=True).print(Text.assemble(("error:", "bold red"), " ", sentence), soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; run the same command again to resume from the last checkpoint")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # which typer makes of Ctrl-C, in silence
+            remedy = "interrupted; run the same command again to resume from the last checkpoint"
+            Console(stderr=True).print(remedy, soft_wrap=True)
+        raise
 
 
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def _summarise_machine(**values: Any) -> dict[str, Any]:
-    packages = {name: version(name) for name in ("saltus", "torch", "numpy")}
-    machine = {"system": platform.platform(), "processor": platform.processor(), "cores": os.cpu_count()}
-    return {**values, "versions": {"python": platform.python_version(), **packages}, "machine": machine}
+def _print_path(console: Console, label: str, path: Path) -> None:
+    console.print(Text(f"{label}: {path}"), soft_wrap=True)

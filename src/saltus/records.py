@@ -88,8 +88,11 @@ class RunRecords:
         return np.unique(self.steps["step"].to_numpy()).astype(np.int64)
 
     def cube(self, table: str, column: str) -> NDArray[np.float64]:
-        """A column as an array: [seed, evaluation] of `steps`, [seed, evaluation, unit] of `units`,
-        [seed, evaluation, query] of `positions`, [seed, evaluation, layer, head, unit] of `heads`."""
+        """A column of a table as an array.
+
+        [seed, evaluation] of `steps`, [seed, evaluation, unit] of `units`, [seed, evaluation, query] of `positions`,
+        [seed, evaluation, layer, head, unit] of `heads`.
+        """
         data: pa.Table = getattr(self, table)
         keys = [name for name in data.schema.names if name in ("seed", "step", "unit", "query", "layer", "head")]
         shape = tuple(len(np.unique(data[key].to_numpy())) for key in keys)

@@ -29,4 +29,6 @@ class Streams:
         return int(self._sequence(name, *address).generate_state(1, np.uint64)[0]) >> 1
 
     def _sequence(self, name: StreamName, *address: int) -> np.random.SeedSequence:
+        # Four words of 32 bits, filled up with zeros: streams cannot meet while every number is below 2**32, there are
+        # at most two in an address, and a name always has the same number of them.
         return np.random.SeedSequence([self.master_seed, _STREAM_NUMBERS[name], *address])

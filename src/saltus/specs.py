@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import reprlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,7 +22,7 @@ class Spec(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SaltusError(_one_sentence(type(self).__name__, error)) from None
+            raise SaltusError(_one_sentence(type(self), error)) from None
 
 
 class LinearMapSpec(Spec):
@@ -32,6 +33,11 @@ class LinearMapSpec(Spec):
     sparsity: int = Field(ge=1, description="s, the number of ones in each row of A")
     states: int = Field(default=2, ge=2, le=64, description="T, the number of states in a sequence")
     symbols: int = Field(default=2, ge=2, le=64, description="C, the number of symbols; sums are taken mod C")
+
+    @property
+    def length(self) -> int:
+        """Tokens in a sequence."""
+        return self.size * self.states
 
     @model_validator(mode="after")
     def _check_sparsity(self) -> Self:
@@ -52,6 +58,11 @@ class CellularAutomatonSpec(Spec):
     rules: Annotated[int, Field(ge=1, le=65536)] | Literal["fresh"] = Field(
         default=256, description="N, the pool from which each sequence draws its rule, or 'fresh' for a new rule each"
     )
+
+    @property
+    def length(self) -> int:
+        """Tokens in a sequence."""
+        return self.size * self.states
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
@@ -104,7 +115,7 @@ ModelSpec = TransformerSpec
 
 
 class ScheduleSpec(Spec):
-    """Steps that grow by a factor up to `every` and are regular after it: 0, first, first*factor, ..., every, 2*every."""
+    """Steps that grow by a factor and are regular from `every` on: 0, first, first*factor, ..., every, 2*every, ..."""
 
     first: int = Field(default=1, ge=1)
     factor: float = Field(default=2.0, gt=1.0, le=1000.0)
@@ -163,7 +174,7 @@ class RunSpec(Spec):
     training: TrainingSpec
     emergence: EmergenceSpec = EmergenceSpec()
     seeds: int = Field(default=8, ge=1, le=4096, description="K; the seeds are 0, 1, ..., K-1")
-    master_seed: int = Field(default=0, ge=0, lt=2**63)
+    master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("name")
     @classmethod
@@ -174,6 +185,18 @@ class RunSpec(Spec):
             )
         return value
 
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        tokens = self.training.batch_tokens
+        if tokens is not None and tokens < self.task.length:
+            raise ValueError(f"training.batch_tokens is {tokens}; a sequence of the task has {self.task.length} tokens")
+        return self
+
+    @property
+    def batch(self) -> int:
+        """Sequences in a batch."""
+        return self.training.batch_sequences or (self.training.batch_tokens or 0) // self.task.length
+
     @property
     def run_id(self) -> str:
         """`name-hash`, the hash being of everything that decides the numbers."""
@@ -182,7 +205,7 @@ class RunSpec(Spec):
 
     def with_overrides(self, *, seeds: int | None = None, steps: int | None = None) -> "RunSpec":
         """The same run with another number of seeds or steps, validated again."""
-        values = self.model_dump()
+        values = self.model_dump(warnings=False)  # the validation below says it better
         if seeds is not None:
             values["seeds"] = seeds
         if steps is not None:
@@ -190,17 +213,25 @@ class RunSpec(Spec):
         return RunSpec(**values)
 
 
-def _one_sentence(title: str, error: ValidationError) -> str:
+def _one_sentence(spec: type[Spec], error: ValidationError) -> str:
     """The first problem of a pydantic error as one sentence: field, value, what is allowed."""
-    problem = error.errors(include_url=False)[0]
-    place = ".".join([title, *(str(part) for part in problem["loc"])])
-    more = error.error_count() - 1
+    problems = error.errors(include_url=False)
+    # A key that is misspelt is missing too: the first says more.
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    # What no member of a union takes is one problem, with a message from each member; their names are no place.
+    same = [p for p in problems if p["loc"][:1] == first["loc"][:1] and p["input"] is first["input"]]
+    parts = [str(part) for part in first["loc"] if isinstance(part, int) or part == first["loc"][0]]
+    place = ".".join([spec.__name__, *parts])
+    more = len(problems) - len(same)
     tail = f" (and {more} more)" if more else ""
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key; see `saltus.specs.{title}` for the keys that exist{tail}"
-    if problem["type"] == "missing":
+    if first["type"] == "extra_forbidden":
+        return f"{place}: there is no such key; allowed are {', '.join(spec.model_fields)}{tail}"
+    if first["type"] == "union_tag_not_found":
+        return f"{place}: the key {first.get('ctx', {})['discriminator']} is required in it and was not given{tail}"
+    if first["type"] == "missing":
         return f"{place}: this key is required and was not given{tail}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{place}: {message}{tail}"
-    return f"{place}: {problem['input']!r} was given; {message[0].lower()}{message[1:]}{tail}"
+    if first["type"] == "value_error":
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}{tail}"
+    given = " ".join(reprlib.repr(first["input"]).split())
+    allowed = " or ".join(dict.fromkeys(p["msg"][0].lower() + p["msg"][1:] for p in same))
+    return f"{place}: {given} was given; {allowed}{tail}"

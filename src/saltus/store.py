@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +57,23 @@ class RunFolder:
 
     def spec(self) -> RunSpec:
         """The description that the run was started from."""
-        return RunSpec(**_read_json(self.path / "spec.json"))
+        path = self.path / "spec.json"
+        values = _read_json(path)
+        try:
+            return RunSpec(**values)
+        except SaltusError as error:
+            raise _damaged(path, f"describes no run ({error})") from None
+
+    def require(self, spec: RunSpec) -> None:
+        """Refuse to go on if the run was started from another description than `spec`."""
+        if self.spec() != spec:
+            raise SaltusError(
+                f"{self.path / 'spec.json'} does not describe the run {spec.run_id} that was asked for; "
+                f"undo what was changed in it, or move {self.path} away, and run the same command again"
+            )
 
     @contextmanager
-    def writing(self, spec: RunSpec, facts: TaskFacts) -> Iterator[None]:
+    def writing(self, spec: RunSpec, facts: TaskFacts) -> Generator[None, None, None]:
         """Create the folder if it is not there and hold it against other writers."""
         with _explain_full_disk(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -72,9 +85,13 @@ class RunFolder:
                 raise SaltusError(
                     f"{self.path} is being written by another process; wait for it or stop it first"
                 ) from None
+            if self.finished:
+                raise SaltusError(f"{self.path} has just been finished by another process; run the same command again")
             for leftover in [*self.path.glob("*.partial"), *self.path.glob("checkpoints/*.partial")]:
                 _remove(leftover)
-            if not (self.path / "spec.json").exists():
+            if (self.path / "spec.json").exists():
+                self.require(spec)
+            else:
                 self._describe(spec, facts)
             yield
 
@@ -106,7 +123,8 @@ class RunFolder:
 
         with _explain_full_disk(self.path):
             _write_folder(self._checkpoint(step), write)
-        for old in older:
+        # The checkpoint before keeps its moments: should this one be damaged, the run can go on from there.
+        for old in older[:-1]:
             for path in self._checkpoint(old).glob("moments-*.safetensors"):
                 path.unlink()
 
@@ -116,7 +134,7 @@ class RunFolder:
         if not steps:
             return None
         for step in steps:
-            _verify(self._checkpoint(step), optional="moments-" if step != steps[-1] else None)
+            _verify(self._checkpoint(step), skip=() if step == steps[-1] else ("moments-",))
         folder = self._checkpoint(steps[-1])
         weights = sorted(folder.glob("seed-*.safetensors"))
         moments = sorted(folder.glob("moments-*.safetensors"))
@@ -139,7 +157,6 @@ class RunFolder:
         """All rows and snapshots: of a finished run, or of what an unfinished one has committed."""
         if not (self.path / "records").exists():
             return self._gather()
-        _verify(self.path / "records")
         return self._read([self.path / "records"])
 
     def weights(self, step: int, seed: int) -> Arrays:
@@ -153,6 +170,14 @@ class RunFolder:
     def _checkpoint(self, step: int) -> Path:
         return self.path / "checkpoints" / f"{step:08d}"
 
+    def _facts(self) -> TaskFacts:
+        path = self.path / "task.safetensors"
+        arrays, text = _read_arrays(path)
+        try:
+            return facts_from_arrays(arrays, text)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, f"cannot be read ({error!r})") from None
+
     def _gather(self) -> RunRecords:
         parts = [self._checkpoint(step) for step in self.checkpoint_steps()]
         if not parts:
@@ -160,7 +185,9 @@ class RunFolder:
         return self._read(parts)
 
     def _read(self, parts: Sequence[Path]) -> RunRecords:
-        facts = facts_from_arrays(*_read_arrays(self.path / "task.safetensors"))
+        for part in parts:
+            _verify(part, skip=("moments-", "seed-"))
+        facts = self._facts()
         tables = {name: pa.concat_tables([_read_table(p / f"{name}.parquet") for p in parts]) for name in TABLES}
         snapshots = [_read_arrays(part / "patterns.safetensors")[0] for part in parts]
         patterns = Patterns(*(np.concatenate([s[key] for s in snapshots]) for key in ("steps", "patterns")))
@@ -178,7 +205,7 @@ def _write_records(folder: Path, tables: dict[str, pa.Table], patterns: Patterns
     save_file(_contiguous({"steps": patterns.steps, "patterns": patterns.patterns}), folder / "patterns.safetensors")
 
 
-def _write_folder(target: Path, write: Any) -> None:
+def _write_folder(target: Path, write: Callable[[Path], object]) -> None:
     """Fill a folder beside the target, list its hashes in it, bring it to disk, and rename it into place."""
     partial = target.with_name(f"{target.name}.partial")
     _remove(partial)
@@ -196,7 +223,7 @@ def _write_folder(target: Path, write: Any) -> None:
         raise
 
 
-def _write_file(target: Path, write: Any) -> None:
+def _write_file(target: Path, write: Callable[[Path], object]) -> None:
     partial = target.with_name(f"{target.name}.partial")
     try:
         write(partial)
@@ -208,32 +235,45 @@ def _write_file(target: Path, write: Any) -> None:
         raise
 
 
-def _verify(folder: Path, optional: str | None = None) -> None:
-    """Compare the files of a committed folder with its manifest; a difference is named, with what to do."""
+def _verify(folder: Path, skip: tuple[str, ...] = ()) -> None:
+    """Compare the files of a committed folder with its manifest; a difference is named, with what to do.
+
+    Files whose name starts with one of `skip` are not looked at.
+    """
     for name, expected in _read_json(folder / "manifest.json").items():
+        if name.startswith(skip):
+            continue
         path = folder / name
         if not path.exists():
-            if optional and name.startswith(optional):
-                continue
             raise _damaged(path, "is missing")
         if _hash(path) != expected:
             raise _damaged(path, "differs from what was written")
 
 
 def _damaged(path: Path, what: str) -> SaltusError:
-    folder = path.parent
-    remedy = (
-        f"delete {folder} and every later checkpoint, and run the same command again: it resumes from the one before"
-        if folder.parent.name == "checkpoints"
-        else f"delete {folder.parent if folder.name == 'records' else folder} and run the same command again"
-    )
+    """What is wrong with a file of a run, and the cheapest way out."""
+    folder, again = path.parent, "and run the same command again"
+    if folder.name == "records":
+        remedy = f"delete {folder}: the records are then gathered from the checkpoints"
+    elif folder.parent.name == "checkpoints":
+        run = RunFolder(folder.parent.parent)
+        before = [step for step in run.checkpoint_steps() if step < int(folder.name)]
+        if before and any(run.path.glob(f"checkpoints/{before[-1]:08d}/moments-*")):
+            remedy = f"delete {folder} and every later checkpoint {again}: it resumes from the one before"
+        else:
+            remedy = f"delete {run.path} {again}: it starts anew"
+    elif path.name != "finished.json" and not RunFolder(folder).finished:
+        remedy = f"delete {folder / 'spec.json'} {again}: what it was is written anew, and the run resumes"
+    else:
+        remedy = f"delete {folder} {again}: it starts anew"
     return SaltusError(f"{path} {what}; {remedy}")
 
 
 def _read_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+            # not a mapping: it can only be asked for its keys
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
 
@@ -247,9 +287,12 @@ def _read_table(path: Path) -> pa.Table:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
+    if not isinstance(values, dict):
+        raise _damaged(path, "holds no JSON object")
+    return values
 
 
 def _contiguous(arrays: Arrays) -> Arrays:
@@ -277,7 +320,7 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _explain_full_disk(path: Path) -> Iterator[None]:
+def _explain_full_disk(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except (OSError, SafetensorError) as error:

@@ -1,5 +1,6 @@
 """A study is a Python file that exports its runs; nothing else is known of it."""
 
+import reprlib
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,13 @@ def load_study(path: Path) -> list[RunSpec]:
     try:
         runs = runpy.run_path(str(path), run_name="saltus.study").get("runs")
     except SaltusError as error:
-        raise SaltusError(f"{path}: {error}") from None
-    except Exception as error:
-        raise SaltusError(f"{path}{_line(error, path)}: the study raised {type(error).__name__}: {error}") from None
+        raise SaltusError(f"{path}{_line(error, path)}: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a study may raise anything
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SaltusError(f"{path}{_line(error, path)}: the study raised {text}") from None
     if not isinstance(runs, Sequence) or not runs or not all(isinstance(run, RunSpec) for run in runs):
-        raise SaltusError(f"{path}: `runs` is {type(runs).__name__}; a study exports `runs`, a non-empty list of RunSpec")
+        given = " ".join(reprlib.repr(runs).split())
+        raise SaltusError(f"{path}: `runs` is {given}; a study exports `runs`, a non-empty list of RunSpec")
     names = [run.name for run in runs]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise SaltusError(f"{path}: the name {min(repeated)!r} is given to more than one run; names must differ")
@@ -28,7 +31,7 @@ def load_study(path: Path) -> list[RunSpec]:
 
 def _line(error: BaseException, path: Path) -> str:
     """`:LINE` of the study file where the error came from, if it is known."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename == str(path):
         return f":{error.lineno}"
     trace, line = error.__traceback__, ""
     while trace:

@@ -5,10 +5,14 @@ The processes are spawned, hold no files and speak over pipes; when this process
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import signal
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,21 +25,20 @@ from saltus.train.ensemble import Ensemble, SeedState
 from saltus.train.evaluate import Evaluation
 from saltus.train.loop import Trainer
 
-# Freed activations stay with the process: giving them back to the system and faulting them in again costs a tenth
-# of a training step. glibc reads these when a process starts.
-_ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
+_COMPILERS = ("g++", "c++", "clang++")
 
 
 @contextmanager
-def open_trainer(spec: RunSpec, device: torch.device) -> Iterator[Trainer]:
+def open_trainer(spec: RunSpec, device: torch.device) -> Generator[Trainer, None, None]:
     """Something that trains the seeds of `spec`: in this process on a CUDA device, in one for each core on a CPU."""
     if device.type == "cuda":
-        yield Ensemble(spec, range(spec.seeds), device)
+        yield Ensemble(spec, range(spec.seeds), device, stacked=True)
         return
+    if spec.training.compile and not any(map(shutil.which, _COMPILERS)):
+        raise SaltusError(
+            f"training.compile: True was given, but none of the C++ compilers {', '.join(_COMPILERS)} is here; "
+            "install one, or set compile=False"
+        )
     pool = ProcessPool(spec, min(spec.seeds, len(os.sched_getaffinity(0))))
     try:
         yield pool
@@ -62,18 +65,23 @@ class ProcessPool:
         self._workers = [_Worker(spec, share) for share in shares]
 
     def advance(self, step: int) -> NDArray[np.float64]:
+        """As `Ensemble.advance`."""
         return np.concatenate(self._ask("advance", lambda _: (step,)))
 
     def evaluate(self) -> list[Evaluation]:
+        """As `Ensemble.evaluate`."""
         return [evaluation for part in self._ask("evaluate") for evaluation in part]
 
     def state(self) -> list[SeedState]:
+        """As `Ensemble.state`."""
         return [state for part in self._ask("state") for state in part]
 
     def load(self, step: int, states: Sequence[SeedState]) -> None:
+        """As `Ensemble.load`."""
         self._ask("load", lambda worker: (step, [states[seed] for seed in worker.seeds]))
 
     def close(self) -> None:
+        """End the processes."""
         for worker in self._workers:
             worker.close()
 
@@ -90,20 +98,21 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, spec, seeds), daemon=True)
-        with _environment(_ALLOCATOR):
+        resource_tracker.ensure_running()  # its start would undo the next line's mask
+        with _environment(_choose_environment()), _without_interrupts():
             self._process.start()
         theirs.close()
 
     def send(self, method: str, arguments: tuple[Any, ...]) -> None:
         try:
             self._connection.send((method, arguments))
-        except BrokenPipeError:
+        except ConnectionError:
             raise self._lost() from None
 
     def receive(self) -> Any:
         try:
             answer = self._connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             raise self._lost() from None
         if isinstance(answer, BaseException):
             raise answer
@@ -118,7 +127,8 @@ class _Worker:
         self._process.join(timeout=5)
         return SaltusError(
             f"the process that trained seeds {self.seeds[0]} to {self.seeds[-1]} ended with code "
-            f"{self._process.exitcode} (-9 is usually a lack of memory); "
+            f"{self._process.exitcode} (-9 is usually a lack of memory; 1 comes of a script that "
+            "trains outside of `if __name__ == '__main__':`); "
             "run the same command again: it resumes from the last checkpoint"
         )
 
@@ -130,23 +140,44 @@ def _serve(connection: Connection, spec: RunSpec, seeds: tuple[int, ...]) -> Non
     while True:
         try:
             method, arguments = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return
         try:
-            ensemble = ensemble or Ensemble(spec, seeds, torch.device("cpu"))
+            ensemble = ensemble or Ensemble(spec, seeds, torch.device("cpu"), stacked=False)
             answer = getattr(ensemble, method)(*arguments)
-        except KeyboardInterrupt:
-            return
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
             answer = error
         try:
             connection.send(answer)
-        except BrokenPipeError:
+        except ConnectionError:
             return
 
 
+def _choose_environment() -> dict[str, str]:
+    """What a worker's process is started with."""
+    return {
+        # Freed activations stay with the process: giving them back to the system and faulting them in again costs
+        # a tenth of a training step. glibc reads these when a process starts.
+        "MALLOC_MMAP_THRESHOLD_": str(2**32),
+        "MALLOC_TRIM_THRESHOLD_": str(2**32),
+        "MALLOC_TOP_PAD_": str(2**26),
+        # PyTorch's default is a temporary folder, which a restart of the machine empties.
+        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "saltus")),
+    }
+
+
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def _without_interrupts() -> Generator[None, None, None]:
+    """What is started here never sees Ctrl-C, which a terminal sends to all: this process hears it and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Generator[None, None, None]:
     before = {key: os.environ.get(key) for key in values}
     os.environ.update(values)
     try:

@@ -60,9 +60,13 @@ def pack_patterns(records: RunRecords, summary: RunSummary, seeds: list[int]) ->
     if not count:
         return None
     queries = np.flatnonzero(facts.scored)
-    rows = _choose_rows(facts.unit_of_query[queries], _MOST_BYTES // (len(seeds) * keys * min(count, _FEWEST_SNAPSHOTS)))
+    rows = _choose_rows(
+        facts.unit_of_query[queries], _MOST_BYTES // (len(seeds) * keys * min(count, _FEWEST_SNAPSHOTS))
+    )
     size = len(seeds) * len(rows) * keys
-    head_count = int(np.clip(_MOST_BYTES // (size * min(count, _FEWEST_SNAPSHOTS)), 1, min(_MOST_HEADS, layers * width)))
+    head_count = int(
+        np.clip(_MOST_BYTES // (size * min(count, _FEWEST_SNAPSHOTS)), 1, min(_MOST_HEADS, layers * width))
+    )
     snapshot_count = int(np.clip(_MOST_BYTES // (size * head_count), 1, min(_MOST_SNAPSHOTS, count)))
     shown = np.unique(np.linspace(0, count - 1, snapshot_count).round().astype(np.int64))
     if snapshot_count == 1:

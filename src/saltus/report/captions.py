@@ -14,7 +14,9 @@ def caption_raster(summary: RunSummary) -> str:
     count, noun = len(summary.seeds), summary.noun
     total = count * len(summary.units)
     emerged = sum(seed.learned for seed in summary.seeds)
-    text = f"{emerged} of {total} {noun}s emerged ({count} seed{_s(count)}, {len(summary.units)} {noun}s each); hatched "
+    text = (
+        f"{emerged} of {total} {noun}s emerged ({count} seed{_s(count)}, {len(summary.units)} {noun}s each); hatched "
+    )
     text += f"cells had not by step {summary.end:,}, which is all that is known of them."
     always = [unit.name for unit in summary.units if unit.emerged == count]
     never = [unit.name for unit in summary.units if not unit.emerged]
@@ -30,14 +32,16 @@ def caption_losses(records: RunRecords, summary: RunSummary) -> str:
     facts = records.facts
     chance, floor = float(facts.chance_loss.mean()), float(facts.floor_loss.mean())
     final = [seed.loss for seed in summary.seeds]
-    text = f"Loss over the whole sequence. Chance is {chance:.3f} nats"
+    text = f"Loss over the whole sequence. Chance (dashed) is {chance:.3f} nats"
     if np.isnan(floor):
         text += "; the smallest reachable loss is not known for this task, so no floor is drawn."
     elif not facts.scored.all():
-        text += f"; the floor is {floor:.3f}, not 0, because {int((~facts.scored).sum())} of {facts.queries} predictions "
-        text += "are of the random first state."
+        text += (
+            f"; the floor (dotted) is {floor:.3f}, since {int((~facts.scored).sum())} of {facts.queries} predictions "
+        )
+        text += "are of the first state, which is random."
     else:
-        text += f"; the floor is {floor:.3f}."
+        text += f"; the floor (dotted) is {floor:.3f}."
     if len(final) > 1 and np.isfinite(final).all():
         text += f" The seeds end between {min(final):.3f} and {max(final):.3f}"
         gain = (facts.chance_loss - facts.floor_loss)[facts.scored].sum() / facts.queries / len(facts.units)
@@ -53,7 +57,8 @@ def caption_unit_losses(records: RunRecords, summary: RunSummary, index: int) ->
     if seed.first is not None and seed.last is not None and seed.learned > 1:
         text += f", the first in steps {format_interval(seed.first)} and the last in {format_interval(seed.last)}"
     text += ". " if not seed.lost else f"; {seed.lost} {noun}{_s(seed.lost)} fell back at least once. "
-    return text + f"A dot marks where a {noun} has come {share:.0%} of the way from chance to floor; grey lines never did."
+    text += f"A dot marks where a {noun} has come {share:.0%} of the way from chance (dashed) to floor (dotted); "
+    return f"{text}grey lines never did."
 
 
 def caption_survival(summary: RunSummary) -> str:
@@ -62,22 +67,28 @@ def caption_survival(summary: RunSummary) -> str:
     pooled = estimate_survival(*times_of([unit for seed in summary.seeds for unit in seed.units]))
     count = len(summary.seeds)
     if tasks.median is not None:
-        text = f"Half of the seeds had the whole task by step {tasks.median:,.0f}"
+        text = f"{'Half of the seeds' if count > 1 else 'The one seed'} had the whole task by step {tasks.median:,.0f}"
+    elif count == 1:
+        text = "The one seed ended without the whole task, so how long a seed takes is unknown"
     else:
         text = f"{count - summary.solved} of {count} seeds ended without the whole task, so its median is unknown"
     if pooled.median is not None:
         text += f"; half of the single {summary.noun}s were there by step {pooled.median:,.0f}"
     return (
-        f"{text}. The Kaplan-Meier band is {tasks.level:.0%} for each step on its own; the pooled curve has none, because "
-        f"the {summary.noun}s of one seed are not independent of each other."
+        f"{text}. The Kaplan-Meier band is {tasks.level:.0%} for each step on its own; the pooled curve has none, "
+        f"because the {summary.noun}s of one seed are not independent of each other."
     )
 
 
 def caption_patterns(packed: PackedPatterns, summary: RunSummary) -> str:
     """Of the attention over training."""
     noun = summary.noun
-    text = f"Rows are scored queries, labelled by {noun}; columns are keys; brighter is more attention, and the true keys "
-    text += f"are outlined. A label turns bold with a dot once the {noun} is there: look at which head lights up on its keys."
+    where = "outlined" if packed.keys <= 64 else "in the first map"
+    text = (
+        f"Each line of a map is a scored query, labelled by its {noun}, and each column a key; the true keys are "
+        f"{where}. A label turns bold, with a dot, while the {noun} is there: watch which head finds its true keys "
+        "just then."
+    )
     return f"{text} {packed.describe_omissions()}".strip()
 
 
@@ -87,9 +98,10 @@ def caption_jumps(records: RunRecords, summary: RunSummary, index: int) -> str:
     if not seed.learned:
         return f"No {noun} of seed {seed.seed} emerged, so there is no jump to look at."
     return (
-        f"The {seed.learned} {noun}{_s(seed.learned)} that seed {seed.seed} learned, each aligned at its own emergence and "
-        f"read from the head with the most mass on its true keys at that step. If finding the pattern is the jump, the "
-        f"mass rises at 0 and the entropy falls; the bold line is the median, over offsets that most {noun}s cover."
+        f"The {seed.learned} {noun}{_s(seed.learned)} that seed {seed.seed} learned, each aligned at its own emergence "
+        f"and read from the head with the most mass on its true keys at that step. If finding the pattern is the jump, "
+        f"the mass rises at 0 and the entropy falls; the bold line is the median, over offsets that most {noun}s "
+        f"cover, and the dashed one is uniform attention."
     )
 
 
@@ -104,11 +116,13 @@ def caption_overlap(records: RunRecords, summary: RunSummary) -> str:
         if np.isfinite(overlap[shown]).any()
     ]
     chance = np.array([unit.chance for unit in summary.units])
-    text = f"How many of a {summary.noun}'s s true keys are among the s keys that its best head attends to most, at step "
+    text = (
+        f"How many of a {summary.noun}'s s true keys are among the s keys that its best head attends to most, at step "
+    )
     text += f"{summary.end:,}: on average {' and '.join(parts)}"
     if np.isfinite(chance).any():
         text += f", against {np.nanmean(chance):.2f} for the luckiest of {heads} random head{_s(heads)}"
-    text += f". A learned {summary.noun} below 1 is spread over several heads."
+    text += f". A learned {summary.noun} below 1 may be spread over several heads."
     if (np.bincount(records.facts.unit_of_query[records.facts.scored]) > 1).any():
         text += " Units have several queries here, for which that chance level is an upper bound."
     return text

@@ -34,7 +34,9 @@ class LiveView:
             TimeRemainingColumn(),
             console=console,
         )
-        waiting = f"{spec.name}: preparing" + (" (compiling takes about a minute once)" if spec.training.compile else "")
+        waiting = f"{spec.name}: preparing" + (
+            " (compiling takes about a minute once)" if spec.training.compile else ""
+        )
         self._task = self._bar.add_task(waiting, total=spec.training.steps)
         self._live = Live(self._bar, console=console, refresh_per_second=4) if console.is_terminal else None
         self._next_line = 0

@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, less black and yellow, which vanish on one of the two themes."""
+LINES = (
+    ("#0072B2", "#3d9ad6"),
+    ("#D55E00", "#ec7d2e"),
+    ("#009E73", "#2dbd92"),
+    ("#CC79A7", "#CC79A7"),
+    ("#E69F00", "#E69F00"),
+    ("#56B4E9", "#8fd0f5"),
+)
+"""Okabe and Ito's, the dark ones lifted for dark pages, less black and yellow, which vanish on one of the two."""
 NEUTRAL = ("#6b7280", "#98a2b0")
 STRONG = ("#1f2937", "#e5e7eb")
 _RANGES = ((0.0, 0.84), (0.22, 1.0))  # the part of viridis that stands out from a light page and from a dark one
@@ -29,9 +36,9 @@ _VIRIDIS = np.array(
 """[stop, channel] nine evenly spaced stops, between which a straight line is close enough."""
 
 
-def themed(light: str, dark: str | None = None, **more: Any) -> dict[str, Any]:
+def themed(light: str, dark: str, **more: Any) -> dict[str, Any]:
     """The meta entry of a trace with one colour for each theme."""
-    return {"light": light, "dark": dark or light, **more}
+    return {"light": light, "dark": dark, **more}
 
 
 def tone(share: float) -> tuple[str, str]:

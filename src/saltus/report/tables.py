@@ -213,7 +213,7 @@ def describe_result(summary: RunSummary) -> str:
     else:
         middle = f"the first {summary.noun} came between step {min(firsts):,} and {max(firsts):,}, "
         middle += "depending on the seed alone"
-    if 0 < count - len(firsts):
+    if len(firsts) < count:
         middle += f" ({count - len(firsts)} of {count} seeds learned none)"
     losing = sum(seed.lost > 0 for seed in summary.seeds)
     tail = ""

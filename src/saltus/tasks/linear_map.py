@@ -17,10 +17,10 @@ class LinearMap:
     array([[0, 0, 1, 1],
            [1, 1, 0, 0],
            [1, 0, 0, 1],
-           [1, 1, 0, 0]], dtype=uint8)
+           [0, 0, 1, 1]], dtype=uint8)
     >>> task.sample(np.random.default_rng(1), 2)  # x0 x0 x0 x0 then x1 x1 x1 x1
-    array([[0, 1, 1, 1, 0, 1, 1, 1],
-           [0, 0, 1, 1, 0, 0, 1, 0]], dtype=uint8)
+    array([[1, 1, 0, 0, 0, 0, 1, 0],
+           [1, 1, 0, 1, 1, 0, 0, 1]], dtype=uint8)
     >>> task.facts.truth[3].astype(int)  # output 0 is predicted at query S - 1 = 3, from keys 2 and 3
     array([0, 0, 1, 1, 0, 0, 0])
     """

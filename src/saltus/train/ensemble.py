@@ -6,6 +6,7 @@ on a CUDA device one lane holds all seeds, because a large batch fills it; on a 
 batch is cut into micro-batches, because cores are kept busy from their caches.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -38,13 +39,14 @@ MICRO_BATCH_TOKENS = 2048
 class Ensemble:
     """The seeds of a run that are trained in this process."""
 
-    def __init__(self, spec: RunSpec, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(self, spec: RunSpec, seeds: Sequence[int], device: torch.device, *, stacked: bool) -> None:
+        """`stacked` puts all seeds into one lane; otherwise each has its own."""
         torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
         self.seeds = tuple(seeds)
         streams = Streams(spec.master_seed)
         task = build_task(spec.task, streams.generator("task"))
-        lanes = [self.seeds] if device.type == "cuda" else [(seed,) for seed in self.seeds]
-        program = _Program(spec, task, device, stacked=device.type == "cuda")
+        lanes = [self.seeds] if stacked else [(seed,) for seed in self.seeds]
+        program = _Program(spec, task, device, stacked=stacked)
         self._lanes = [_Lane(program, lane, streams) for lane in lanes]
         evaluation_data = task.sample(streams.generator("evaluation"), spec.training.evaluation_sequences)
         self._evaluation_tokens = torch.from_numpy(evaluation_data).to(device)
@@ -93,9 +95,8 @@ class _Program:
         self.gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = (
             torch.compile(mapped, dynamic=False, fullgraph=True) if training.compile else mapped
         )
-        self.batch = training.batch_sequences or max(1, (training.batch_tokens or 0) // facts.length)
-        limit = self.batch if device.type == "cuda" else MICRO_BATCH_TOKENS // facts.length
-        self.micro_batch = _largest_divisor(self.batch, limit)
+        self.batch = spec.batch
+        self.parts = 1 if stacked else math.ceil(self.batch * facts.length / MICRO_BATCH_TOKENS)
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """[parameter] -> the named weights of a model, as views."""
@@ -186,16 +187,16 @@ class _Lane:
     def _update(self, tokens: Tensor) -> Tensor:
         """One AdamW step on [seed, sequence, token]; the loss of each seed."""
         program = self._program
-        parts = tokens.split(program.micro_batch, dim=1)
-        gradient, loss = self._gradient(parts[0])
-        for part in parts[1:]:
-            more, more_loss = self._gradient(part)
-            gradient.add_(more)
-            loss = loss + more_loss
-        self._parameters.grad = gradient.div_(len(parts))
+        gradient, loss = torch.zeros_like(self._parameters), torch.zeros(len(self.seeds), device=program.device)
+        for part in tokens.tensor_split(program.parts, dim=1):
+            share = part.shape[1] / program.batch
+            part_gradient, part_loss = self._gradient(part)
+            gradient.add_(part_gradient, alpha=share)
+            loss.add_(part_loss, alpha=share)
+        self._parameters.grad = gradient
         self._optimizer.param_groups[0]["lr"] = learning_rate_at(program.spec.training, self._step)
         self._optimizer.step()
-        return loss / len(parts)
+        return loss
 
     def _gradient(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """[seed, sequence, token] -> the gradient [seed, parameter] and the loss [seed]."""
@@ -203,8 +204,3 @@ class _Lane:
             return self._program.gradient(self._parameters, tokens)
         gradient, loss = self._program.gradient(self._parameters[0], tokens[0])
         return gradient[None], loss[None]
-
-
-def _largest_divisor(batch: int, limit: int) -> int:
-    """The largest divisor of `batch` that is at most `limit` (at least 1): micro-batches of one shape compile once."""
-    return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= max(1, limit))

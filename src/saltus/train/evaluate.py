@@ -43,9 +43,7 @@ def evaluate_seed(model: Transformer, weights: dict[str, Tensor], tokens: Tensor
     exact = 0.0
     for part in tokens.split(max(1, EVALUATION_TOKENS // facts.length)):
         part = part.long()
-        logits, patterns = functional_call(
-            _WithPatterns(model), named, (part[:, :-1],)
-        )
+        logits, patterns = functional_call(_WithPatterns(model), named, (part[:, :-1],))
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
         attention = torch.stack(patterns, dim=1)  # [n, layer, h, q, k]

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from saltus.errors import SaltusError
 from saltus.records import TABLES, Patterns
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
@@ -27,15 +28,25 @@ class Trainer(Protocol):
     """Seeds that are trained together, in this process or in others."""
 
     @property
-    def seeds(self) -> tuple[int, ...]: ...
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in the order of every result."""
+        ...
 
-    def advance(self, step: int) -> NDArray[np.float64]: ...
+    def advance(self, step: int) -> NDArray[np.float64]:
+        """Train every seed until `step` updates are done; [seed] the sum of the batches' losses on the way."""
+        ...
 
-    def evaluate(self) -> list[Evaluation]: ...
+    def evaluate(self) -> list[Evaluation]:
+        """Measure every seed."""
+        ...
 
-    def state(self) -> list[SeedState]: ...
+    def state(self) -> list[SeedState]:
+        """Everything that is needed to go on from here, for each seed."""
+        ...
 
-    def load(self, step: int, states: Sequence[SeedState]) -> None: ...
+    def load(self, step: int, states: Sequence[SeedState]) -> None:
+        """Go on from `states`, taken after `step` updates."""
+        ...
 
 
 class Listener(Protocol):
@@ -70,6 +81,11 @@ def train(spec: RunSpec, folder: RunFolder, trainer: Trainer, listener: Listener
     start = -1
     if checkpoint := folder.latest():
         start = checkpoint.step
+        if lost := sorted({step for step in checkpoints if step <= start} - set(folder.checkpoint_steps())):
+            raise SaltusError(
+                f"{folder.path}: the checkpoint of step {lost[0]} is gone, and what was measured before it; "
+                f"put it back, or delete {folder.path} and run the same command again: it starts anew"
+            )
         trainer.load(start, checkpoint.states)
         solved.extend(_solved_so_far(spec, folder))
         listener.resumed(start)
@@ -79,7 +95,7 @@ def train(spec: RunSpec, folder: RunFolder, trainer: Trainer, listener: Listener
         train_loss = _advance(trainer, max(start, 0), step, listener)
         measured = trainer.evaluate()
         tables = tabulate(step, trainer.seeds, measured, train_loss, facts)
-        pending.add(step, tables, measured if step in snapshots else None)
+        pending.add(step, tables, measured, snapshot=step in snapshots)
         progress = tables["units"]["progress"].to_numpy().reshape(len(trainer.seeds), -1)
         listener.evaluated(step, progress)
         solved.append(bool((progress >= spec.emergence.threshold).all()))
@@ -104,7 +120,7 @@ def _advance(trainer: Trainer, start: int, stop: int, listener: Listener) -> NDA
 def _solved_so_far(spec: RunSpec, folder: RunFolder) -> list[bool]:
     """For each evaluation that is on disk, whether every seed was above the threshold on every unit."""
     progress = folder.records().cube("units", "progress")  # [seed, evaluation, unit]
-    return (progress >= spec.emergence.threshold).all(axis=(0, 2)).tolist()
+    return [bool((at_step >= spec.emergence.threshold).all()) for at_step in np.moveaxis(progress, 1, 0)]
 
 
 def _all_held(solved: deque[bool]) -> bool:
@@ -115,20 +131,19 @@ class _Pending:
     """Rows and snapshots since the last checkpoint."""
 
     def __init__(self, facts: TaskFacts) -> None:
-        self._facts = facts
+        self._scored = facts.scored
         self._tables: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
         self._steps: list[int] = []
         self._patterns: list[NDArray[np.float16]] = []
 
-    def add(self, step: int, tables: dict[str, pa.Table], snapshot: Sequence[Evaluation] | None) -> None:
+    def add(self, step: int, tables: dict[str, pa.Table], measured: Sequence[Evaluation], *, snapshot: bool) -> None:
         for name, table in tables.items():
             self._tables[name].append(table)
-        if snapshot is not None:
+        pattern = np.stack([e.pattern[:, :, self._scored] for e in measured])  # [seed, layer, head, scored query, key]
+        self._shape = pattern.shape
+        if snapshot:
             self._steps.append(step)
-            # [seed, layer, head, scored query, key]
-            scored = [e.pattern[:, :, self._facts.scored].astype(np.float16) for e in snapshot]
-            self._patterns.append(np.stack(scored))
-            self._shape = self._patterns[0].shape
+            self._patterns.append(pattern.astype(np.float16))
 
     def take(self) -> tuple[dict[str, pa.Table], Patterns]:
         tables = {name: pa.concat_tables(parts) for name, parts in self._tables.items()}

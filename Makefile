@@ -1,0 +1,48 @@
+# Everything runs in .venv, which is made on first use with the pinned versions of requirements/.
+PYTHON ?= $(firstword $(shell command -v python3.11) python3)
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit bench pictures clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready ## train 8 seeds of a small linear map and write the report
+	$(BIN)/saltus demo
+
+test: lint types unit ## lint, types and every test
+
+lint: .venv/ready-to-develop
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready-to-develop
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+unit: .venv/ready-to-develop
+	$(BIN)/pytest
+
+bench: .venv/ready ## measure speed and memory against a plain training loop
+	$(BIN)/python benchmarks/speed.py
+
+pictures: .venv/ready-to-develop ## draw the pictures of the README again, from the demo's records
+	$(BIN)/python docs/pictures/draw.py
+
+clean: ## remove the environment and the caches, not the runs
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+
+# torch comes first and alone: a build for CPUs is taken where pip is shown one.
+# The demo's first steps are compiled here, once, so that no demo has to wait for the compiler.
+.venv/ready: requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
+	$(BIN)/pip install --quiet --requirement requirements/run.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/saltus demo --steps 1 --out .venv/first
+	touch $@
+
+.venv/ready-to-develop: .venv/ready requirements/develop.txt
+	$(BIN)/pip install --quiet --requirement requirements/develop.txt
+	touch $@

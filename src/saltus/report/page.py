@@ -1,0 +1,210 @@
+"""One HTML file that holds everything: figures, attention, numbers; it asks nothing of the network."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from saltus.errors import SaltusError
+from saltus.records import RunRecords
+from saltus.report import captions, figures, head_figures
+from saltus.report.attention import PackedPatterns, pack_patterns
+from saltus.report.tables import RunSummary, UnitNumbers, describe_result, list_numbers, summarise
+
+_MOST_SEEDS = 16  # that can be looked at one by one
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A place in the page for one figure."""
+
+    key: str
+    caption: str
+    seeded: bool
+    """Whether it shows the chosen seed alone."""
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One run, as the template needs it."""
+
+    summary: RunSummary
+    numbers: list[UnitNumbers]
+    headline: str
+    status: str
+    essence: str
+    settings: dict[str, dict[str, str]]
+    corners: tuple[str, ...]
+    figures: dict[str, _Figure]
+    seeds: list[int]
+    chosen: int
+    patterns_caption: str
+
+
+def write_report(runs: Sequence[RunRecords], path: Path) -> None:
+    """Write the report of some runs as one file, which appears whole or not at all."""
+    if not runs:
+        raise SaltusError("a report needs at least one run and none was given; name a run folder")
+    sections, data = zip(*(_describe_run(records) for records in runs), strict=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": _format_number, "count": _format_count}
+    html = environment.get_template("page.html.jinja").render(
+        title=f"saltus: {', '.join(section.summary.name for section in sections)}",
+        sections=sections,
+        data=_embed({"runs": data}),
+        plotly=Markup(get_plotlyjs()),  # the library's own text, which holds no end of a script element
+    )
+    _write_whole(path, html)
+
+
+def _describe_run(records: RunRecords) -> tuple[_Section, dict[str, Any]]:
+    summary = summarise(records)
+    indices = _choose_seeds(summary)
+    chosen = figures.choose_seed(summary).seed
+    index = [seed.seed for seed in summary.seeds].index(chosen)
+    packed = pack_patterns(records, summary, indices)
+    of_run = {
+        "raster": (figures.draw_raster(summary), captions.caption_raster(summary)),
+        "survival": (figures.draw_survival(summary), captions.caption_survival(summary)),
+        "losses": (figures.draw_losses(records, summary), captions.caption_losses(records, summary)),
+        "overlap": (head_figures.draw_overlap(records, summary), captions.caption_overlap(records, summary)),
+    }
+    of_seeds = {
+        summary.seeds[i].seed: {
+            "unit-losses": (
+                figures.draw_unit_losses(records, summary, i),
+                captions.caption_unit_losses(records, summary, i),
+            ),
+            "jumps": (head_figures.draw_jumps(records, summary, i), captions.caption_jumps(records, summary, i)),
+        }
+        for i in indices
+    }
+    places = {key: _Figure(key, caption, seeded=False) for key, (_, caption) in of_run.items()}
+    places |= {key: _Figure(key, caption, seeded=True) for key, (_, caption) in of_seeds[chosen].items()}
+    section = _Section(
+        summary=summary,
+        numbers=list_numbers(records, summary),
+        headline=describe_result(summary),
+        status=_describe_status(records, summary),
+        essence=_describe_essence(records),
+        settings=_list_settings(records),
+        corners=records.facts.corners,
+        figures=places,
+        seeds=[summary.seeds[i].seed for i in indices],
+        chosen=chosen,
+        patterns_caption=captions.caption_patterns(packed, summary) if packed else "",
+    )
+    data = {
+        "name": records.spec.name,
+        "chosen": summary.seeds[index].seed,
+        "figures": {key: _to_json(figure) for key, (figure, _) in of_run.items()},
+        "seeds": {
+            str(seed): {
+                "figures": {key: _to_json(figure) for key, (figure, _) in drawn.items()},
+                "captions": {key: caption for key, (_, caption) in drawn.items()},
+            }
+            for seed, drawn in of_seeds.items()
+        },
+        "patterns": _label_rows(packed, summary) if packed else None,
+    }
+    return section, data
+
+
+def _choose_seeds(summary: RunSummary) -> list[int]:
+    """Indices of the seeds to look at one by one: all, or some from the best to the worst, spread evenly."""
+    count = len(summary.seeds)
+    if count <= _MOST_SEEDS:
+        return list(range(count))
+    ranked = sorted(
+        range(count), key=lambda i: (-summary.seeds[i].learned, (summary.seeds[i].last or summary.seeds[i].task).after)
+    )
+    chosen = {ranked[int(place)] for place in np.linspace(0, count - 1, _MOST_SEEDS).round()}
+    wanted = [seed.seed for seed in summary.seeds].index(figures.choose_seed(summary).seed)
+    return sorted(chosen | {wanted})
+
+
+def _label_rows(packed: PackedPatterns, summary: RunSummary) -> dict[str, Any]:
+    """The patterns as the page reads them, with labels short enough to stand beside a row."""
+    short = [row.removeprefix(f"{summary.noun} ") for row in packed.rows]
+    return asdict(packed) | {"labels": [label if len(label) <= 6 else f"{label[:5]}…" for label in short]}
+
+
+def _describe_status(records: RunRecords, summary: RunSummary) -> str:
+    if records.finished:
+        return ""
+    return (
+        f"This run is not finished: step {summary.end:,} of {records.spec.training.steps:,} is the last one recorded."
+    )
+
+
+def _describe_essence(records: RunRecords) -> str:
+    spec = records.spec
+    task = ", ".join(f"{key} {value}" for key, value in spec.task.model_dump(exclude={"kind"}).items())
+    heads = f"{spec.model.layers * spec.model.heads} heads in {spec.model.layers} layer{'s'[: spec.model.layers > 1]}"
+    return (
+        f"{spec.task.kind.replace('_', ' ')} ({task}) · {spec.model.kind}, {heads}, width {spec.model.d_model} · "
+        f"{spec.seeds} seed{'s'[: spec.seeds > 1]} · {spec.training.steps:,} steps"
+    )
+
+
+def _list_settings(records: RunRecords) -> dict[str, dict[str, str]]:
+    """All settings of the run by group, those that are not set left out."""
+    dump = records.spec.model_dump(mode="json", exclude_none=True)
+    groups = {key: value for key, value in dump.items() if isinstance(value, Mapping)}
+    groups = {"run": {key: value for key, value in dump.items() if key not in groups}} | groups
+    return {
+        group: {key.replace("_", " "): _format_setting(value) for key, value in values.items()}
+        for group, values in groups.items()
+    }
+
+
+def _format_setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"from {value['first']} by a factor of {value['factor']:g} up to {value['every']}, then every that many"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(f"{item:g}" for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _format_number(value: float, digits: int = 3) -> str:
+    return "\N{EN DASH}" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _format_count(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else f"{value:,.0f}"
+
+
+def _to_json(figure: go.Figure) -> Any:
+    return json.loads(str(figure.to_json()))
+
+
+def _embed(data: Any) -> Markup:
+    """JSON that cannot end the script element it stands in, nor begin another."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise SaltusError(f"{path} cannot be written ({error}); choose another place or free space") from None

@@ -1,0 +1,103 @@
+"""A tiny run, and the command line as a person meets it, for the tests that need them."""
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from saltus import cli
+from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
+from saltus.store import RunFolder
+
+Saltus = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RunSpec:
+    """A run of a second or two."""
+    return RunSpec(
+        name="tiny",
+        task=LinearMapSpec(size=4, sparsity=2),
+        model=TransformerSpec(d_model=8, heads=2, d_mlp=16),
+        training=TrainingSpec(
+            steps=40,
+            batch_sequences=8,
+            compile=False,
+            evaluation_sequences=16,
+            evaluate=ScheduleSpec(every=10),
+            snapshot=ScheduleSpec(every=20),
+            checkpoint=ScheduleSpec(every=10),
+        ),
+        seeds=2,
+    )
+
+
+class Silence:
+    """Listens to the training loop and says nothing."""
+
+    def resumed(self, step: int) -> None: ...
+
+    def advanced(self, step: int) -> None: ...
+
+    def evaluated(self, step: int, progress: NDArray[np.float64]) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The tiny run, trained to its end in this process. Not to be written to: copy it."""
+    import torch
+
+    from saltus.seeding import Streams
+    from saltus.tasks.build import build_task
+    from saltus.train.ensemble import Ensemble
+    from saltus.train.loop import train
+
+    torch.set_num_threads(1)  # as in the processes that train
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / tiny.run_id)
+    with folder.writing(tiny, build_task(tiny.task, Streams(tiny.master_seed).generator("task")).facts):
+        ensemble = Ensemble(tiny, range(tiny.seeds), torch.device("cpu"), stacked=False)
+        folder.finish({"last_step": train(tiny, folder, ensemble, Silence())})
+    return folder
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs train here and not in processes of their own, which take seconds to start."""
+    import torch
+
+    from saltus.engines import local
+    from saltus.train.ensemble import Ensemble
+
+    torch.set_num_threads(1)
+
+    @contextmanager
+    def open_trainer(spec: RunSpec, device: torch.device) -> Generator[Ensemble, None, None]:
+        yield Ensemble(spec, range(spec.seeds), device, stacked=False)
+
+    monkeypatch.setattr(local, "open_trainer", open_trainer)
+
+
+@pytest.fixture
+def saltus(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Saltus:
+    """The command line, in this process: its exit code, what it wrote, and what it wrote of errors."""
+    for name in ("FORCE_COLOR", "COLUMNS", "GITHUB_ACTIONS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["saltus", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        else:
+            code = 0
+        assert isinstance(code, int)
+        out, error = capsys.readouterr()
+        return code, out, error
+
+    return call

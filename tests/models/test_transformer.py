@@ -1,0 +1,95 @@
+"""The transformer: causal, equal to PyTorch's own layers, and open to a bias on its attention."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saltus.models.transformer import Transformer
+from saltus.specs import TransformerSpec
+
+LENGTH, SYMBOLS = 12, 3
+
+
+def make_model(seed: int = 0, **spec: Any) -> Transformer:
+    """A two-layer model with large random weights, so that nothing is hidden by a small scale."""
+    torch.manual_seed(seed)
+    values: dict[str, Any] = {"layers": 2, "d_model": 16, "heads": 4, **spec}
+    model = Transformer(TransformerSpec(**values), symbols=SYMBOLS, length=LENGTH)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return model.double()
+
+
+def draw_tokens(count: int = 5) -> Tensor:
+    return torch.randint(0, SYMBOLS, (count, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("spec", [{}, {"positions": "rotary"}, {"d_head": 6, "heads": 3}])
+def test_flipping_a_future_token_changes_no_earlier_prediction(spec: dict[str, Any]) -> None:
+    model, tokens = make_model(**spec), draw_tokens()
+    logits, patterns = model.forward_with_patterns(tokens)
+    for position in range(LENGTH):
+        flipped = tokens.clone()
+        flipped[:, position] = (flipped[:, position] + 1) % SYMBOLS
+        changed = (model(flipped) != logits).any(-1).any(0)
+        assert not changed[:position].any()
+        assert changed[position:].all()  # and the past does matter
+    for pattern in patterns:
+        assert torch.equal(pattern, pattern.tril())
+        torch.testing.assert_close(pattern.sum(-1), torch.ones_like(pattern.sum(-1)))
+
+
+def test_logits_equal_those_of_pytorchs_encoder_layers() -> None:
+    model, tokens = make_model(), draw_tokens()
+    x = model.embedding(tokens) + model.positions
+    mask = nn.Transformer.generate_square_subsequent_mask(LENGTH, dtype=torch.float64)
+    for block in model.blocks:
+        layer = nn.TransformerEncoderLayer(
+            16, 4, dim_feedforward=64, dropout=0.0, activation="gelu", norm_first=True, batch_first=True
+        ).double()
+        layer.load_state_dict(
+            {
+                "self_attn.in_proj_weight": block.get_parameter("attention.query_key_value.weight"),
+                "self_attn.in_proj_bias": block.get_parameter("attention.query_key_value.bias"),
+                "self_attn.out_proj.weight": block.get_parameter("attention.output.weight"),
+                "self_attn.out_proj.bias": block.get_parameter("attention.output.bias"),
+                "linear1.weight": block.get_parameter("mlp_in.weight"),
+                "linear1.bias": block.get_parameter("mlp_in.bias"),
+                "linear2.weight": block.get_parameter("mlp_out.weight"),
+                "linear2.bias": block.get_parameter("mlp_out.bias"),
+                "norm1.weight": block.get_parameter("attention_norm.weight"),
+                "norm1.bias": block.get_parameter("attention_norm.bias"),
+                "norm2.weight": block.get_parameter("mlp_norm.weight"),
+                "norm2.bias": block.get_parameter("mlp_norm.bias"),
+            }
+        )
+        x = layer(x, src_mask=mask, is_causal=True)
+    expected = model.unembedding(model.norm(x))
+    torch.testing.assert_close(model(tokens).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_rotary_attention_sees_distances_alone() -> None:
+    model = make_model(positions="rotary", layers=1)
+    token = torch.zeros(1, LENGTH, dtype=torch.long)
+    _, (pattern,) = model.forward_with_patterns(token)
+    # All tokens are equal, so a logit is a function of the distance between query and key alone.
+    logits = pattern[0].clamp_min(1e-300).log()  # up to a constant for each query
+    for distance in range(1, 4):
+        differences = torch.stack([logits[:, q, q - distance] - logits[:, q, q] for q in range(4, LENGTH)])
+        torch.testing.assert_close(differences, differences[:1].expand_as(differences), rtol=1e-4, atol=1e-4)
+        assert (differences.abs() > 1e-3).any()
+
+
+def test_a_bias_steers_attention_and_no_bias_is_a_bias_of_zero() -> None:
+    model, tokens = make_model(), draw_tokens()
+    zeros = torch.zeros(2, 4, LENGTH, LENGTH, dtype=torch.float64)
+    torch.testing.assert_close(model(tokens, zeros), model(tokens))
+    steered = zeros.clone()
+    steered[1, 2, :, 0] = 1e4  # layer 1, head 2: every query to key 0
+    _, patterns = model.forward_with_patterns(tokens, steered)
+    _, before = model.forward_with_patterns(tokens)
+    torch.testing.assert_close(patterns[1][:, 2, :, 0], torch.ones_like(patterns[1][:, 2, :, 0]))
+    torch.testing.assert_close(patterns[0], before[0])
+    torch.testing.assert_close(patterns[1][:, [0, 1, 3]], before[1][:, [0, 1, 3]])

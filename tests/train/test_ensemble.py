@@ -1,0 +1,194 @@
+"""Training: a seed is the same run whoever it trains with, and the run is what a plain loop would have made."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from saltus.models.build import build_model
+from saltus.seeding import Streams
+from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks.base import Task, TaskFacts
+from saltus.tasks.build import build_task
+from saltus.tasks.linear_map import LinearMap
+from saltus.train import ensemble as ensemble_module
+from saltus.train.ensemble import DATA_BLOCK, MOMENTS, Ensemble, SeedState
+from saltus.train.schedule import learning_rate_at
+
+CPU = torch.device("cpu")
+STEPS = DATA_BLOCK + 4  # over the border of a block of data
+
+
+def make_spec(**training: Any) -> RunSpec:
+    """A small run whose training is varied by the tests."""
+    values: dict[str, Any] = {
+        "steps": 200,
+        "batch_sequences": 24,
+        "compile": False,
+        "warmup": 5,
+        "evaluation_sequences": 32,
+    }
+    return RunSpec(
+        name="small",
+        task=LinearMapSpec(size=5, sparsity=2),
+        model=TransformerSpec(d_model=16, heads=2, d_mlp=24),
+        training=TrainingSpec(**(values | training)),
+        seeds=8,
+    )
+
+
+def assert_close_weights(actual: SeedState, desired: SeedState) -> None:
+    """Weights equal but for rounding.
+
+    The bias of the keys is left out: the softmax cancels it, so its gradient is rounding noise, which Adam blows up.
+    """
+    for name, value in desired.items():
+        if name not in MOMENTS:
+            kept = np.r_[0:16, 32:48] if name.endswith("query_key_value.bias") else slice(None)
+            np.testing.assert_allclose(actual[name][kept], value[kept], atol=2e-5, err_msg=name)
+
+
+def train_seed(seed: int, others: tuple[int, ...], *, stacked: bool) -> tuple[NDArray[np.float64], SeedState]:
+    """Train `seed` beside `others`; its summed loss and state."""
+    ensemble = Ensemble(make_spec(), (*others, seed), CPU, stacked=stacked)
+    return ensemble.advance(STEPS)[-1], ensemble.state()[-1]
+
+
+@pytest.mark.parametrize("others", [(0,), (0, 1, 2), (7, 4)])
+def test_a_seed_trained_on_its_own_lane_equals_itself_bit_by_bit_in_any_company(others: tuple[int, ...]) -> None:
+    alone_loss, alone = train_seed(3, (), stacked=False)
+    loss, state = train_seed(3, others, stacked=False)
+    assert loss == alone_loss
+    assert state.keys() == alone.keys()
+    for key in alone:
+        np.testing.assert_array_equal(state[key], alone[key], err_msg=key)
+
+
+@pytest.mark.parametrize("others", [(), (0,), (0, 1, 2)])
+def test_a_stacked_seed_has_the_same_start_and_the_same_data_whatever_it_is_stacked_with(
+    others: tuple[int, ...],
+) -> None:
+    alone_loss, alone = train_seed(3, (), stacked=False)
+    loss, state = train_seed(3, others, stacked=True)
+    # Products of stacked matrices may round differently; other data or another start would be far outside of this.
+    np.testing.assert_allclose(loss, alone_loss, rtol=1e-5)
+    assert_close_weights(state, alone)
+
+
+def test_two_seeds_differ_in_their_start_and_in_their_data() -> None:
+    start = Ensemble(make_spec(), (0, 1), CPU, stacked=False).state()
+    assert not np.array_equal(start[0]["unembedding.weight"], start[1]["unembedding.weight"])
+    same_start = Ensemble(make_spec(), (0, 1), CPU, stacked=False)
+    same_start.load(0, [start[0], start[0]])
+    losses = same_start.advance(1)
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("loss", ["sequence", "scored"])
+def test_training_equals_a_plain_loop(loss: str) -> None:
+    spec = make_spec(loss=loss, decay="cosine", weight_decay=0.1)
+    streams = Streams(spec.master_seed)
+    task = build_task(spec.task, streams.generator("task"))
+    model = build_model(spec.model, task.facts, streams.integer("init", 2))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.1)
+    total = 0.0
+    for step in range(STEPS):
+        block, offset = divmod(step, DATA_BLOCK)
+        data = task.sample(streams.generator("data", 2, block), DATA_BLOCK * 24).reshape(DATA_BLOCK, 24, -1)[offset]
+        tokens = torch.from_numpy(data).long()
+        logits, targets = model(tokens[:, :-1]), tokens[:, 1:]
+        if loss == "scored":  # outputs alone: the last five tokens, predicted at the last five queries
+            logits, targets = logits[:, -5:], targets[:, -5:]
+        value = F.cross_entropy(logits.reshape(-1, 2), targets.reshape(-1))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.param_groups[0]["lr"] = learning_rate_at(spec.training, step)
+        optimizer.step()
+        total += value.item()
+    ensemble = Ensemble(spec, (2,), CPU, stacked=False)
+    np.testing.assert_allclose(ensemble.advance(STEPS), [total], rtol=1e-5)
+    assert_close_weights(
+        ensemble.state()[0], {name: value.detach().numpy() for name, value in model.named_parameters()}
+    )
+
+
+def test_a_compiled_step_equals_the_plain_one() -> None:
+    plain = Ensemble(make_spec(), (0, 1), CPU, stacked=False)
+    compiled = Ensemble(make_spec(compile=True), (0, 1), CPU, stacked=False)
+    np.testing.assert_allclose(compiled.advance(10), plain.advance(10), rtol=1e-5)
+
+
+def test_micro_batches_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS)
+    monkeypatch.setattr(ensemble_module, "MICRO_BATCH_TOKENS", 60)  # 6 sequences of 10 tokens
+    np.testing.assert_allclose(Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS), whole, rtol=1e-6)
+
+
+def test_a_token_budget_sets_the_number_of_sequences() -> None:
+    by_tokens = Ensemble(make_spec(batch_sequences=None, batch_tokens=249), (0,), CPU, stacked=False)
+    by_sequences = Ensemble(make_spec(batch_sequences=24), (0,), CPU, stacked=False)
+    assert by_tokens.advance(5) == by_sequences.advance(5)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_going_on_from_a_state_equals_not_having_stopped(stacked: bool) -> None:
+    unbroken = Ensemble(make_spec(), (0, 1), CPU, stacked=stacked)
+    unbroken.advance(11)
+    saved = unbroken.state()
+    expected = unbroken.advance(STEPS)
+    resumed = Ensemble(make_spec(), (0, 1), CPU, stacked=stacked)
+    resumed.load(11, saved)
+    np.testing.assert_array_equal(resumed.advance(STEPS), expected)
+    for a, b in zip(resumed.state(), unbroken.state(), strict=True):
+        assert all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_half_precision_products_keep_master_weights_in_float32() -> None:
+    half = Ensemble(make_spec(precision="bfloat16"), (0,), CPU, stacked=False)
+    full = Ensemble(make_spec(), (0,), CPU, stacked=False)
+    half_loss, full_loss = half.advance(STEPS), full.advance(STEPS)
+    assert half_loss != full_loss
+    np.testing.assert_allclose(half_loss, full_loss, rtol=2e-2)
+    state = half.state()[0]
+    assert all(value.dtype == np.float32 for value in state.values())
+    rounded = torch.from_numpy(state["blocks.0.mlp_in.weight"]).bfloat16().float().numpy()
+    assert not np.array_equal(rounded, state["blocks.0.mlp_in.weight"])
+
+
+class NoisyTargets:
+    """A linear map whose outputs are replaced by fresh noise: there is nothing to learn."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    @property
+    def facts(self) -> TaskFacts:
+        return self._task.facts
+
+    def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
+        tokens = self._task.sample(generator, count)
+        half = tokens.shape[1] // 2
+        tokens[:, half:] = generator.integers(0, 2, size=(count, half))
+        return tokens
+
+
+def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_noise(spec: LinearMapSpec, generator: np.random.Generator) -> Task:
+        return NoisyTargets(LinearMap(spec, generator))
+
+    spec = make_spec(steps=600, batch_sequences=64, learning_rate=3e-3, evaluation_sequences=4096)
+    honest = Ensemble(spec, (0, 1), CPU, stacked=False)
+    honest.advance(600)
+    monkeypatch.setattr(ensemble_module, "build_task", build_noise)
+    noise = Ensemble(spec, (0, 1), CPU, stacked=False)
+    noise.advance(600)
+    # The control: with real targets the same model in the same time is far below chance.
+    assert all(e.loss[4:].mean() < 0.6 for e in honest.evaluate())
+    for evaluation in noise.evaluate():
+        # 4,096 sequences: the mean of a fair coin's accuracy has a standard error of 0.0078; a leak would show at once.
+        assert np.all(evaluation.loss > math.log(2) - 0.005)
+        assert np.all(np.abs(evaluation.accuracy - 0.5) < 5 * 0.0078)
