@@ -69,8 +69,11 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> RunFolder:
 
 
 def show(run: RunFolder, console: Console | None = None) -> None:
-    """Print what emerged when."""
-    (console or Console()).print(emergence_table(run.records()))
+    """Print what emerged when, and the task's degenerate corners."""
+    console, records = console or Console(), run.records()
+    console.print(emergence_table(records))
+    for corner in records.facts.corners:
+        console.print(f"note: {corner}", markup=False, highlight=False)
 
 
 def report(runs: Sequence[RunFolder], to: Path = DEFAULT_REPORT) -> Path:
