@@ -40,7 +40,8 @@ clean: ## remove the environment and the caches, not the runs
 	$(BIN)/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
 	$(BIN)/pip install --quiet --requirement requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/saltus demo --steps 1 --out .venv/first
+	@echo "compiling the demo's training step, once"
+	$(BIN)/saltus demo --steps 1 --out .venv/first > /dev/null
 	touch $@
 
 .venv/ready-to-develop: .venv/ready requirements/develop.txt

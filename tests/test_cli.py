@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.store import RunFolder
+from saltus.studies import load_study
 
 Saltus = Callable[..., tuple[int, str, str]]
 
@@ -135,6 +137,12 @@ def test_bad_options(
     assert not out.exists()
 
 
+def test_what_a_study_raises_is_one_sentence_without_the_command_line_too(study: Callable[[str], Path]) -> None:
+    with pytest.raises(SaltusError) as caught:
+        load_study(study("raise ValueError('one\\ntwo')"))
+    assert "ValueError: one two" in str(caught.value)
+
+
 def test_study_that_is_not_there(saltus: Saltus, tmp_path: Path) -> None:
     for path in (tmp_path / "none.py", tmp_path):
         assert refuse(saltus, "run", path, "--out", tmp_path / "out").startswith(f"{path}: there is no such study file")
@@ -173,6 +181,7 @@ def test_runs_that_are_not_there_or_not_unique(saltus: Saltus, finished: RunFold
     assert refuse(saltus, "show", "none", "--out", tmp_path).endswith("there are: tiny-1, tiny-2")
     assert "is no run" in refuse(saltus, "report", "none", "--out", tmp_path, "--to", tmp_path / "x.html")
     assert refuse(saltus, "show", "none", "--out", tmp_path / "none").endswith("there are: none")
+    refuse(saltus, "show", "none", "--out", tmp_path / "two\nlines")  # still says it in one
     for command in ("show", "report"):
         sentence = refuse(saltus, command, "tiny-", "--out", tmp_path)
         assert "'tiny-' is the beginning of more than one run" in sentence

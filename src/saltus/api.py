@@ -44,7 +44,7 @@ def run(spec: RunSpec, *, out: Path = DEFAULT_ROOT, device: str = "auto", consol
     chosen = choose_device(device)
     facts = build_task(spec.task, Streams(spec.master_seed).generator("task")).facts
     started = time.monotonic()
-    with folder.writing(spec, facts), open_trainer(spec, chosen) as trainer, LiveView(spec, console) as view:
+    with open_trainer(spec, chosen) as trainer, folder.writing(spec, facts), LiveView(spec, console) as view:
         last = train(spec, folder, trainer, view)
         folder.finish(_summarise(device=chosen.type, last_step=last, seconds=time.monotonic() - started))
     return folder

@@ -103,7 +103,8 @@ def test_elementary_rules_match_the_scalar_reference_across_the_edge(number: int
 def test_every_sample_follows_one_rule_of_the_pool(symbols: int, window: int, applications: int) -> None:
     task = make(size=7, symbols=symbols, window=window, applications=applications, states=4, rules=3)
     data = task.sample(np.random.default_rng(1), 40)
-    assert data.shape == (40, 28) and data.dtype == np.uint8
+    assert data.shape == (40, 28)
+    assert data.dtype == np.uint8
     used: set[int] = set()
     for sequence in data.reshape(40, 4, 7).tolist():
         explained = [
@@ -258,7 +259,8 @@ def test_corners_name_degenerate_settings() -> None:
     assert make(size=16, rules=256, states=3).facts.corners == ()
     assert make(size=16, rules="fresh", states=3).facts.corners == ()
     single = make(size=16, rules=1, states=2).facts.corners
-    assert len(single) == 1 and "memorised" in single[0]
+    assert len(single) == 1
+    assert "memorised" in single[0]
     assert any("window = 1" in corner for corner in make(size=16, window=1, states=2).facts.corners)
     dense = make(size=9, states=2, applications=4).facts.corners
     assert any("9 >= S = 9" in corner for corner in dense)
@@ -270,7 +272,8 @@ def test_corners_count_constant_and_repeated_rules() -> None:
     pool = drawn_pool(task).tolist()
     constant = sum(table in ([0, 0], [1, 1]) for table in pool)
     text = " ".join(task.facts.corners)
-    assert 0 < constant < 40 and f"{constant} of 40 rules have a constant table" in text
+    assert 0 < constant < 40
+    assert f"{constant} of 40 rules have a constant table" in text
     assert "Only 4 of the 40 rules are distinct" in text
 
 
