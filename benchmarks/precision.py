@@ -64,8 +64,8 @@ def describe(arms: dict[str, Arm]) -> list[str]:
         "",
         f"The demo's model and size with {spec.seeds} seeds and {spec.training.steps} steps, trained twice: the same "
         "seeds, data and float32 master weights; only the precision of the products differs. A log-rank test on "
-        "the step by which a seed had learnt its first, second, ... row. The two arms share their seeds, which makes the tests "
-        "conservative; the tests of different rows are not independent of each other.",
+        "the step by which a seed had learnt its first, second, ... row. The two arms share their seeds, which makes "
+        "the tests conservative; the tests of different rows are not independent of each other.",
         "",
         "| rows learnt | float32: seeds, median step | bfloat16: seeds, median step | chi-square | p |",
         "| --- | --- | --- | --- | --- |",
