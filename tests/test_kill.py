@@ -81,7 +81,12 @@ class Started:
         self._streams = study.with_suffix(".out").open("w+"), study.with_suffix(".err").open("w+")
         command = [sys.executable, "-m", "saltus", "run", str(study), "--out", str(out), "--device", "cpu"]
         self.process = subprocess.Popen(
-            command, stdout=self._streams[0], stderr=self._streams[1], start_new_session=True
+            command,
+            stdout=self._streams[0],
+            stderr=self._streams[1],
+            start_new_session=True,
+            # Tests that a shell runs in the background inherit a SIGINT that is ignored; a terminal's programs do not.
+            preexec_fn=_heed_interrupts,
         )
         self.folder = RunFolder(out / SPEC.run_id)
 
@@ -118,6 +123,10 @@ class Started:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(there: Callable[[], bool]) -> None:
