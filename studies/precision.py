@@ -1,6 +1,6 @@
 """Does bfloat16 in matrix products move the emergence steps? The demo's model and size with 32 seeds, in both.
 
-The map is another one than the demo's: on this one most seeds are slow, so that a delay would have room to show.
+The map, the steps and the grid are those that the demo had when this was first run; the demo has moved on since.
 """
 
 from saltus import RunSpec, ScheduleSpec
