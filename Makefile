@@ -14,14 +14,14 @@ demo: .venv/ready ## train 8 seeds of a small linear map and write the report
 
 test: lint types unit ## lint, types and every test
 
-lint: .venv/ready-to-develop
+lint: .venv/ready-to-develop ## check formatting and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: .venv/ready-to-develop
+types: .venv/ready-to-develop ## check types, strictly
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-unit: .venv/ready-to-develop
+unit: .venv/ready-to-develop ## the tests alone
 	$(BIN)/pytest
 
 bench: .venv/ready ## measure speed and memory against a plain training loop

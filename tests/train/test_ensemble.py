@@ -192,3 +192,9 @@ def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -
         # 4,096 sequences: the mean of a fair coin's accuracy has a standard error of 0.0078; a leak would show at once.
         assert np.all(evaluation.loss > math.log(2) - 0.005)
         assert np.all(np.abs(evaluation.accuracy - 0.5) < 5 * 0.0078)
+
+
+def test_a_sequence_longer_than_a_micro_batch_is_trained_on_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS)
+    monkeypatch.setattr(ensemble_module, "MICRO_BATCH_TOKENS", 3)  # of the 10 tokens of a sequence
+    np.testing.assert_allclose(Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS), whole, rtol=1e-5)

@@ -96,7 +96,8 @@ class _Program:
             torch.compile(mapped, dynamic=False, fullgraph=True) if training.compile else mapped
         )
         self.batch = spec.batch
-        self.parts = 1 if stacked else math.ceil(self.batch * facts.length / MICRO_BATCH_TOKENS)
+        # A sequence is never cut: where one alone is larger than a micro-batch, it is one.
+        self.parts = 1 if stacked else min(self.batch, math.ceil(self.batch * facts.length / MICRO_BATCH_TOKENS))
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """[parameter] -> the named weights of a model, as views."""
