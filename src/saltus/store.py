@@ -9,12 +9,8 @@ NAME-HASH/
   finished.json       versions, machine, duration; its presence says that the run is done
 """
 
-import fcntl
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from saltus.atomic import explain_full_disk, hash_file, hold, remove, write_file, write_folder
 from saltus.errors import SaltusError
 from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays
 from saltus.specs import RunSpec
@@ -75,20 +72,11 @@ class RunFolder:
     @contextmanager
     def writing(self, spec: RunSpec, facts: TaskFacts) -> Generator[None, None, None]:
         """Create the folder if it is not there and hold it against other writers."""
-        with _explain_full_disk(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SaltusError(
-                    f"{self.path} is being written by another process; wait for it or stop it first"
-                ) from None
+        with hold(self.path):
             if self.finished:
                 raise SaltusError(f"{self.path} has just been finished by another process; run the same command again")
             for leftover in [*self.path.glob("*.partial"), *self.path.glob("checkpoints/*.partial")]:
-                _remove(leftover)
+                remove(leftover)
             if (self.path / "spec.json").exists():
                 self.require(spec)
             else:
@@ -98,11 +86,9 @@ class RunFolder:
     def _describe(self, spec: RunSpec, facts: TaskFacts) -> None:
         arrays, text = facts_to_arrays(facts)
         content = json.dumps(spec.model_dump(mode="json"), indent=2)
-        with _explain_full_disk(self.path):
-            _write_file(
-                self.path / "task.safetensors", lambda path: save_file(_contiguous(arrays), path, metadata=text)
-            )
-            _write_file(self.path / "spec.json", lambda path: path.write_text(content + "\n"))
+        with explain_full_disk(self.path):
+            write_file(self.path / "task.safetensors", lambda path: save_file(_contiguous(arrays), path, metadata=text))
+            write_file(self.path / "spec.json", lambda path: path.write_text(content + "\n"))
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of the committed checkpoints, increasing."""
@@ -121,8 +107,8 @@ class RunFolder:
                 save_file(_contiguous(moments), folder / f"moments-{seed:04d}.safetensors")
             _write_records(folder, tables, patterns)
 
-        with _explain_full_disk(self.path):
-            _write_folder(self._checkpoint(step), write)
+        with explain_full_disk(self.path):
+            write_folder(self._checkpoint(step), write)
         # The checkpoint before keeps its moments: should this one be damaged, the run can go on from there.
         for old in older[:-1]:
             for path in self._checkpoint(old).glob("moments-*.safetensors"):
@@ -143,13 +129,13 @@ class RunFolder:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Gather the parts into `records/` and mark the run as done."""
-        with _explain_full_disk(self.path):
+        with explain_full_disk(self.path):
             if not (self.path / "records").exists():
                 records = self._gather()
                 tables = {name: getattr(records, name) for name in TABLES}
-                _write_folder(self.path / "records", lambda folder: _write_records(folder, tables, records.patterns))
+                write_folder(self.path / "records", lambda folder: _write_records(folder, tables, records.patterns))
             content = json.dumps(summary, indent=2)
-            _write_file(self.path / "finished.json", lambda path: path.write_text(content + "\n"))
+            write_file(self.path / "finished.json", lambda path: path.write_text(content + "\n"))
         for path in self.path.glob("checkpoints/*/moments-*.safetensors"):
             path.unlink()
 
@@ -205,36 +191,6 @@ def _write_records(folder: Path, tables: dict[str, pa.Table], patterns: Patterns
     save_file(_contiguous({"steps": patterns.steps, "patterns": patterns.patterns}), folder / "patterns.safetensors")
 
 
-def _write_folder(target: Path, write: Callable[[Path], object]) -> None:
-    """Fill a folder beside the target, list its hashes in it, bring it to disk, and rename it into place."""
-    partial = target.with_name(f"{target.name}.partial")
-    _remove(partial)
-    partial.mkdir(parents=True)
-    try:
-        write(partial)
-        hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
-        (partial / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
-        for path in [*partial.iterdir(), partial]:
-            _sync(path)
-        partial.rename(target)
-        _sync(target.parent)
-    except BaseException:
-        _remove(partial)
-        raise
-
-
-def _write_file(target: Path, write: Callable[[Path], object]) -> None:
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        write(partial)
-        _sync(partial)
-        partial.rename(target)
-        _sync(target.parent)
-    except BaseException:
-        _remove(partial)
-        raise
-
-
 def _verify(folder: Path, skip: tuple[str, ...] = ()) -> None:
     """Compare the files of a committed folder with its manifest; a difference is named, with what to do.
 
@@ -246,7 +202,7 @@ def _verify(folder: Path, skip: tuple[str, ...] = ()) -> None:
         path = folder / name
         if not path.exists():
             raise _damaged(path, "is missing")
-        if _hash(path) != expected:
+        if hash_file(path) != expected:
             raise _damaged(path, "differs from what was written")
 
 
@@ -297,37 +253,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _contiguous(arrays: Arrays) -> Arrays:
     return {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explain_full_disk(path: Path) -> Generator[None, None, None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        text = str(error)
-        if isinstance(error, OSError) and error.errno is None and "No space" not in text:
-            raise
-        raise SaltusError(
-            f"{path} cannot be written ({text}); free space or mend its permissions and run the same command again: "
-            "it resumes from the last checkpoint"
-        ) from None

@@ -1,0 +1,115 @@
+"""The schemas of what scans and patches hand on. Probabilities are of the whole target; ranks count from 0."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from saltus.lm.specs import PatchSpec, ScanSpec
+
+_CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
+
+SCAN_TABLES: dict[str, pa.Schema] = {
+    # One row for each measured checkpoint, capability and prompt.
+    "probes": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("capability", pa.string()),
+            ("prompt", pa.int32()),
+            ("probability", pa.float64()),  # product over the target's tokens
+            ("logit", pa.float64()),  # mean over the target's tokens
+            ("rank", pa.int32()),  # of the worst of the target's tokens; 0 is the greedy one
+            ("correct", pa.bool_()),  # every token of the target is the greedy one
+            ("margin", pa.float64()),  # log probability of the target less that of the foil, in nats; NaN without foil
+        ]
+    ),
+    # One row for each checkpoint that was asked for and could not be measured.
+    "missing": pa.schema([*_CHECKPOINT, ("reason", pa.string())]),
+    # One row for each capability and prompt.
+    "prompts": pa.schema(
+        [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
+    ),
+    # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
+    "runs": pa.schema([("size", pa.string()), ("seed", pa.string()), ("steps", pa.list_(pa.int32()))]),
+}
+
+
+@dataclass(frozen=True)
+class ScanRecords:
+    """Everything that a scan recorded, finished or not."""
+
+    path: Path
+    spec: ScanSpec
+    finished: bool
+    probes: pa.Table
+    missing: pa.Table
+    prompts: pa.Table
+    runs: pa.Table
+
+
+PATCH_TABLES: dict[str, pa.Schema] = {
+    # One row for each prompt.
+    "prompts": pa.schema(
+        [
+            ("prompt", pa.int32()),
+            ("text", pa.string()),
+            ("target", pa.string()),
+            ("recipient", pa.float64()),  # probability of the target, unpatched
+            ("donor", pa.float64()),
+        ]
+    ),
+    # One row for each patched head and prompt. `kind` is 'patch' (donor's pattern into the recipient), 'reverse'
+    # (recipient's into the donor), 'self' (the recipient's own), 'shuffled' (the donor's with its keys permuted), or an
+    # ablation of the donor: 'zero', 'mean', 'resample', 'uniform'.
+    "effects": pa.schema(
+        [
+            ("kind", pa.string()),
+            ("layer", pa.int32()),
+            ("head", pa.int32()),
+            ("prompt", pa.int32()),
+            ("probability", pa.float64()),
+        ]
+    ),
+    # One row for each set of heads and prompt: the greedy sets of 1, 2, ... heads ('greedy'), as many random heads
+    # ('random', several draws), all heads ('all'), the first-order ranking ('screen').
+    "sets": pa.schema(
+        [
+            ("kind", pa.string()),
+            ("draw", pa.int32()),
+            ("heads", pa.list_(pa.list_(pa.int32()))),  # [layer, head] in the order in which they were chosen
+            ("prompt", pa.int32()),
+            ("probability", pa.float64()),
+        ]
+    ),
+    # One row for each head and prompt: the first-order estimate of the effect.
+    "screen": pa.schema(
+        [("layer", pa.int32()), ("head", pa.int32()), ("prompt", pa.int32()), ("effect", pa.float64())]
+    ),
+    # One row for each measured neighbour of the jump: target probability around it.
+    "trajectory": pa.schema([("step", pa.int32()), ("prompt", pa.int32()), ("probability", pa.float64())]),
+    # One row for each pattern that is kept (the chosen heads, on the first prompts): before, after.
+    "patterns": pa.schema(
+        [
+            ("model", pa.string()),  # 'recipient' or 'donor'
+            ("layer", pa.int32()),
+            ("head", pa.int32()),
+            ("prompt", pa.int32()),
+            ("tokens", pa.list_(pa.string())),
+            ("pattern", pa.list_(pa.float32())),  # [query, key], flat
+        ]
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PatchRecords:
+    """Everything that a patch study recorded."""
+
+    path: Path
+    spec: PatchSpec
+    prompts: pa.Table
+    effects: pa.Table
+    sets: pa.Table
+    screen: pa.Table
+    trajectory: pa.Table
+    patterns: pa.Table

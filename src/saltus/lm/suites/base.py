@@ -1,0 +1,66 @@
+"""What a suite is: checkpoints by size, seed and step, wherever they lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from saltus.errors import SaltusError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of a suite."""
+
+    size: str
+    """Such as '160m'."""
+    seed: str
+    """Such as '0', or 'data-1' where only the order of the data differs."""
+
+    def __str__(self) -> str:
+        return f"{self.size} seed {self.seed}"
+
+
+class MissingCheckpoint(SaltusError):  # noqa: N818 - it is a fact about a suite, listed in results
+    """A checkpoint that is not there, or cannot be used; the message says why. It never ends a scan."""
+
+
+class Suite(Protocol):
+    """A family of runs with checkpoints."""
+
+    @property
+    def name(self) -> str:
+        """As the user gave it, such as 'pythia' or 'folder:PATH'."""
+        ...
+
+    def runs(self) -> Sequence[Run]:
+        """All runs, small sizes first, then by seed."""
+        ...
+
+    def steps(self, run: Run) -> Sequence[int]:
+        """Steps at which the run should have checkpoints, increasing. Some may turn out to be missing."""
+        ...
+
+    def fetch(self, run: Run, step: int) -> Path:
+        """A local folder with `config.json`, safetensors weights and the tokenizer.
+
+        Raises `MissingCheckpoint` where this checkpoint is not there or is damaged for good, `SaltusError` where
+        nothing can be fetched now (no network): a scan then stops and can be resumed.
+        """
+        ...
+
+
+def select_runs(suite: Suite, sizes: Sequence[str], seeds: Sequence[str]) -> list[Run]:
+    """The runs of `suite` with one of the sizes and one of the seeds; an empty sequence takes all."""
+    runs = suite.runs()
+    for kind, wanted, there in (
+        ("size", sizes, dict.fromkeys(run.size for run in runs)),
+        ("seed", seeds, dict.fromkeys(run.seed for run in runs)),
+    ):
+        for value in wanted:
+            if value not in there:
+                raise SaltusError(f"{kind}: {value!r} is not in the suite {suite.name}; there are {', '.join(there)}")
+    chosen = [run for run in runs if (not sizes or run.size in sizes) and (not seeds or run.seed in seeds)]
+    if not chosen:
+        raise SaltusError(f"the suite {suite.name} has no run of size {', '.join(sizes)} and seed {', '.join(seeds)}")
+    return chosen
