@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from saltus.models import transformer
 from saltus.models.transformer import Transformer
 from saltus.specs import TransformerSpec
 
@@ -93,3 +94,18 @@ def test_a_bias_steers_attention_and_no_bias_is_a_bias_of_zero() -> None:
     torch.testing.assert_close(patterns[1][:, 2, :, 0], torch.ones_like(patterns[1][:, 2, :, 0]))
     torch.testing.assert_close(patterns[0], before[0])
     torch.testing.assert_close(patterns[1][:, [0, 1, 3]], before[1][:, [0, 1, 3]])
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_projecting_each_symbol_once_or_each_token_gives_the_same_logits_and_gradients(
+    positions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokens = make_model(positions=positions), draw_tokens()
+    found: list[list[Tensor]] = []
+    for few in (SYMBOLS, SYMBOLS - 1):
+        monkeypatch.setattr(transformer, "FEW_SYMBOLS", few)
+        logits = model(tokens)
+        found.append([logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))])
+    for once, each in zip(*found, strict=True):
+        torch.testing.assert_close(once, each)
+        assert once.abs().sum() > 0

@@ -4,6 +4,7 @@ Shape comments: n sequences, q queries, k keys, h heads, d head dimension, m mod
 """
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from saltus.specs import TransformerSpec
 
 ROTARY_BASE = 10_000.0
+
+FEW_SYMBOLS = 8
+"""Up to so many, the first block's projection is made once for each symbol and position, not for each token."""
 
 
 class Attention(nn.Module):
@@ -29,11 +33,14 @@ class Attention(nn.Module):
         self.register_buffer("future", torch.full((length, length), -torch.inf).triu(1), persistent=False)
         self.future: Tensor
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """[n, q, m] -> the layer's output [n, q, m] and its pattern [n, h, q, k]; `bias` broadcasts to [h, q, k]."""
-        n, q, _ = x.shape
-        projected = self.query_key_value(x).view(n, q, 3, self.heads, self.head_dimension)
-        query, key, value = projected.permute(2, 0, 3, 1, 4)  # 3 x [n, h, q, d]
+    def forward(self, projected: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries, keys and values [n, q, 3*h*d] -> the layer's output [n, q, m] and its pattern [n, h, q, k].
+
+        `bias` broadcasts to [h, q, k].
+        """
+        n, q, _ = projected.shape
+        separate = projected.view(n, q, 3, self.heads, self.head_dimension)
+        query, key, value = separate.permute(2, 0, 3, 1, 4)  # 3 x [n, h, q, d]
         if self.rotary:
             query, key = _rotate(query), _rotate(key)
         scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(self.head_dimension)  # [n, h, q, k]
@@ -55,9 +62,13 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(spec.d_model, spec.mlp_width)
         self.mlp_out = nn.Linear(spec.mlp_width, spec.d_model)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """[n, q, m] -> the residual stream [n, q, m] and the pattern [n, h, q, k]."""
-        mixed, pattern = self.attention(self.attention_norm(x), bias)
+    def project(self, x: Tensor) -> Tensor:
+        """[..., m] -> queries, keys and values [..., 3*h*d]: what the block does to each token on its own."""
+        return self.attention.query_key_value(self.attention_norm(x))
+
+    def forward(self, x: Tensor, projected: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """[n, q, m] and its projection -> the residual stream [n, q, m] and the pattern [n, h, q, k]."""
+        mixed, pattern = self.attention(projected, bias)
         x = x + mixed
         return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x)))), pattern
 
@@ -69,7 +80,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(symbols, spec.d_model)
         self.positions = nn.Parameter(torch.empty(length, spec.d_model)) if spec.positions == "learned" else None
-        self.blocks = nn.ModuleList(Block(spec, length) for _ in range(spec.layers))
+        self.blocks = cast("list[Block]", nn.ModuleList(Block(spec, length) for _ in range(spec.layers)))
         self.norm = nn.LayerNorm(spec.d_model)
         self.unembedding = nn.Linear(spec.d_model, symbols)
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -86,14 +97,36 @@ class Transformer(nn.Module):
 
     def forward_with_patterns(self, tokens: Tensor, bias: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `forward`, and the attention after the softmax of each layer, [n, h, q, k]."""
-        x = self.embedding(tokens)
-        if self.positions is not None:
-            x = x + self.positions[: tokens.shape[1]]
+        x, projected = self._embed(tokens)
         patterns: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
-            x, pattern = block(x, None if bias is None else bias[layer])
+            if layer:
+                projected = block.project(x)
+            x, pattern = block(x, projected, None if bias is None else bias[layer])
             patterns.append(pattern)
         return self.unembedding(self.norm(x)).float(), tuple(patterns)
+
+    def _embed(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, q] -> what enters the first block, [n, q, m], and its projection there, [n, q, 3*h*d]."""
+        q = tokens.shape[1]
+        positions = torch.zeros_like(self.embedding.weight[:1]) if self.positions is None else self.positions[:q]
+        if self.embedding.num_embeddings > FEW_SYMBOLS:
+            x = self.embedding(tokens) + positions
+            return x, self.blocks[0].project(x)
+        # A token and its position are all that enters: c*q different vectors, however many sequences there are.
+        table = self.embedding.weight[:, None] + positions  # [c, q, m]
+        return _select(table, tokens), _select(self.blocks[0].project(table), tokens)
+
+
+def _select(table: Tensor, tokens: Tensor) -> Tensor:
+    """Of a table [c, q, m] the rows of the tokens [n, q] -> [n, q, m].
+
+    Written as a sum with one term that is not zero, because its gradient is a sum too: that of a look-up adds up
+    element by element.
+    """
+    symbols = torch.arange(len(table), device=tokens.device)
+    chosen = (tokens[..., None] == symbols).to(table.dtype)  # [n, q, c]
+    return (chosen[..., None] * table.transpose(0, 1)).sum(2)  # [n, q, c, m] -> [n, q, m]
 
 
 def _rotate(x: Tensor) -> Tensor:
