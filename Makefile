@@ -4,13 +4,16 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit bench pictures clean
+.PHONY: help demo demo-lm test lint types unit bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/ready ## train 8 seeds of a small linear map and write the report
 	$(BIN)/saltus demo
+
+demo-lm: .venv/ready ## train 12 small language models, scan their checkpoints, patch across a jump, write the report
+	$(BIN)/saltus demo --lm
 
 test: lint types unit ## lint, types and every test
 
@@ -26,6 +29,7 @@ unit: .venv/ready-to-develop ## the tests alone
 
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/patching.py
 
 pictures: .venv/ready-to-develop ## draw the pictures of the README again, from the demo's records
 	$(BIN)/python docs/pictures/draw.py

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from saltus import cli
+from saltus.cli.main import main as saltus_main
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.store import RunFolder
 
@@ -91,7 +91,7 @@ def saltus(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, "argv", ["saltus", *map(str, arguments)])
         capsys.readouterr()
         try:
-            cli.main()
+            saltus_main()
         except SystemExit as stop:
             code = stop.code
         else:

@@ -7,7 +7,17 @@ from numpy.typing import NDArray
 
 from saltus.seeding import StreamName, Streams
 
-ADDRESS_LENGTH: dict[StreamName, int] = {"task": 0, "init": 1, "data": 2, "evaluation": 0}
+ADDRESS_LENGTH: dict[StreamName, int] = {
+    "task": 0,
+    "init": 1,
+    "data": 2,
+    "evaluation": 0,
+    "prompts": 1,
+    "controls": 1,
+    "bootstrap": 0,
+    "pocket_init": 2,
+    "pocket_data": 2,
+}
 
 Address = tuple[int, StreamName, tuple[int, ...]]
 

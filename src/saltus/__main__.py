@@ -1,5 +1,5 @@
 """`python -m saltus` is `saltus`."""
 
-from saltus.cli import main
+from saltus.cli.main import main
 
 main()

@@ -9,9 +9,21 @@ from typing import Literal
 
 import numpy as np
 
-StreamName = Literal["task", "init", "data", "evaluation"]
+StreamName = Literal[
+    "task", "init", "data", "evaluation", "prompts", "controls", "bootstrap", "pocket_init", "pocket_data"
+]
 
-_STREAM_NUMBERS: dict[StreamName, int] = {"task": 1, "init": 2, "data": 3, "evaluation": 4}
+_STREAM_NUMBERS: dict[StreamName, int] = {
+    "task": 1,
+    "init": 2,
+    "data": 3,
+    "evaluation": 4,
+    "prompts": 5,
+    "controls": 6,
+    "bootstrap": 7,
+    "pocket_init": 8,
+    "pocket_data": 9,
+}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Small runs made by hand, of which every number is known."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
+from saltus.lm.records import PATCH_TABLES, SCAN_TABLES, PatchRecords, ScanRecords
+from saltus.lm.specs import CopyingSpec, IndirectObjectSpec, PatchSpec, ScanSpec
 from saltus.records import TABLES, Patterns, RunRecords
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.base import TaskFacts
@@ -134,3 +136,148 @@ def _draw_patterns(facts: TaskFacts, steps: NDArray[np.int64], seeds: int, layer
         np.random.default_rng(0).random(shape, dtype=np.float32) * np.tri(facts.queries, dtype=np.float32)[queries]
     )
     return Patterns(steps, (weights / weights.sum(-1, keepdims=True)).astype(np.float16))
+
+
+PYTHIA_STEPS = (0, *(2**power for power in range(10)), *range(1000, 144_000, 1000))
+"""Steps of Pythia's checkpoints."""
+
+
+def build_scan(
+    emerges: Mapping[tuple[str, str], Sequence[int | None] | None],
+    *,
+    steps: Sequence[int] = PYTHIA_STEPS[::6],
+    capabilities: Sequence[str] = ("copying",),
+    foils: Sequence[str] = (),
+    prompts: int = 4,
+    texts: Sequence[tuple[str, str]] | None = None,
+    missing: Sequence[tuple[str, str, int, str]] = (),
+    finished: bool = True,
+    suite: str = "polypythias",
+) -> ScanRecords:
+    """A scan in which a prompt of a run is right from the step that `emerges` gives for it; None is never.
+
+    A run whose value is None has no measured checkpoint. All capabilities have the same steps; those in `foils` have a
+    margin that dips to -1 at the first quarter of the steps. The probability is 0.9 where a prompt is right, else 0.1.
+    """
+    probes: list[dict[str, Any]] = []
+    dip = steps[len(steps) // 4]
+    gone = {(size, seed, step) for size, seed, step, _ in missing}
+    for (size, seed), starts in emerges.items():
+        for step in [step for step in steps if starts is not None and (size, seed, step) not in gone]:
+            for name in capabilities:
+                for prompt, start in enumerate(starts or ()):
+                    right = start is not None and step >= start
+                    margin = (3.0 if right else -1.0 if step == dip else 0.1) if name in foils else np.nan
+                    probability = 0.9 if right else 0.1
+                    row = {"size": size, "seed": seed, "step": step, "capability": name, "prompt": prompt}
+                    row |= {"probability": probability, "logit": 1.0, "rank": 0 if right else 7, "correct": right}
+                    probes.append(row | {"margin": margin})
+    texts = texts or [(f"0 7 3 {prompt} 1 2 0 7", f" {prompt}") for prompt in range(prompts)]
+    tables: dict[str, list[dict[str, Any]]] = {
+        "probes": probes,
+        "missing": [dict(zip(("size", "seed", "step", "reason"), row, strict=True)) for row in missing],
+        "prompts": [
+            {"capability": name, "prompt": prompt, "text": text, "target": target}
+            for name in capabilities
+            for prompt, (text, target) in enumerate(texts)
+        ],
+        "runs": [{"size": size, "seed": seed, "steps": list(steps)} for size, seed in emerges],
+    }
+    return ScanRecords(
+        path=Path("scans/scan-0123456789"),
+        spec=ScanSpec(suite=suite, capabilities=(CopyingSpec(prompts=prompts),)),
+        finished=finished,
+        **{name: pa.Table.from_pylist(rows, schema=SCAN_TABLES[name]) for name, rows in tables.items()},
+    )
+
+
+def build_patch(
+    effects: ArrayLike,
+    *,
+    gain: float = 0.6,
+    greedy: Sequence[float] = (0.5, 0.85),
+    random: float = 0.05,
+    everything: float = 0.95,
+    prompts: int = 6,
+    swing: float = 0.0,
+    tokens: Sequence[str] = ("When", " Mary", " and", " John", "\n", " to"),
+    trajectory: Sequence[int] = (2000, 3000, 4000, 5000, 6000, 7000),
+    texts: Sequence[str] | None = None,
+    **spec: Any,
+) -> PatchRecords:
+    """A study in which patching a head changes the target's probability by `effects` [layer, head], from 0.1.
+
+    On every prompt it is a little different. Sets recover the given shares of the gain; with a `swing` that of every
+    other prompt is so much larger, and of the others so much smaller. Shuffled patterns do a twentieth of the effect,
+    what goes into the donor does as much downwards, and the screen estimates 0.8 of it.
+    """
+    values = np.asarray(effects, dtype=np.float64)
+    heads = values.shape[1]
+    vary = 1.0 + 0.1 * np.linspace(-1.0, 1.0, prompts)  # [prompt]
+    recipient, donor = np.full(prompts, 0.1), 0.1 + gain * vary
+    order = [(int(place // heads), int(place % heads)) for place in np.argsort(-values.ravel(), kind="stable")]
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in PATCH_TABLES}
+    for prompt in range(prompts):
+        text = texts[prompt % len(texts)] if texts else f"When Mary and John went, John gave it to ({prompt})"
+        rows["prompts"].append({"prompt": prompt, "text": text, "target": " Mary"})
+        rows["prompts"][-1] |= {"recipient": recipient[prompt], "donor": donor[prompt]}
+        for layer, head in order:
+            place = {"layer": layer, "head": head, "prompt": prompt}
+            effect = values[layer, head] * vary[prompt]
+            rows["screen"].append(place | {"effect": 0.8 * effect})
+            for kind, start, share in (
+                ("patch", recipient, 1.0),
+                ("self", recipient, 0.0),
+                ("shuffled", recipient, 0.05),
+                *((kind, donor, -1.0) for kind in ("reverse", "zero", "mean", "resample", "uniform")),
+            ):
+                rows["effects"].append({"kind": kind, "probability": start[prompt] + share * effect} | place)
+        sets = [("greedy", 0, order[:size], share) for size, share in enumerate(greedy, 1)]
+        sets += [("screen", 0, order[:size], 0.9 * share) for size, share in enumerate(greedy, 1)]
+        sets += [("random", draw, order[-len(greedy) :], random * draw / 2) for draw in range(5) if greedy]
+        for kind, draw, chosen, share in [*sets, ("all", 0, order, everything)]:
+            part = share + swing * (1 - 2 * (prompt % 2))
+            probability = recipient[prompt] + part * (donor[prompt] - recipient[prompt])
+            row = {"kind": kind, "draw": draw, "heads": [list(head) for head in chosen], "prompt": prompt}
+            rows["sets"].append(row | {"probability": probability})
+        for number, step in enumerate(trajectory):
+            probability = 0.1 + gain * vary[prompt] * (number >= len(trajectory) // 2)
+            rows["trajectory"].append({"step": step, "prompt": prompt, "probability": probability})
+    count = len(tokens)
+    uniform = np.tri(count) / np.arange(1, count + 1)[:, None]
+    for prompt in range(min(2, prompts)):
+        for layer, head in order[: max(1, len(greedy))]:
+            for model, pattern in (("recipient", uniform), ("donor", np.eye(count))):
+                row = {"model": model, "layer": layer, "head": head, "prompt": prompt, "tokens": list(tokens)}
+                rows["patterns"].append(row | {"pattern": pattern.ravel().tolist()})
+    settings: dict[str, Any] = {"suite": "polypythias", "size": "160m", "seed": "3", "recipient": 4000, "donor": 5000}
+    settings |= {"capability": IndirectObjectSpec(prompts=prompts)}
+    return PatchRecords(
+        path=Path("patches/patch-0123456789"),
+        spec=PatchSpec(**(settings | spec)),
+        **{name: pa.Table.from_pylist(rows[name], schema=PATCH_TABLES[name]) for name in PATCH_TABLES},
+    )
+
+
+@pytest.fixture(scope="session")
+def scan() -> Callable[..., ScanRecords]:
+    return build_scan
+
+
+@pytest.fixture(scope="session")
+def patch() -> Callable[..., PatchRecords]:
+    return build_patch
+
+
+@pytest.fixture(scope="session")
+def findings() -> pa.Table:
+    """A note on a whole run, then a fault at a checkpoint."""
+    rows = [
+        {"size": "14m", "seed": "0", "kind": "known", "severity": "note", "detail": "was another model once"},
+        {"size": "410m", "seed": "1", "step": 96000, "other_size": "410m", "other_seed": "1", "other_step": 143000}
+        | {"kind": "identical", "severity": "fault", "detail": "the weights are those of another step", "value": 0.0},
+    ]
+    names = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32()), ("other_size", pa.string())]
+    names += [("other_seed", pa.string()), ("other_step", pa.int32()), ("kind", pa.string())]
+    names += [("severity", pa.string()), ("detail", pa.string()), ("value", pa.float64())]
+    return pa.Table.from_pylist([{"step": None, "value": float("nan")} | row for row in rows], schema=pa.schema(names))

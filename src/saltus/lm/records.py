@@ -60,14 +60,15 @@ PATCH_TABLES: dict[str, pa.Schema] = {
     ),
     # One row for each patched head and prompt. `kind` is 'patch' (donor's pattern into the recipient), 'reverse'
     # (recipient's into the donor), 'self' (the recipient's own), 'shuffled' (the donor's with its keys permuted), or an
-    # ablation of the donor: 'zero', 'mean', 'resample', 'uniform'.
+    # ablation of the donor: 'zero', 'mean', 'resample', 'uniform'. That of 'self' is the unpatched one, changed by what
+    # the patch changes in passes of the same shape, so that rounding is no effect.
     "effects": pa.schema(
         [
             ("kind", pa.string()),
             ("layer", pa.int32()),
             ("head", pa.int32()),
             ("prompt", pa.int32()),
-            ("probability", pa.float64()),
+            ("probability", pa.float64()),  # NaN for 'mean', 'resample' where no other prompt has the length
         ]
     ),
     # One row for each set of heads and prompt: the greedy sets of 1, 2, ... heads ('greedy'), as many random heads

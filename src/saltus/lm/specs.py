@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from saltus.specs import Spec
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Strategy = Literal["grid", "bisect", "robust"]
+Stage = Literal["scores", "pattern"]
+Queries = Literal["all", "last"]
 
 
 class CopyingSpec(Spec):
@@ -16,7 +19,7 @@ class CopyingSpec(Spec):
 
     kind: Literal["copying"] = "copying"
     prompts: int = Field(default=16, ge=1, le=4096)
-    digits: int = Field(default=9, ge=2, le=512, description="length of the string that is repeated")
+    digits: int = Field(default=8, ge=2, le=512, description="length of the string that is repeated")
 
 
 class RepetitionSpec(Spec):
@@ -71,7 +74,7 @@ class ScanSpec(HashedSpec):
     sizes: tuple[str, ...] = Field(default=(), description="empty for all")
     seeds: tuple[str, ...] = Field(default=(), description="empty for all")
     capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
-    strategy: Literal["grid", "bisect", "robust"] = "robust"
+    strategy: Strategy = "robust"
     coarse: int = Field(default=16, ge=2, description="checkpoints of the robust strategy's first grid")
     threshold: float = Field(
         default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
@@ -97,8 +100,8 @@ class PatchSpec(HashedSpec):
     donor: int = Field(ge=0, description="step of the checkpoint that gives its patterns, after the jump")
     donor_seed: str | None = Field(default=None, description="another seed as donor; the recipient's if None")
     capability: CapabilitySpec
-    stage: Literal["scores", "pattern"] = Field(default="pattern", description="before or after the softmax")
-    queries: Literal["all", "last"] = Field(default="all", description="which queries' patterns are replaced")
+    stage: Stage = Field(default="pattern", description="before or after the softmax")
+    queries: Queries = Field(default="all", description="which queries' patterns are replaced")
     share: float = Field(default=0.8, gt=0.0, le=1.0, description="of the gain that the smallest set must recover")
     most_heads: int = Field(default=8, ge=1, le=256, description="largest set that the greedy search tries")
     rows: int = Field(default=256, ge=1, description="sequences in a pass; fewer take less memory")

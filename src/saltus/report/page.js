@@ -1,258 +1,183 @@
-"use strict";
-{
-  const runs = JSON.parse(document.getElementById("data").textContent).runs;
-  const dark = matchMedia("screen and (prefers-color-scheme: dark)");
-  const narrow = matchMedia("(max-width: 640px)");
-  const touch = matchMedia("(pointer: coarse)");
-  const chosen = runs.map((run) => String(run.chosen));
-  const plots = [...document.querySelectorAll(".plot")];
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
+const runs = data.runs;
+const chosen = runs.map((run) => String(run.chosen));
+const plots = [...document.querySelectorAll(".plot")];
 
-  // A figure in the colours of the page, for the width of the page.
-  function dress(source, seed) {
-    const figure = structuredClone(source);
-    const theme = dark.matches ? "dark" : "light";
-    const [text, muted, grid, card] = ["--text", "--muted", "--grid", "--card"].map(css);
-    const layout = figure.layout;
-    layout.font = { ...layout.font, color: text, size: narrow.matches ? 11 : 13 };
-    layout.hoverlabel = { bgcolor: card, bordercolor: muted, font: { color: text } };
-    layout.dragmode = touch.matches ? false : "zoom";
-    if (layout.coloraxis && layout.meta) layout.coloraxis.colorscale = layout.meta[theme];
-    for (const [name, axis] of Object.entries(layout)) {
-      if (/^[xy]axis/.test(name)) Object.assign(axis, { gridcolor: grid, linecolor: muted, zerolinecolor: muted });
-    }
-    if (narrow.matches && layout.legend?.orientation === "v") layout.showlegend = false;
-    for (const trace of figure.data) {
-      const colour = trace.meta?.[theme];
-      if (colour && trace.line) trace.line.color = colour;
-      if (colour && trace.marker) trace.marker.color = colour;
-      if (colour && trace.textfont) trace.textfont.color = colour;
-      if (trace.meta?.seed !== undefined && String(trace.meta.seed) === seed) {
-        Object.assign(trace.line, { width: 3.4 });
-        trace.opacity = 1;
-      }
-    }
-    return figure;
-  }
-
-  function drawPlot(div) {
-    const run = runs[div.dataset.run];
-    const seed = chosen[div.dataset.run];
-    const source = "seeded" in div.dataset ? run.seeds[seed].figures : run.figures;
-    const { data, layout } = dress(source[div.dataset.figure], seed);
-    return Plotly.react(div, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
-  }
-
-  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-
-  // The map from a byte to a colour: one hue, from near the page's background to the far end of lightness.
-  const blend = (stops) => Array.from({ length: 256 }, (_, value) => {
-    const place = (value / 255) * (stops.length - 1);
-    const low = Math.min(Math.floor(place), stops.length - 2);
-    return stops[low].map((from, channel) => Math.round(from + (stops[low + 1][channel] - from) * (place - low)));
-  });
-  const ramps = {
-    light: blend([[238, 242, 246], [176, 205, 228], [84, 145, 194], [0, 84, 147], [0, 33, 72]]),
-    dark: blend([[33, 39, 48], [22, 74, 116], [38, 128, 184], [124, 194, 236], [240, 249, 255]]),
-  };
-  const ramp = (value) => ramps[dark.matches ? "dark" : "light"][value];
-
-  const TOP = 3; // pixels above the first row, for its label
-  const OUTLINED = 64; // keys up to which a cell is wide enough for an outline
-
-  class PatternViewer {
-    constructor(figure) {
-      this.run = figure.dataset.run;
-      this.packed = runs[this.run].patterns;
-      this.truth = bytes(this.packed.truth);
-      this.figure = figure;
-      this.slider = figure.querySelector(".snapshot");
-      this.step = figure.querySelector(".step");
-      this.play = figure.querySelector(".play");
-      this.readout = figure.querySelector(".readout");
-      this.slider.max = this.packed.steps.length - 1;
-      this.slider.value = this.slider.max;
-      this.slider.addEventListener("input", () => this.draw());
-      this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
-      this.load();
-    }
-
-    load() {
-      const { packed, figure } = this;
-      const seed = chosen[this.run];
-      this.weights = bytes(packed.weights[seed]);
-      this.names = packed.heads[seed];
-      const panels = figure.querySelector(".panels");
-      panels.style.setProperty("--panel", packed.keys > OUTLINED ? "330px" : narrow.matches && packed.keys <= 32 ? "150px" : "230px");
-      panels.replaceChildren();
-      this.canvases = ["true keys", ...this.names].map((name, index) => {
-        const panel = panels.appendChild(document.createElement("div"));
-        panel.className = index ? "panel" : "panel truth";
-        panel.appendChild(document.createElement("p")).textContent = name;
-        const canvas = panel.appendChild(document.createElement("canvas"));
-        canvas.setAttribute("role", "img");
-        canvas.addEventListener("pointermove", (event) => this.point(event, index));
-        return canvas;
-      });
-      this.draw();
-    }
-
-    // The value at a cell: of the truth for panel 0, else of a head.
-    at(panel, row, key) {
-      const { rows, keys } = this.packed;
-      const cell = row * keys + key;
-      if (!panel) return 255 * this.truth[cell];
-      const snapshot = Number(this.slider.value);
-      return this.weights[(snapshot * this.names.length + panel - 1) * rows.length * keys + cell];
-    }
-
-    draw() {
-      const text = `step ${this.packed.steps[this.slider.value].toLocaleString("en")}`;
-      this.step.textContent = text;
-      this.slider.setAttribute("aria-valuetext", text);
-      this.canvases.forEach((canvas, panel) => this.drawPanel(canvas, panel, text));
-      this.drawRamp();
-    }
-
-    drawPanel(canvas, panel, text) {
-      const { rows, labels, keys, visible, there } = this.packed;
-      const ratio = devicePixelRatio || 1;
-      const width = Math.max(canvas.clientWidth, 60);
-      const left = 8 + 7 * Math.max(...labels.map((label) => label.length)) + 9;
-      const cellWidth = (width - left) / keys;
-      const cellHeight = Math.min(Math.max(cellWidth, 7), 16);
-      const height = TOP + rows.length * cellHeight + 15;
-      this.shape = { left, cellWidth, cellHeight };
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.height = `${height}px`;
-      const name = panel ? `Attention of ${this.names[panel - 1]} at ${text}` : "The true keys of each query";
-      canvas.setAttribute("aria-label", name);
-      const context = canvas.getContext("2d");
-      context.scale(ratio, ratio);
-      const image = new ImageData(keys, rows.length);
-      rows.forEach((_, row) => {
-        for (let key = 0; key < visible[row]; key += 1) {
-          image.data.set([...ramp(this.at(panel, row, key)), 255], 4 * (row * keys + key));
-        }
-      });
-      const small = new OffscreenCanvas(keys, rows.length);
-      small.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = false;
-      context.drawImage(small, left, TOP, keys * cellWidth, rows.length * cellHeight);
-      const [strong, muted] = [css("--text"), css("--muted")];
-      if (panel && keys <= OUTLINED) {
-        context.strokeStyle = dark.matches ? "#ff8a3d" : "#d55e00";
-        context.lineWidth = cellWidth < 7 ? 1 : 1.5;
-        this.truth.forEach((needed, cell) => {
-          if (needed) context.strokeRect(left + (cell % keys) * cellWidth + 0.7, TOP + Math.floor(cell / keys) * cellHeight + 0.7, cellWidth - 1.4, cellHeight - 1.4);
-        });
-      }
-      const family = getComputedStyle(document.body).fontFamily;
-      const now = there[chosen[this.run]][this.slider.value];
-      context.textBaseline = "middle";
-      context.textAlign = "right";
-      labels.forEach((label, row) => {
-        if (row % Math.ceil(10 / cellHeight)) return;
-        context.fillStyle = now[row] ? strong : muted;
-        context.font = `${now[row] ? "700 " : ""}10px ${family}`;
-        context.fillText(now[row] ? `● ${label}` : label, left - 5, TOP + (row + 0.5) * cellHeight);
-      });
-      context.fillStyle = muted;
-      context.font = `10px ${family}`;
-      context.textAlign = "center";
-      const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find((gap) => gap * cellWidth > 22) ?? keys;
-      for (let key = 0; key < keys; key += every) context.fillText(key, left + (key + 0.5) * cellWidth, height - 6);
-    }
-
-    point(event, panel) {
-      const { left, cellWidth, cellHeight } = this.shape;
-      const [row, key] = [Math.floor((event.offsetY - TOP) / cellHeight), Math.floor((event.offsetX - left) / cellWidth)];
-      const { rows, keys, visible } = this.packed;
-      if (row < 0 || key < 0 || row >= rows.length || key >= keys || key >= visible[row]) return;
-      const needed = this.truth[row * keys + key] ? "a true key" : "not a true key";
-      const value = panel ? `${this.names[panel - 1]}: ${((this.at(panel, row, key) / 255) ** 2).toFixed(2)}, ` : "";
-      this.readout.textContent = `${rows[row]}, key ${key}: ${value}${needed}`;
-    }
-
-    drawRamp() {
-      const canvas = this.figure.querySelector(".ramp");
-      const context = canvas.getContext("2d");
-      for (let x = 0; x < canvas.width; x += 1) {
-        context.fillStyle = `rgb(${ramp(Math.round((255 * x) / (canvas.width - 1))).join(" ")})`;
-        context.fillRect(x, 0, 1, canvas.height);
-      }
-    }
-
-    start() {
-      if (Number(this.slider.value) === Number(this.slider.max)) this.slider.value = 0;
-      this.play.textContent = "Pause";
-      this.play.setAttribute("aria-pressed", "true");
-      this.timer = setInterval(() => {
-        if (Number(this.slider.value) === Number(this.slider.max)) return this.stop();
-        this.slider.value = Number(this.slider.value) + 1;
-        this.draw();
-      }, 180);
-      this.draw();
-    }
-
-    stop() {
-      clearInterval(this.timer);
-      this.timer = undefined;
-      this.play.textContent = "Play";
-      this.play.setAttribute("aria-pressed", "false");
-    }
-  }
-
-  function downloadTable(button) {
-    const table = document.getElementById(`table-${button.dataset.run}`);
-    const quote = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const value = (cell) => quote(cell.dataset.name ?? cell.dataset.csv ?? cell.textContent.trim().replace(/^–$/, ""));
-    const lines = [...table.rows].map((row) => [...row.cells].map(value).join(","));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
-    link.download = button.dataset.file;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  }
-
-  const viewers = [];
-
-  async function chooseSeed(run, seed) {
-    chosen[run] = seed;
-    for (const caption of document.querySelectorAll(`figcaption[data-run="${run}"]`)) {
-      caption.textContent = runs[run].seeds[seed].captions[caption.dataset.caption];
-    }
-    viewers.filter((viewer) => viewer.run === run).forEach((viewer) => viewer.load());
-    const changed = plots.filter((div) => div.dataset.run === run && ("seeded" in div.dataset || div.dataset.figure === "losses"));
-    await Promise.all(changed.map(drawPlot));
-  }
-
-  async function drawAll() {
-    for (const div of plots) {
-      await drawPlot(div);
-      await pause();
-    }
-  }
-
-  async function redraw() {
-    viewers.forEach((viewer) => viewer.draw());
-    await drawAll();
-  }
-
-  for (const select of document.querySelectorAll("select[data-run]")) {
-    select.value = chosen[select.dataset.run];
-    select.addEventListener("change", () => chooseSeed(select.dataset.run, select.value));
-  }
-  for (const button of document.querySelectorAll(".download")) button.addEventListener("click", () => downloadTable(button));
-  for (const figure of document.querySelectorAll(".patterns")) viewers.push(new PatternViewer(figure));
-  dark.addEventListener("change", redraw);
-  narrow.addEventListener("change", redraw);
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth !== width) viewers.forEach((viewer) => viewer.draw());
-    width = innerWidth;
-  });
-  drawAll().then(() => (document.documentElement.dataset.ready = "yes"));
+function drawPlot(div) {
+  const run = runs[div.dataset.run];
+  const seed = chosen[div.dataset.run];
+  const source = "seeded" in div.dataset ? run.seeds[seed].figures : run.figures;
+  return drawFigure(div, source[div.dataset.figure], seed);
 }
+
+const TOP = 3; // pixels above the first row, for its label
+const OUTLINED = 64; // keys up to which a cell is wide enough for an outline
+
+class PatternViewer {
+  constructor(figure) {
+    this.run = figure.dataset.run;
+    this.packed = runs[this.run].patterns;
+    this.truth = bytes(this.packed.truth);
+    this.figure = figure;
+    this.slider = figure.querySelector(".snapshot");
+    this.step = figure.querySelector(".step");
+    this.play = figure.querySelector(".play");
+    this.readout = figure.querySelector(".readout");
+    this.slider.max = this.packed.steps.length - 1;
+    this.slider.value = this.slider.max;
+    this.slider.addEventListener("input", () => this.draw());
+    this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
+    this.load();
+  }
+
+  load() {
+    const { packed, figure } = this;
+    const seed = chosen[this.run];
+    this.weights = bytes(packed.weights[seed]);
+    this.names = packed.heads[seed];
+    const panels = figure.querySelector(".panels");
+    panels.style.setProperty("--panel", packed.keys > OUTLINED ? "330px" : narrow.matches && packed.keys <= 32 ? "150px" : "230px");
+    panels.replaceChildren();
+    this.canvases = ["true keys", ...this.names].map((name, index) => {
+      const panel = panels.appendChild(document.createElement("div"));
+      panel.className = index ? "panel" : "panel truth";
+      panel.appendChild(document.createElement("p")).textContent = name;
+      const canvas = panel.appendChild(document.createElement("canvas"));
+      canvas.setAttribute("role", "img");
+      canvas.addEventListener("pointermove", (event) => this.point(event, index));
+      return canvas;
+    });
+    this.draw();
+  }
+
+  // The value at a cell: of the truth for panel 0, else of a head.
+  at(panel, row, key) {
+    const { rows, keys } = this.packed;
+    const cell = row * keys + key;
+    if (!panel) return 255 * this.truth[cell];
+    const snapshot = Number(this.slider.value);
+    return this.weights[(snapshot * this.names.length + panel - 1) * rows.length * keys + cell];
+  }
+
+  draw() {
+    const text = `step ${this.packed.steps[this.slider.value].toLocaleString("en")}`;
+    this.step.textContent = text;
+    this.slider.setAttribute("aria-valuetext", text);
+    this.canvases.forEach((canvas, panel) => this.drawPanel(canvas, panel, text));
+    drawRamp(this.figure.querySelector(".ramp"));
+  }
+
+  drawPanel(canvas, panel, text) {
+    const { rows, labels, keys, visible, there } = this.packed;
+    const ratio = devicePixelRatio || 1;
+    const width = Math.max(canvas.clientWidth, 60);
+    const left = 8 + 7 * Math.max(...labels.map((label) => label.length)) + 9;
+    const cellWidth = (width - left) / keys;
+    const cellHeight = Math.min(Math.max(cellWidth, 7), 16);
+    const height = TOP + rows.length * cellHeight + 15;
+    this.shape = { left, cellWidth, cellHeight };
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    canvas.style.height = `${height}px`;
+    const name = panel ? `Attention of ${this.names[panel - 1]} at ${text}` : "The true keys of each query";
+    canvas.setAttribute("aria-label", name);
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const image = new ImageData(keys, rows.length);
+    rows.forEach((_, row) => {
+      for (let key = 0; key < visible[row]; key += 1) {
+        image.data.set([...ramp(this.at(panel, row, key)), 255], 4 * (row * keys + key));
+      }
+    });
+    const small = new OffscreenCanvas(keys, rows.length);
+    small.getContext("2d").putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, left, TOP, keys * cellWidth, rows.length * cellHeight);
+    const [strong, muted] = [css("--text"), css("--muted")];
+    if (panel && keys <= OUTLINED) {
+      context.strokeStyle = dark.matches ? "#ff8a3d" : "#d55e00";
+      context.lineWidth = cellWidth < 7 ? 1 : 1.5;
+      this.truth.forEach((needed, cell) => {
+        if (needed) context.strokeRect(left + (cell % keys) * cellWidth + 0.7, TOP + Math.floor(cell / keys) * cellHeight + 0.7, cellWidth - 1.4, cellHeight - 1.4);
+      });
+    }
+    const family = getComputedStyle(document.body).fontFamily;
+    const now = there[chosen[this.run]][this.slider.value];
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    labels.forEach((label, row) => {
+      if (row % Math.ceil(10 / cellHeight)) return;
+      context.fillStyle = now[row] ? strong : muted;
+      context.font = `${now[row] ? "700 " : ""}10px ${family}`;
+      context.fillText(now[row] ? `● ${label}` : label, left - 5, TOP + (row + 0.5) * cellHeight);
+    });
+    context.fillStyle = muted;
+    context.font = `10px ${family}`;
+    context.textAlign = "center";
+    const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find((gap) => gap * cellWidth > 22) ?? keys;
+    for (let key = 0; key < keys; key += every) context.fillText(key, left + (key + 0.5) * cellWidth, height - 6);
+  }
+
+  point(event, panel) {
+    const { left, cellWidth, cellHeight } = this.shape;
+    const [row, key] = [Math.floor((event.offsetY - TOP) / cellHeight), Math.floor((event.offsetX - left) / cellWidth)];
+    const { rows, keys, visible } = this.packed;
+    if (row < 0 || key < 0 || row >= rows.length || key >= keys || key >= visible[row]) return;
+    const needed = this.truth[row * keys + key] ? "a true key" : "not a true key";
+    const value = panel ? `${this.names[panel - 1]}: ${((this.at(panel, row, key) / 255) ** 2).toFixed(2)}, ` : "";
+    this.readout.textContent = `${rows[row]}, key ${key}: ${value}${needed}`;
+  }
+
+  start() {
+    if (Number(this.slider.value) === Number(this.slider.max)) this.slider.value = 0;
+    this.play.textContent = "Pause";
+    this.play.setAttribute("aria-pressed", "true");
+    this.timer = setInterval(() => {
+      if (Number(this.slider.value) === Number(this.slider.max)) return this.stop();
+      this.slider.value = Number(this.slider.value) + 1;
+      this.draw();
+    }, 180);
+    this.draw();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = undefined;
+    this.play.textContent = "Play";
+    this.play.setAttribute("aria-pressed", "false");
+  }
+}
+
+const viewers = [];
+
+async function chooseSeed(run, seed) {
+  chosen[run] = seed;
+  for (const caption of document.querySelectorAll(`figcaption[data-run="${run}"]`)) {
+    caption.textContent = runs[run].seeds[seed].captions[caption.dataset.caption];
+  }
+  viewers.filter((viewer) => viewer.run === run).forEach((viewer) => viewer.load());
+  const changed = plots.filter((div) => div.dataset.run === run && ("seeded" in div.dataset || div.dataset.figure === "losses"));
+  await Promise.all(changed.map(drawPlot));
+}
+
+async function drawAll() {
+  for (const div of plots) {
+    await drawPlot(div);
+    await pause();
+  }
+}
+
+async function redraw() {
+  viewers.forEach((viewer) => viewer.draw());
+  await drawAll();
+}
+
+for (const select of document.querySelectorAll("select[data-run]")) {
+  select.value = chosen[select.dataset.run];
+  select.addEventListener("change", () => chooseSeed(select.dataset.run, select.value));
+}
+for (const button of document.querySelectorAll(".download")) button.addEventListener("click", () => downloadTable(button));
+for (const figure of document.querySelectorAll(".patterns")) viewers.push(new PatternViewer(figure));
+dark.addEventListener("change", redraw);
+narrow.addEventListener("change", redraw);
+onResize(() => viewers.forEach((viewer) => viewer.draw()));
+drawAll().then(() => (document.documentElement.dataset.ready = "yes"));

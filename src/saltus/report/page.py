@@ -1,22 +1,16 @@
 """One HTML file that holds everything: figures, attention, numbers; it asks nothing of the network."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from saltus.errors import SaltusError
 from saltus.records import RunRecords
 from saltus.report import captions, figures, head_figures
+from saltus.report.assembly import format_setting, to_json, write_page
 from saltus.report.attention import PackedPatterns, pack_patterns
 from saltus.report.tables import RunSummary, UnitNumbers, describe_result, list_numbers, summarise
 
@@ -55,17 +49,8 @@ def write_report(runs: Sequence[RunRecords], path: Path) -> None:
     if not runs:
         raise SaltusError("a report needs at least one run and none was given; name a run folder")
     sections, data = zip(*(_describe_run(records) for records in runs), strict=True)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"number": _format_number, "count": _format_count}
-    html = environment.get_template("page.html.jinja").render(
-        title=f"saltus: {', '.join(section.summary.name for section in sections)}",
-        sections=sections,
-        data=_embed({"runs": data}),
-        plotly=Markup(get_plotlyjs()),  # the library's own text, which holds no end of a script element
-    )
-    _write_whole(path, html)
+    title = f"saltus: {', '.join(section.summary.name for section in sections)}"
+    write_page("page.html.jinja", path, {"runs": data}, title=title, sections=sections)
 
 
 def _describe_run(records: RunRecords) -> tuple[_Section, dict[str, Any]]:
@@ -108,10 +93,10 @@ def _describe_run(records: RunRecords) -> tuple[_Section, dict[str, Any]]:
     data = {
         "name": records.spec.name,
         "chosen": summary.seeds[index].seed,
-        "figures": {key: _to_json(figure) for key, (figure, _) in of_run.items()},
+        "figures": {key: to_json(figure) for key, (figure, _) in of_run.items()},
         "seeds": {
             str(seed): {
-                "figures": {key: _to_json(figure) for key, (figure, _) in drawn.items()},
+                "figures": {key: to_json(figure) for key, (figure, _) in drawn.items()},
                 "captions": {key: caption for key, (_, caption) in drawn.items()},
             }
             for seed, drawn in of_seeds.items()
@@ -172,41 +157,4 @@ def _list_settings(records: RunRecords) -> dict[str, dict[str, str]]:
 def _format_setting(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"from {value['first']} by a factor of {value['factor']:g} up to {value['every']}, then every that many"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(f"{item:g}" for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _format_number(value: float, digits: int = 3) -> str:
-    return "\N{EN DASH}" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def _format_count(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None else f"{value:,.0f}"
-
-
-def _to_json(figure: go.Figure) -> Any:
-    return json.loads(str(figure.to_json()))
-
-
-def _embed(data: Any) -> Markup:
-    """JSON that cannot end the script element it stands in, nor begin another."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # where the folder is the trouble, there is nothing to remove
-            partial.unlink()
-        raise SaltusError(f"{path} cannot be written ({error}); choose another place or free space") from None
+    return format_setting(value)

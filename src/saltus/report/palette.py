@@ -18,6 +18,11 @@ LINES = (
 """Okabe and Ito's, the dark ones lifted for dark pages, less black and yellow, which vanish on one of the two."""
 NEUTRAL = ("#6b7280", "#98a2b0")
 STRONG = ("#1f2937", "#e5e7eb")
+DIVERGING = (
+    ("#B34A00", "#E89A5E", "#F3F3F1", "#6BADDA", "#005A96"),
+    ("#FFAB66", "#A8622A", "#262C34", "#2F74A3", "#8FD0FF"),
+)
+"""From loss over nothing to gain, for light and for dark pages; the middle is near the page."""
 _RANGES = ((0.0, 0.84), (0.22, 1.0))  # the part of viridis that stands out from a light page and from a dark one
 _STOPS = 9
 _VIRIDIS = np.array(
@@ -51,6 +56,12 @@ def colour_scales() -> tuple[list[list[Any]], list[list[Any]]]:
     """The scale that `tone` is taken from, for both themes, as plotly wants it."""
     shares = [stop / (_STOPS - 1) for stop in range(_STOPS)]
     light, dark = ([[share, tone(share)[theme]] for share in shares] for theme in (0, 1))
+    return light, dark
+
+
+def diverging_scales() -> tuple[list[list[Any]], list[list[Any]]]:
+    """`DIVERGING` as plotly wants it, for both themes."""
+    light, dark = ([[stop / 4, colour] for stop, colour in enumerate(stops)] for stops in DIVERGING)
     return light, dark
 
 

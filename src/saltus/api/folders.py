@@ -1,0 +1,91 @@
+"""Folders of results, whatever made them: ls, find, show, report."""
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from saltus.errors import SaltusError
+from saltus.lm.patch_store import PatchFolder, list_patches
+from saltus.lm.scan_folder import ScanFolder, list_scans
+from saltus.report.scan_tables import tabulate_patch, tabulate_scan, tabulate_sizes
+from saltus.report.tables import emergence_table
+from saltus.store import RunFolder, list_runs
+
+DEFAULT_ROOT = Path("runs")
+DEFAULT_REPORT = Path("report.html")
+
+Folder = RunFolder | ScanFolder | PatchFolder
+
+
+def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
+    """The runs, scans and patch studies in `out`, each kind by name."""
+    return [*list_runs(out), *list_scans(out), *list_patches(out)]
+
+
+def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
+    """The folder at the path `name`, or the one in `out` whose name starts with it."""
+    there = [*ls(Path(name).parent), *ls(out)]
+    found = [f for f in there if f.path == Path(name)] or [f for f in ls(out) if f.path.name == name]
+    found = found or [f for f in ls(out) if f.path.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    listing = ", ".join(folder.path.name for folder in (found or ls(out))) or "none"
+    what = "is the beginning of more than one name" if found else "is no run, scan or patch study"
+    raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
+
+
+def show(folder: Folder, console: Console | None = None) -> None:
+    """Print what emerged when, or which heads brought it."""
+    console = console or Console()
+    match folder:
+        case RunFolder():
+            records = folder.records()
+            console.print(emergence_table(records))
+            for corner in records.facts.corners:
+                console.print(f"note: {corner}", markup=False, highlight=False)
+        case ScanFolder():
+            scanned = folder.records()
+            console.print(tabulate_scan(scanned))
+            console.print(tabulate_sizes(scanned))
+        case PatchFolder():
+            console.print(tabulate_patch(folder.records()))
+
+
+def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:
+    """Write one self-contained HTML report; its absolute path.
+
+    Of one or more runs, or of scans and patch studies: the two halves have reports of different kinds.
+    """
+    runs = [folder.records() for folder in folders if isinstance(folder, RunFolder)]
+    scans = [folder.records() for folder in folders if isinstance(folder, ScanFolder)]
+    patches = [folder.records() for folder in folders if isinstance(folder, PatchFolder)]
+    if runs and (scans or patches):
+        raise SaltusError(
+            f"a report is of runs, or of scans and patch studies; {len(runs)} of one kind and "
+            f"{len(scans) + len(patches)} of the other were given: write two reports"
+        )
+    if runs or not folders:
+        from saltus.report.page import write_report
+
+        write_report(runs, to)
+    else:
+        from saltus.api.checkpoints import find_audit
+        from saltus.report.checkpoints_page import write_checkpoint_report
+
+        suites = dict.fromkeys(records.spec.suite for records in [*scans, *patches])
+        audits = [audit.findings for suite in suites for audit in [find_audit(suite, folders[0].path.parent)] if audit]
+        write_checkpoint_report(scans, patches, pa.concat_tables(audits) if audits else None, to)
+    return to.resolve()
+
+
+def summarise(*packages: str) -> dict[str, Any]:
+    """Versions and machine, as they stand beside finished results."""
+    versions = {name: version(name) for name in ("saltus", *packages, "numpy")}
+    machine = {"system": platform.platform(), "processor": platform.processor(), "cores": os.cpu_count()}
+    return {"versions": {"python": platform.python_version(), **versions}, "machine": machine}

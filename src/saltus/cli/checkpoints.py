@@ -1,0 +1,207 @@
+"""Commands of the language-model half: pocket, audit, scan, patch and the demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from saltus import api
+from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
+from saltus.cli.options import Device, Out, print_path
+from saltus.errors import SaltusError
+from saltus.lm.specs import (
+    CapabilitySpec,
+    CopyingSpec,
+    IndirectObjectSpec,
+    NumberedListSpec,
+    PatchSpec,
+    Precision,
+    Queries,
+    RepetitionSpec,
+    ScanSpec,
+    Stage,
+    Strategy,
+)
+from saltus.lm.suites.base import Suite
+from saltus.lm.suites.build import open_suite
+from saltus.measure.jumps import find_largest_jump
+from saltus.report.scan_tables import tabulate_findings
+
+_GIB = 2**30
+
+_CAPABILITIES = {
+    "copying": CopyingSpec(),
+    "repetition": RepetitionSpec(),
+    "numbered_list": NumberedListSpec(),
+    "indirect_object": IndirectObjectSpec(),
+}
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="pythia, polypythias, or folder:PATH.")]
+Sizes = Annotated[list[str] | None, typer.Option("--size", help="Only this size; may be given again.")]
+Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Only this seed; may be given again.")]
+Capabilities = Annotated[
+    list[str] | None, typer.Option("--capability", help=f"{', '.join(_CAPABILITIES)}; may be given again.")
+]
+PromptFiles = Annotated[
+    list[Path] | None, typer.Option("--prompts", help="A JSONL file of your own prompts; may be given again.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use what is cached; fetch nothing.")]
+Disk = Annotated[float | None, typer.Option(min=0.0, help="GiB of fetched checkpoints to keep at most.")]
+Precise = Annotated[Precision, typer.Option(help="Of weights and products.")]
+
+
+def scan(
+    suite: SuiteName,
+    capability: Capabilities = None,
+    prompts: PromptFiles = None,
+    size: Sizes = None,
+    seed: Seeds = None,
+    strategy: Annotated[
+        Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")
+    ] = "robust",
+    precision: Precise = "float32",
+    device: Device = "auto",
+    out: Out = DEFAULT_ROOT,
+    offline: Offline = False,
+    disk: Disk = None,
+) -> None:
+    """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
+    console = Console()
+    spec = ScanSpec(
+        suite=suite,
+        sizes=tuple(size or ()),
+        seeds=tuple(seed or ()),
+        capabilities=tuple(_choose(capability, prompts)),
+        strategy=strategy,
+        precision=precision,
+    )
+    folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    api.show(folder, console)
+    print_path(console, "report", api.report([folder], folder.path / "report.html"))
+
+
+def patch(
+    suite: SuiteName,
+    size: Annotated[str, typer.Option(help="The size of both checkpoints.")],
+    recipient: Annotated[int, typer.Option(help="Step of the checkpoint that is patched, before the jump.")],
+    donor: Annotated[int, typer.Option(help="Step of the checkpoint that gives its patterns, after the jump.")],
+    seed: Annotated[str, typer.Option(help="Seed of the recipient.")] = "0",
+    donor_seed: Annotated[str | None, typer.Option(help="Seed of the donor, if it is another one.")] = None,
+    capability: Annotated[str | None, typer.Option(help=", ".join(_CAPABILITIES))] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A JSONL file of your own prompts instead.")] = None,
+    stage: Annotated[
+        Stage, typer.Option(help="Before the softmax, or after it.")
+    ] = "pattern",
+    queries: Annotated[Queries, typer.Option(help="All of them, or the scored ones alone.")] = "all",
+    share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
+    rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
+    precision: Precise = "float32",
+    device: Device = "auto",
+    out: Out = DEFAULT_ROOT,
+    offline: Offline = False,
+    disk: Disk = None,
+) -> None:
+    """Find the heads whose patterns brought a capability, from a checkpoint before the jump and one after it."""
+    console = Console()
+    chosen = _choose([capability] if capability else None, [prompts] if prompts else None)
+    if len(chosen) > 1:
+        raise SaltusError(f"capability: {capability!r} and a file of prompts were given; patch one at a time")
+    spec = PatchSpec(
+        suite=suite,
+        size=size,
+        seed=seed,
+        recipient=recipient,
+        donor=donor,
+        donor_seed=donor_seed,
+        capability=chosen[0],
+        stage=stage,
+        queries=queries,
+        share=share,
+        rows=rows,
+        precision=precision,
+    )
+    folder = api.patch(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    api.show(folder, console)
+    print_path(console, "report", api.report([folder], out / f"{folder.path.name}.html"))
+
+
+def audit(
+    suite: SuiteName,
+    size: Sizes = None,
+    seed: Seeds = None,
+    out: Out = DEFAULT_ROOT,
+    offline: Offline = False,
+    disk: Disk = None,
+) -> None:
+    """Check that the checkpoints of a suite are what they say they are; later scans heed what is found."""
+    console = Console()
+    opened = _open(suite, offline, disk)
+    found = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
+    console.print(tabulate_findings(found.findings))
+    faults = found.findings["severity"].to_pylist().count("fault")
+    console.print(Text(f"{faults} faults in {len(found.checkpoints)} checkpoints"), soft_wrap=True)
+    print_path(console, "audit", found.path)
+
+
+def pocket(
+    corpus: Annotated[str, typer.Option(help="'periodic', or 'stdlib': the standard library's sources.")] = "periodic",
+    text: Annotated[Path | None, typer.Option(help="A text file, or a folder of them, instead.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder that holds the suites.")] = DEFAULT_POCKETS,
+) -> None:
+    """Train a family of small GPT-NeoX models, several sizes by several seeds, with all their checkpoints."""
+    from saltus.lm.pocket.presets import choose_pocket
+
+    console = Console()
+    root = api.pocket(choose_pocket(corpus, text, seeds=seeds, steps=steps), out=out, console=console)
+    print_path(console, "suite", root)
+    console.print(Text(f"scan it: saltus scan folder:{root} --capability repetition"), soft_wrap=True)
+
+
+def demonstrate(out: Path, device: str, console: Console) -> None:
+    """The demo of the language-model half: train a pocket suite, scan it, patch across one jump, write the report."""
+    from saltus.lm.pocket.presets import DEMO_POCKET
+
+    root = api.pocket(DEMO_POCKET, out=out, console=console)
+    name, asked = f"folder:{root}", (RepetitionSpec(prompts=32), CopyingSpec(prompts=32))
+    spec = ScanSpec(suite=name, capabilities=asked, strategy="grid")
+    scanned = api.scan(spec, out=out, device=device, console=console)
+    api.show(scanned, console)
+    folders: list[api.Folder] = [scanned]
+    if jump := find_largest_jump(scanned.records(), asked[0].kind):
+        across = PatchSpec(
+            suite=name,
+            size=jump.size,
+            seed=jump.seed,
+            recipient=jump.before,
+            donor=jump.after,
+            capability=asked[0],
+        )
+        folders.append(api.patch(across, out=out, device=device, console=console))
+        api.show(folders[-1], console)
+    print_path(console, "report", api.report(folders, out / f"{root.name}.html"))
+
+
+def _open(name: str, offline: bool, disk: float | None) -> Suite:
+    return open_suite(name, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
+
+
+def _choose(names: list[str] | None, files: list[Path] | None) -> list[CapabilitySpec]:
+    """The capabilities that were asked for."""
+    chosen: list[CapabilitySpec] = []
+    for name in names or ():
+        if name not in _CAPABILITIES:
+            raise SaltusError(f"capability: there is no {name!r}; allowed are {', '.join(_CAPABILITIES)}")
+        chosen.append(_CAPABILITIES[name])
+    if files:
+        from saltus.lm.capabilities.prompt_file import describe_prompt_file
+
+        chosen += [describe_prompt_file(path) for path in files]
+    if not chosen:
+        raise SaltusError(
+            f"no capability was given; name one with --capability ({', '.join(_CAPABILITIES)}) or --prompts"
+        )
+    return chosen

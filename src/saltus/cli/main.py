@@ -1,0 +1,37 @@
+"""The program `saltus`."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from saltus.cli.checkpoints import audit, patch, pocket, scan
+from saltus.cli.folders import ls, report, show
+from saltus.cli.runs import demo, run
+from saltus.errors import SaltusError
+
+app = typer.Typer(
+    help="Find out when a capability appears in training, why, and how reliably over seeds.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (demo, run, pocket, audit, scan, patch, ls, show, report):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point: mistakes that the user can mend are one sentence and exit code 2."""
+    try:
+        app()
+    except SaltusError as error:
+        sentence = " ".join(str(error).splitlines())
+        Console(stderr=True).print(Text.assemble(("error:", "bold red"), " ", sentence), soft_wrap=True)
+        sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == 130:  # which typer makes of Ctrl-C, in silence
+            remedy = "interrupted; run the same command again to resume from the last checkpoint"
+            Console(stderr=True).print(remedy, soft_wrap=True)
+        raise

@@ -1,0 +1,52 @@
+"""Prompts of one length, together as tensors; nothing is ever padded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saltus.lm.capabilities.base import Prompt
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts of one length with targets of one length."""
+
+    index: tuple[int, ...]
+    """[prompt] the place of each among all prompts."""
+    tokens: Tensor
+    """[prompt, position] the prompt, then its target without the last token: what the model is given."""
+    targets: Tensor
+    """[prompt, scored] the target, predicted at the last positions."""
+
+    @property
+    def scored(self) -> int:
+        """How many of the last positions predict a token of the target."""
+        return self.targets.shape[1]
+
+    def take(self, part: slice) -> "PromptBatch":
+        """Some of its prompts."""
+        return PromptBatch(self.index[part], self.tokens[part], self.targets[part])
+
+    def score(self, logits: Tensor) -> Tensor:
+        """Log probability of the whole target [..., prompt], in nats, from logits [..., prompt, scored, symbol]."""
+        logits = logits.float()
+        index = self.targets[..., None].expand(*logits.shape[:-1], 1)
+        chosen = logits.gather(-1, index)[..., 0] - logits.logsumexp(-1)
+        return chosen.sum(-1)
+
+
+def batch_prompts(prompts: Sequence[Prompt], device: torch.device) -> tuple[PromptBatch, ...]:
+    """The prompts grouped by the lengths of prompt and target, in the order in which a length first comes."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault((len(prompt.tokens), len(prompt.target)), []).append(index)
+    return tuple(
+        PromptBatch(
+            index=tuple(group),
+            tokens=torch.tensor([[*prompts[i].tokens, *prompts[i].target[:-1]] for i in group], device=device),
+            targets=torch.tensor([prompts[i].target for i in group], device=device),
+        )
+        for group in groups.values()
+    )

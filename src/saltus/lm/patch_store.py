@@ -1,0 +1,88 @@
+"""The folder of a patch study, named by its spec: spec.json and a Parquet table for each of `PATCH_TABLES`.
+
+It appears whole, by one rename, when the study is done.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from saltus.atomic import explain_full_disk, hash_file, write_folder
+from saltus.errors import SaltusError
+from saltus.lm.records import PATCH_TABLES, PatchRecords
+from saltus.lm.specs import PatchSpec
+
+
+class PatchFolder:
+    """One patch study on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the study is there; it is never written to again."""
+        return (self.path / "spec.json").exists()
+
+    def spec(self) -> PatchSpec:
+        """The description of the study."""
+        path = self.path / "spec.json"
+        try:
+            return PatchSpec(**self._read_json(path))
+        except SaltusError as error:
+            raise self._damaged(path, f"describes no patch study ({error})") from None
+
+    def write(self, spec: PatchSpec, tables: Mapping[str, pa.Table]) -> None:
+        """Write a study, whole or not at all; one that is there is never overwritten."""
+        with explain_full_disk(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            raise SaltusError(f"{self.path} is there already; delete it to patch again")
+
+        def fill(folder: Path) -> None:
+            (folder / "spec.json").write_text(json.dumps(spec.model_dump(mode="json"), indent=2) + "\n")
+            for name, schema in PATCH_TABLES.items():
+                pq.write_table(tables[name].cast(schema), folder / f"{name}.parquet", compression="zstd")
+
+        with explain_full_disk(self.path):
+            write_folder(self.path, fill)
+
+    def records(self) -> PatchRecords:
+        """All rows, verified."""
+        for name, expected in self._read_json(self.path / "manifest.json").items():
+            if not (self.path / name).exists() or hash_file(self.path / name) != expected:
+                raise self._damaged(self.path / name, "differs from what was written")
+        tables = {name: self._read(name) for name in PATCH_TABLES}
+        return PatchRecords(path=self.path, spec=self.spec(), **tables)
+
+    def _read(self, name: str) -> pa.Table:
+        path = self.path / f"{name}.parquet"
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(path, f"cannot be read ({error})") from None
+        if not table.schema.equals(PATCH_TABLES[name]):
+            raise self._damaged(path, "has other columns than it should")
+        return table
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            values = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise self._damaged(path, f"cannot be read ({error})") from None
+        if not isinstance(values, dict):
+            raise self._damaged(path, "holds no JSON object")
+        return values
+
+    def _damaged(self, path: Path, what: str) -> SaltusError:
+        return SaltusError(f"{path} {what}; delete {self.path} and run the same command again: it starts anew")
+
+
+def list_patches(root: Path) -> list[PatchFolder]:
+    """The patch studies under `root`, by name."""
+    folders = [path.parent for path in sorted(root.glob("patch-*/spec.json"))]
+    return [PatchFolder(folder) for folder in folders if folder.suffix != ".partial"]

@@ -1,0 +1,193 @@
+"""Train a pocket suite: one process a core with one thread each, and a run at a time in each process.
+
+The processes are spawned and speak over pipes; when this process dies, they end by themselves.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import connection, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from saltus.errors import SaltusError
+from saltus.lm.pocket.folder import PocketFolder
+from saltus.lm.pocket.run import PocketRun, build_config, train_run
+from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
+from saltus.lm.specs import PocketModelSpec, PocketSpec
+from saltus.lm.suites.base import Run
+
+
+class PocketListener(Protocol):
+    """Somebody who watches."""
+
+    def started(self, run: Run, step: int) -> None:
+        """A run begins, or goes on from the checkpoint at `step`; one that had ended begins at its last step."""
+        ...
+
+    def advanced(self, run: Run, step: int, loss: float) -> None:
+        """A run has done `step` updates; the mean training loss since the last report, in nats a token."""
+        ...
+
+    def finished(self, run: Run) -> None:
+        """A run has saved its last checkpoint."""
+        ...
+
+
+def train_pocket(spec: PocketSpec, root: Path, listener: PocketListener) -> None:
+    """Train every run of `spec` in the folder `root`, from wherever it stands; a finished suite is left as it is.
+
+    What is saved after a kill and a resumption equals what an unbroken training saves.
+    """
+    for model in spec.models:
+        build_config(model, spec.corpus.vocabulary, spec.length)  # all are checked before the first one trains
+    folder = PocketFolder(root, spec)
+    if folder.finished:
+        return
+    started = time.monotonic()
+    with folder.writing(lambda path: write_corpus(spec.corpus, spec.length, path)):
+        train_jobs(spec, root, list_jobs(spec), listener)
+        versions = {name: version(name) for name in ("saltus", "torch", "transformers", "tokenizers")}
+        folder.finish({"versions": versions, "seconds": round(time.monotonic() - started, 3)})
+
+
+Job = tuple[PocketModelSpec, int]
+"""A size and a seed."""
+
+
+def list_jobs(spec: PocketSpec) -> list[Job]:
+    """Every run, the longest first: the processes then end at about the same time."""
+    sizes = sorted(spec.models, key=lambda model: model.layers * model.d_model**2, reverse=True)
+    return [(model, seed) for model in sizes for seed in range(spec.seeds)]
+
+
+def train_jobs(spec: PocketSpec, root: Path, jobs: Sequence[Job], listener: PocketListener) -> None:
+    """Hand the jobs out to processes, one for each core, and tell the listener what they say."""
+    waiting = list(jobs)
+    workers: dict[Connection, _Worker] = {}
+    try:
+        for _ in range(min(len(waiting), len(os.sched_getaffinity(0)))):
+            worker = _Worker(spec, root)
+            workers[worker.connection] = worker
+            worker.begin(waiting.pop(0))
+        while workers:
+            for ready in connection.wait(list(workers)):
+                worker = workers[ready]  # pyright: ignore[reportArgumentType] - only connections are waited for
+                if not worker.hear(listener):
+                    continue
+                if waiting:
+                    worker.begin(waiting.pop(0))
+                else:
+                    workers.pop(worker.connection).close()
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+class _Worker:
+    """A process that trains, as its parent sees it."""
+
+    def __init__(self, spec: PocketSpec, root: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, spec, root), daemon=True)
+        resource_tracker.ensure_running()  # its start would undo the next line's mask
+        with _without_interrupts():
+            self._process.start()
+        theirs.close()
+
+    def begin(self, job: Job) -> None:
+        self._run = Run(job[0].name, str(job[1]))
+        try:
+            self.connection.send(job)
+        except ConnectionError:
+            raise self._lost() from None
+
+    def hear(self, listener: PocketListener) -> bool:
+        """Pass one event on; whether it was the run's end."""
+        try:
+            event = self.connection.recv()
+        except (EOFError, OSError):
+            raise self._lost() from None
+        if isinstance(event, BaseException):
+            raise event
+        name, arguments = event
+        getattr(listener, name)(self._run, *arguments)
+        return name == "finished"
+
+    def close(self) -> None:
+        self.connection.close()
+        self._process.terminate()
+        self._process.join()
+
+    def _lost(self) -> SaltusError:
+        self._process.join(timeout=5)
+        return SaltusError(
+            f"the process that trained {self._run} ended with code {self._process.exitcode} (-9 is usually a lack of "
+            "memory; 1 comes of a script that trains outside of `if __name__ == '__main__':`); "
+            "run the same command again: it resumes from the last checkpoints"
+        )
+
+
+def _serve(parent: Connection, spec: PocketSpec, root: Path) -> None:
+    """The life of a worker: it trains what it is sent until nobody sends any more."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    disable_progress_bar()
+    folder = PocketFolder(root, spec)
+    try:
+        corpus = open_corpus(spec.corpus, folder.corpus)
+        while True:
+            model, seed = parent.recv()
+            voice = _Voice(parent)
+            train_run(PocketRun(spec, model, seed, corpus), folder.run(Run(model.name, str(seed))), voice)
+            voice.finished()
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
+        parent.send(error)
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """Tells the parent what `PocketListener` is then told."""
+
+    parent: Connection
+
+    def started(self, step: int) -> None:
+        self.parent.send(("started", (step,)))
+
+    def advanced(self, step: int, loss: float) -> None:
+        self.parent.send(("advanced", (step, loss)))
+
+    def finished(self) -> None:
+        self.parent.send(("finished", ()))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, at whatever it is: nobody would hear of it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _without_interrupts() -> Generator[None, None, None]:
+    """What is started here never sees Ctrl-C, which a terminal sends to all: this process hears it and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

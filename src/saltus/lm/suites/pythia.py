@@ -1,0 +1,78 @@
+"""Pythia (arXiv 2304.01373) and PolyPythias (arXiv 2503.09543): sizes, seeds, and 154 checkpoints of each run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from saltus.lm.suites.base import MissingCheckpoint, Run
+from saltus.lm.suites.hub import Hub
+
+SIZES = ("14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")
+SEEDED_SIZES = SIZES[:5]
+STEPS = (0, *(2**power for power in range(10)), *range(1000, 144_000, 1000))
+
+
+@dataclass(frozen=True)
+class KnownFault:
+    """What others have found wrong with a run."""
+
+    size: str
+    seed: str
+    step: int | None
+    """None where it is the whole run."""
+    text: str
+
+
+KNOWN_FAULTS = (
+    KnownFault("14m", "0", None, "before 27 February 2026 this repository held the model trained on deduplicated data"),
+    KnownFault("410m", "2", 111_000, "the revision is missing"),
+    KnownFault("410m", "3", None, "an outlier; valid to about step 64000"),
+    KnownFault("410m", "4", None, "an outlier; valid to about step 96000"),
+    KnownFault("410m", "6", 88_000, "the revision is missing"),
+    KnownFault("410m", "9", 40_000, "the revision is missing"),
+    *(KnownFault("160m", f"weight-{n}", None, "does not continue from its own step 0") for n in (1, 2, 3)),
+)
+
+
+class PythiaSuite:
+    """The runs of one of the two families, fetched from the hub."""
+
+    def __init__(self, name: Literal["pythia", "polypythias"], hub: Hub) -> None:
+        self._name = name
+        self._hub = hub
+        if name == "pythia":
+            self._runs = tuple(Run(size, "0") for size in SIZES)
+        else:
+            self._runs = tuple(Run(size, seed) for size in SEEDED_SIZES for seed in _list_seeds(size))
+
+    @property
+    def name(self) -> str:
+        """'pythia' or 'polypythias'."""
+        return self._name
+
+    def runs(self) -> Sequence[Run]:
+        """All runs, small sizes first, then by seed."""
+        return self._runs
+
+    def steps(self, run: Run) -> Sequence[int]:
+        """The 154 steps that every run should have."""
+        return STEPS
+
+    def fetch(self, run: Run, step: int) -> Path:
+        """The revision `stepN` of the run's repository."""
+        if run not in self._runs or step not in STEPS:
+            raise MissingCheckpoint(f"the suite {self._name} has no step {step} of {run}")
+        return self._hub.fetch(find_repository(run), f"step{step}")
+
+
+def find_repository(run: Run) -> str:
+    """The name of a run's repository on the hub."""
+    kind, _, number = run.seed.rpartition("-")
+    suffix = "" if run.seed == "0" else f"-{kind}-seed{number}" if kind else f"-seed{number}"
+    return f"EleutherAI/pythia-{run.size}{suffix}"
+
+
+def _list_seeds(size: str) -> list[str]:
+    varied = [f"{kind}-{number}" for kind in ("data", "weight") for number in (1, 2, 3)] if size == "160m" else []
+    return [*map(str, range(10)), *varied]
