@@ -169,7 +169,7 @@ def test_a_study_is_read_as_it_was_written(tables: dict[str, pa.Table], tmp_path
     assert records.spec == folder.spec() == spec
     assert all(getattr(records, name).equals(table) for name, table in tables.items())
     (tmp_path / "patch-0.partial").mkdir()
-    (tmp_path / "patch-0.partial" / "spec.json").write_text("{}")
+    (tmp_path / "patch-0.partial" / "patch.json").write_text("{}")
     assert [found.path for found in list_patches(tmp_path)] == [folder.path]
     with pytest.raises(SaltusError, match="is there already; delete it"):
         folder.write(spec, tables)
@@ -185,6 +185,6 @@ def test_a_damaged_study_is_named(tables: dict[str, pa.Table], tmp_path: Path) -
     (folder.path / "manifest.json").write_text("[]")
     with pytest.raises(SaltusError, match="holds no JSON object"):
         folder.records()
-    (folder.path / "spec.json").write_text("{}")
+    (folder.path / "patch.json").write_text("{}")
     with pytest.raises(SaltusError, match="describes no patch study"):
         folder.spec()

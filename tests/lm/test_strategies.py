@@ -105,6 +105,19 @@ def test_bisect_takes_what_the_last_checkpoint_does_not_solve_for_unsolved() -> 
     assert sorted(follow(bisect, PYTHIA, truth, ())) == [0, 143_000]
 
 
+def test_bisect_does_not_follow_what_it_saw_by_chance() -> None:
+    """A unit that the last checkpoint does not solve costs nothing, though a checkpoint measured for another did."""
+    truth = np.arange(154)[:, None] >= [5, 999]
+    truth[76, 1] = True
+    assert follow(bisect, PYTHIA, truth, ()).keys() == follow(bisect, PYTHIA, truth[:, :1], ()).keys()
+
+
+def test_the_widest_gap_comes_first() -> None:
+    measured = {step: np.array([step >= 10, step >= 90]) for step in (0, 10, 50, 99)}
+    for ask in (bisect, robust_with(2)):
+        assert ask(range(100), (), measured) == [74, 5]
+
+
 @st.composite
 def runs_with_a_block(draw: st.DrawFn) -> tuple[int, int, NDArray[np.bool_]]:
     """Number of coarse checkpoints, and a unit that is solved in one block, longer than their distance: [step, 1]."""

@@ -54,7 +54,9 @@ def show(folder: Folder, console: Console | None = None) -> None:
             console.print(tabulate_scan(scanned))
             console.print(tabulate_sizes(scanned))
         case PatchFolder():
-            console.print(tabulate_patch(folder.records()))
+            table, verdict = tabulate_patch(folder.records())
+            console.print(table)
+            console.print(verdict, markup=False, highlight=False)
 
 
 def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:

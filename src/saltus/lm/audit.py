@@ -119,7 +119,8 @@ def audit_suite(
             for run in runs
             if run == Run(fault.size, fault.seed)
         ]
-        tables = {"findings": _tabulate_findings(findings, runs), "checkpoints": _tabulate_checkpoints(prints)}
+        # the findings last: where they are, the audit is whole
+        tables = {"checkpoints": _tabulate_checkpoints(prints), "findings": _tabulate_findings(findings, runs)}
         for name, table in tables.items():
             write_file(folder / f"{name}.parquet", partial(pq.write_table, table))
     return AuditReport(folder, suite.name, **tables)

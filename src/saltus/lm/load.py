@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from saltus.errors import SaltusError
 from saltus.lm.specs import Precision
@@ -21,6 +22,8 @@ def load_model(folder: Path, precision: Precision, device: torch.device) -> PreT
     """The language model in `folder`, in evaluation mode, without gradients."""
     if not list(folder.glob("*.safetensors")):
         raise MissingCheckpoint(f"{folder} holds no safetensors weights; other formats are not read")
+    bars = is_progress_bar_enabled()
+    disable_progress_bar()  # one for each checkpoint would drown the scan's own
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=_DTYPES[precision], local_files_only=True, trust_remote_code=False, use_safetensors=True
@@ -28,6 +31,9 @@ def load_model(folder: Path, precision: Precision, device: torch.device) -> PreT
     except Exception as error:  # noqa: BLE001 - a foreign folder may break the library in any way
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise MissingCheckpoint(f"{folder} cannot be loaded as a language model ({text})") from None
+    finally:
+        if bars:
+            enable_progress_bar()
     nn.Module.to(model, device)  # the library's own `to` is typed as a call on another class
     return model.eval().requires_grad_(requires_grad=False)
 

@@ -155,13 +155,13 @@ def _over_sets(reference: Reference, case: Case, layer: int, masks: Tensor, blan
     """What measures some of the sets `masks` [set, layer, head], which all begin to differ at `layer`."""
     touched = _list_touched(masks)
 
-    def rerun_with(mask: Tensor) -> Tensor:
-        return rerun(reference, layer, _make_edit(case.replacement, mask, touched))
+    def make_edit(some: Tensor) -> Edit:
+        return _make_edit(case.replacement, some, touched)
 
     def measure(part: slice) -> Tensor:
         chosen = torch.zeros_like(masks[part]) if blank else masks[part]
         with torch.no_grad(), tapped(reference.model):
-            logits = torch.vmap(rerun_with)(chosen)  # [set, prompt, scored, symbol]
+            logits = rerun(reference, layer, make_edit, chosen)  # [set, prompt, scored, symbol]
         return case.batch.score(logits)
 
     return measure
@@ -170,7 +170,7 @@ def _over_sets(reference: Reference, case: Case, layer: int, masks: Tensor, blan
 def _refer(model: PreTrainedModel, case: Case, base: Tensor) -> Reference:
     """The pass with `base` [layer, head] replaced, from which all others start."""
     live = case.replacement.shape[-2]
-    edit = _make_edit(case.replacement, base, _list_touched(base[None]))
+    edit = _make_edit(case.replacement, base[None], _list_touched(base[None]))
     reference = run_reference(model, case.batch.tokens, live, case.batch.scored, edit)
     own = (len(reference.attention), *reference.attention[0].pattern.shape)
     if own != tuple(case.replacement.shape):
@@ -183,13 +183,18 @@ def _refer(model: PreTrainedModel, case: Case, base: Tensor) -> Reference:
     return reference
 
 
-def _make_edit(replacement: Tensor, mask: Tensor, touched: frozenset[int]) -> Edit:
-    """Replace the patterns of the heads in `mask` [layer, head]; layers that are not `touched` have none."""
+def _make_edit(replacement: Tensor, masks: Tensor, touched: frozenset[int]) -> Edit:
+    """Replace the heads in `masks` [set, layer, head], in patterns [set * prompt, head, query, key].
+
+    Layers that are not `touched` have none.
+    """
 
     def edit(layer: int, scores: Tensor, pattern: Tensor) -> Tensor:
         if layer not in touched:
             return pattern
-        return torch.where(mask[layer][:, None, None], replacement[layer], pattern)  # [prompt, head, query, key]
+        by_set = pattern.unflatten(0, (len(masks), -1))  # [set, prompt, head, query, key]
+        other = replacement[layer][..., -pattern.shape[-2] :, :]  # of as many queries as run
+        return torch.where(masks[:, layer, None, :, None, None], other, by_set).flatten(0, 1)
 
     return edit
 

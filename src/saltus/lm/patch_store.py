@@ -1,4 +1,4 @@
-"""The folder of a patch study, named by its spec: spec.json and a Parquet table for each of `PATCH_TABLES`.
+"""The folder of a patch study, named by its spec: patch.json and a Parquet table for each of `PATCH_TABLES`.
 
 It appears whole, by one rename, when the study is done.
 """
@@ -26,11 +26,11 @@ class PatchFolder:
     @property
     def finished(self) -> bool:
         """Whether the study is there; it is never written to again."""
-        return (self.path / "spec.json").exists()
+        return (self.path / "patch.json").exists()
 
     def spec(self) -> PatchSpec:
         """The description of the study."""
-        path = self.path / "spec.json"
+        path = self.path / "patch.json"
         try:
             return PatchSpec(**self._read_json(path))
         except SaltusError as error:
@@ -44,7 +44,7 @@ class PatchFolder:
             raise SaltusError(f"{self.path} is there already; delete it to patch again")
 
         def fill(folder: Path) -> None:
-            (folder / "spec.json").write_text(json.dumps(spec.model_dump(mode="json"), indent=2) + "\n")
+            (folder / "patch.json").write_text(json.dumps(spec.model_dump(mode="json"), indent=2) + "\n")
             for name, schema in PATCH_TABLES.items():
                 pq.write_table(tables[name].cast(schema), folder / f"{name}.parquet", compression="zstd")
 
@@ -84,5 +84,5 @@ class PatchFolder:
 
 def list_patches(root: Path) -> list[PatchFolder]:
     """The patch studies under `root`, by name."""
-    folders = [path.parent for path in sorted(root.glob("patch-*/spec.json"))]
+    folders = [path.parent for path in sorted(root.glob("patch-*/patch.json"))]
     return [PatchFolder(folder) for folder in folders if folder.suffix != ".partial"]

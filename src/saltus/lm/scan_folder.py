@@ -1,7 +1,7 @@
 """The folder of a scan: what is written appears whole or not at all, and a kill at any moment loses one checkpoint.
 
 scan-HASH/
-  spec.json                     what is asked
+  scan.json                     what is asked
   runs.parquet                  the runs and the steps that the suite listed when the scan began
   prompts.parquet               the prompts, once a tokenizer has been seen; with the hash of their tokens
   checkpoints/SIZE/SEED/STEP.parquet   what one checkpoint said
@@ -42,7 +42,7 @@ class ScanFolder:
 
     def spec(self) -> ScanSpec:
         """The description that the scan was started from."""
-        path = self.path / "spec.json"
+        path = self.path / "scan.json"
         try:
             return ScanSpec(**self._read_json(path))
         except SaltusError as error:
@@ -52,7 +52,7 @@ class ScanFolder:
         """Refuse to go on if the scan was started from another description than `spec`."""
         if self.spec() != spec:
             raise SaltusError(
-                f"{self.path / 'spec.json'} does not describe the scan {spec.identify('scan')} that was asked for; "
+                f"{self.path / 'scan.json'} does not describe the scan {spec.identify('scan')} that was asked for; "
                 f"undo what was changed in it, or move {self.path} away, and run the same command again"
             )
 
@@ -64,12 +64,12 @@ class ScanFolder:
                 raise SaltusError(f"{self.path} is finished already; delete it to scan again")
             for leftover in self.path.rglob("*.partial"):
                 remove(leftover)
-            if (self.path / "spec.json").exists():
+            if (self.path / "scan.json").exists():
                 self.require(spec)
             else:
                 content = json.dumps(spec.model_dump(mode="json"), indent=2)
                 with explain_full_disk(self.path):
-                    write_file(self.path / "spec.json", lambda path: path.write_text(content + "\n"))
+                    write_file(self.path / "scan.json", lambda path: path.write_text(content + "\n"))
             yield
 
     def list_runs(self, ask: Callable[[], Mapping[Run, Sequence[int]]]) -> dict[Run, list[int]]:
@@ -222,7 +222,7 @@ class ScanFolder:
             remedy = f"delete {self.path} {again}: it starts anew"
         elif parts[0] in ("checkpoints", "missing"):
             remedy = f"delete it {again}: what it held is measured again where it is needed"
-        elif parts[0] == "spec.json" and not self.finished:
+        elif parts[0] == "scan.json" and not self.finished:
             remedy = f"delete it {again}: it is written anew, and the scan resumes"
         elif parts[0] == "finished.json":
             remedy = f"delete it {again}: it is written anew"
@@ -233,7 +233,7 @@ class ScanFolder:
 
 def list_scans(root: Path) -> list[ScanFolder]:
     """The scans under `root`, by name."""
-    return [ScanFolder(path.parent) for path in sorted(root.glob("scan-*/spec.json"))]
+    return [ScanFolder(path.parent) for path in sorted(root.glob("*/scan.json"))]
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

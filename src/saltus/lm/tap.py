@@ -46,9 +46,20 @@ class Tap:
     """Whether `layers` is filled."""
     earlier: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict[int, tuple[Tensor, Tensor]])
     """Keys and values that go before those of this pass, by layer."""
+    stop: bool = False
+    """Whether the pass ends, with `KeysSeen`, as soon as a layer has its keys and values."""
     layers: dict[int, LayerAttention] = field(default_factory=dict[int, LayerAttention])
     calls: list[int] = field(default_factory=list[int])
     """The layers that came by, in order."""
+
+
+class KeysSeen(Exception):  # noqa: N818 - it ends a pass on purpose
+    """What a tap that stops ends the pass with."""
+
+    def __init__(self, key: Tensor, value: Tensor) -> None:
+        super().__init__()
+        self.key = key
+        self.value = value
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,8 @@ def attend(
     layer = _check_call(module, attention_mask, dropout, arguments)
     if tap is not None and layer in tap.earlier:
         key, value = (torch.cat(pair, dim=-2) for pair in zip(tap.earlier[layer], (key, value), strict=True))
+    if tap is not None and tap.stop:
+        raise KeysSeen(key, value)
     groups = query.shape[1] // key.shape[1]
     keys, values = (x if groups == 1 else x.repeat_interleave(groups, dim=1) for x in (key, value))
     scores = query @ keys.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)

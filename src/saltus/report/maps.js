@@ -12,6 +12,7 @@ class AttentionMaps {
     this.tokens = prompt.tokens;
     const holder = this.figure.querySelector(".heads");
     holder.replaceChildren();
+    holder.style.setProperty("--head", this.tokens.length > 40 ? "100%" : "470px");
     this.panels = this.packed.heads.flatMap((name, head) => {
       const block = holder.appendChild(document.createElement("div"));
       block.appendChild(document.createElement("p")).textContent = name;
@@ -71,8 +72,8 @@ class AttentionMaps {
     context.font = font;
     context.textBaseline = "middle";
     context.textAlign = "right";
-    const everyRow = Math.ceil(10 / cellHeight);
-    const everyColumn = Math.ceil(10 / cellWidth);
+    const everyRow = Math.ceil(9 / cellHeight);
+    const everyColumn = Math.ceil(9 / cellWidth);
     for (let row = (count - 1) % everyRow; row < count; row += everyRow) {
       context.fillText(tokens[row], margin - 5, (row + 0.5) * cellHeight, margin - 5);
     }

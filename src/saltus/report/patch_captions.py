@@ -7,6 +7,7 @@ from saltus.report.patch_figures import arrange_jump, has_own_donor
 from saltus.report.patch_maps import PackedMaps, describe_omissions
 from saltus.report.patch_summary import INTO_DONOR, PatchStudy, format_change, format_share, name_head
 
+_ROUNDING = 1e-6  # of a probability
 MEANINGS = {
     "patch": "the donor's pattern",
     "self": "its own pattern",
@@ -26,7 +27,7 @@ def caption_jump(study: PatchStudy) -> str:
     donor = f"step {spec.donor:,}" + ("" if has_own_donor(study) else " of another seed")
     text = (
         f"Probability of the target on {plural(count, 'prompt')}: {study.recipient:.3f} in the recipient (step "
-        f"{spec.recipient:,}) and {study.donor:.3f} in the donor ({donor}), a gain of {format_change(study.gain)}."
+        f"{spec.recipient:,}) and {study.donor:.3f} in the donor ({donor}), a change of {format_change(study.gain)}."
     )
     steps, values = arrange_jump(study)
     means = values.mean(axis=1)
@@ -74,19 +75,18 @@ def caption_donor_maps(study: PatchStudy, limit: float) -> str:
 
 def caption_shares(study: PatchStudy) -> str:
     """Of the share of the gain that sets of heads recover."""
-    if study.gain.estimate <= 0.0:
-        return "There is no gain to share out, since the donor gives the target no more probability."
     greedy, screened, everything = (study.sets(kind) for kind in ("greedy", "screen", "all"))
     text = "Share of the donor's gain that the recipient gets with the patterns of several heads at once (dashed: all)."
     if greedy:
-        parts = [f"{plural(len(f.heads), 'head')} {format_share(f.share)}" for f in (greedy[0], greedy[-1])]
+        best = max(greedy, key=lambda found: found.share.estimate)
+        parts = [f"{plural(len(f.heads), 'head')} {format_share(f.share)}" for f in (greedy[0], best)]
         text += f" The best sets: {join(list(dict.fromkeys(parts)))}."
-    if everything:
+    if everything and study.heads > 1:
         text += f" All {study.heads:,} heads: {format_share(everything[0].share)}."
     if screened:
-        text += (
-            f" The first {plural(len(screened[-1].heads), 'head')} of the screen: {format_share(screened[-1].share)}."
-        )
+        first = len(screened[-1].heads)
+        named = "head" if first == 1 else f"{first} heads"
+        text += f" The first {named} of the screen: {format_share(screened[-1].share)}."
     if greedy:
         text += (
             " The best set is searched on the same prompts that it is judged on, which flatters it; the interval does "
@@ -100,7 +100,7 @@ def caption_screen(study: PatchStudy) -> str:
     screen = study.effects.screen
     text = "One backward pass estimates the effects of all heads at once. "
     if np.isnan(screen.spearman):
-        text += f"With {plural(study.heads, 'head')} of which all effects are equal, ranks cannot be compared. "
+        text += "Effects or estimates are the same for all heads, so their ranks cannot be compared. "
     else:
         text += f"The rank correlation over {plural(study.heads, 'head')} is {screen.spearman:.2f}; "
         shared = round(screen.overlap * screen.first)
@@ -127,4 +127,6 @@ def _describe_self(study: PatchStudy) -> str:
     largest = float(np.nanmax(np.abs(own)))
     if largest == 0.0:
         return "Putting a head's own pattern back changes exactly 0, as it must."
-    return f"Putting a head's own pattern back should change nothing, but changes up to {largest:.1e}: a fault."
+    if largest < _ROUNDING:
+        return f"Putting a head's own pattern back changes at most {largest:.0e}, which is rounding."
+    return f"Putting a head's own pattern back should change nothing, but changes up to {largest:.0e}: a fault."

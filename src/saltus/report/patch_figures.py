@@ -38,7 +38,7 @@ def draw_jump(study: PatchStudy) -> go.Figure:
         traces.append(_mark("donor", steps.index(spec.donor), study.donor, LINES[0], "diamond"))
     else:
         name = f"donor: seed {shorten(spec.donor_seed or '', 12)}, step {spec.donor:,}"
-        traces.append(_level([0, len(steps) - 1], study.donor, protect(name), LINES[0]))
+        traces.append(_level([-0.4, len(steps) - 0.6], study.donor, protect(name), LINES[0]))
     return compose(
         traces,
         height=360,
@@ -198,6 +198,6 @@ def _level(x: list[float], y: float, name: str, colour: tuple[str, str]) -> Trac
 
 
 def _integers(count: int) -> dict[str, Any]:
-    every = next(gap for gap in (1, 2, 5, 10, 20, 50, 100, 200, 500) if count <= 8 * gap or gap == 500)
+    every = next(gap for gap in (1, 2, 5, 10, 20, 50, 100, 200, 500) if count <= 6 * gap or gap == 500)
     shown = list(range(0, count, every))
     return {"tickvals": shown, "ticktext": [str(number) for number in shown]}

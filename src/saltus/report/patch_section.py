@@ -89,9 +89,10 @@ def describe_patch_section(records: PatchRecords) -> PatchSection:
     ]
     drawn = {
         "jump": (figures.draw_jump(study), captions.caption_jump(study)),
-        "shares": (figures.draw_shares(study), captions.caption_shares(study)),
         "screen": (figures.draw_screen(study), captions.caption_screen(study)),
     }
+    if study.gain.estimate > 0.0:
+        drawn["shares"] = (figures.draw_shares(study), captions.caption_shares(study))
     for group in groups:
         drawn |= {key: (figures.draw_map(study, key.removeprefix("map-"), group.limit), "") for key in group.maps}
     capability = spec.capability.kind.replace("_", " ")

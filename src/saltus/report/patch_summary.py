@@ -85,7 +85,11 @@ def describe_verdict(study: PatchStudy) -> str:
         )
     text = "" if study.gain.lower > 0.0 else f"The gain itself is not certain ({format_change(study.gain)}). "
     greedy, everything = study.sets("greedy"), study.sets("all")
-    whole = f"all {study.heads:,} heads together {format_share(everything[0].share)}" if everything else ""
+    whole = (
+        f"all {study.heads:,} heads together {format_share(everything[0].share)}"
+        if everything and study.heads > 1
+        else ""
+    )
     if not greedy:
         return f"{text}No set of heads was measured for the gain {ends}{'; ' + whole if whole else ''}."
     asked = study.records.spec.share
@@ -93,13 +97,13 @@ def describe_verdict(study: PatchStudy) -> str:
     if best is not None:
         text += f"The pattern{_s(best)} of {_name_size(best)} bring{'s' if len(best.heads) == 1 else ''} back "
         return f"{text}{format_share(best.share)} of the gain ({ends}). {_compare_random(study, best)}"
-    best = greedy[-1]
+    best = max(greedy, key=lambda found: found.share.estimate)
     text += (
         f"Patching did not recover the gain ({ends}): the pattern{_s(best)} of {_name_size(best)} "
         f"bring{'s' if len(best.heads) == 1 else ''} back {format_share(best.share)} of it, where {asked:.0%} was "
         f"asked for"
     )
-    if everything and everything[0].share.estimate < asked:
+    if whole and everything[0].share.estimate < asked:
         return f"{text}; {whole}, so the patterns alone do not bring it."
     return f"{text}{'; ' + whole if whole else ''}. {_compare_random(study, best)}".strip()
 

@@ -127,7 +127,8 @@ def caption_prompts(summary: ScanSummary, capability: CapabilityTraces, size: in
     text = (
         f"{_name_view(summary, capability, size)}: {there.sum()} of {there.size} cells emerged "
         f"({plural(len(traces), 'seed')}, {plural(there.shape[1], 'prompt')}), each at the first measured checkpoint "
-        "that gave the target. Hatched cells had not by the seed's last one. The last column is the set."
+        "that gave the target; the earliest and latest twentieth share the end colours. Hatched cells had not by the "
+        "seed's last one. The last column is the set."
     )
     if len(traces) > 1:
         text += _name_extremes(there)
@@ -166,7 +167,7 @@ def _find_disagreement(summary: ScanSummary) -> str:
 
 
 def _measure_spread(traces: tuple[SeedTrace, ...], end: int) -> float:
-    """How far apart, on the logarithmic axis, seeds emerged; one that did not is a decade beyond the end. 0 if none did."""
+    """How far apart, on the logarithmic axis, seeds emerged; one that did not is a decade late. 0 if none did."""
     scale = StepScale(end, log=True)
     bys = [trace.whole.emergence.by for trace in traces if trace.whole]
     if all(by is None for by in bys):

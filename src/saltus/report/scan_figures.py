@@ -16,6 +16,7 @@ from saltus.report.step_scale import StepScale
 from saltus.report.survival_curves import Group, draw_curves
 
 _MOST_PROMPTS = 64  # in the raster; of more some are shown, spread evenly
+_COLOURED = (0.05, 0.95)  # of the steps at which prompts emerged, so that one lucky prompt does not take all colours
 _SPREAD = 0.24  # of a size's seeds, to either side
 
 
@@ -82,7 +83,7 @@ def draw_size_survival(summary: ScanSummary, capability: CapabilityTraces) -> go
 
 
 def draw_prompts(summary: ScanSummary, capability: CapabilityTraces, size: int) -> go.Figure:
-    """Seeds by prompts and, set apart, the set; the colours are the same for all sizes."""
+    """Seeds by prompts and, set apart, the set; colours are the same for all sizes, and end before the extremes."""
     shown = choose_prompts(capability)
     every = 1 + (len(shown) - 1) // 10  # so that numbers have room on a phone
     traces = [trace for trace in capability.traces[size] if trace.units]
@@ -98,6 +99,7 @@ def draw_prompts(summary: ScanSummary, capability: CapabilityTraces, size: int) 
         for found in trace.units
         if found.emergence.by is not None
     ]
+    first, last = np.quantile(steps or [0], _COLOURED, method="nearest").tolist()
     raster = Raster(
         seeds=[protect(shorten(trace.seed, 12)) for trace in traces],
         units=[
@@ -114,8 +116,8 @@ def draw_prompts(summary: ScanSummary, capability: CapabilityTraces, size: int) 
         ],
         censored="not by its last measured step (censored)",
         lost="lost at least once after",
-        first=min(steps, default=0),
-        last=max(steps, default=0),
+        first=first,
+        last=last,
     )
     return draw_cells(raster, StepScale(summary.end, log=True))
 

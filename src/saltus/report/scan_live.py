@@ -19,6 +19,10 @@ from saltus.lm.suites.base import Run
 Phase = Literal["fetch", "load", "measure", "other"]
 
 
+_BETWEEN_LINES = 2.0
+"""Seconds between two lines about checkpoints, where there is no terminal."""
+
+
 class ScanView:
     """Watches one scan; a listener of it."""
 
@@ -27,6 +31,7 @@ class ScanView:
         self._seconds: dict[Phase, float] = {"fetch": 0.0, "load": 0.0, "measure": 0.0, "other": 0.0}
         self._phase: Phase = "other"
         self._since = clock()
+        self._said = self._since
         self._loaded = self._missing = self._measured = self._runs = 0
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -82,7 +87,8 @@ class ScanView:
         self._measured += 1
         text = f"{run} step {step}: {int(solved.sum())} of {len(solved)} units solved"
         self._show(text)
-        if not self._live:
+        if not self._live and self._since - self._said >= _BETWEEN_LINES:
+            self._said = self._since
             self._say(text)
 
     def missing(self, run: Run, step: int, reason: str) -> None:

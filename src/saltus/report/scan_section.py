@@ -20,6 +20,11 @@ from saltus.report.scan_summary import (
 from saltus.report.size_figure import describe_median, draw_sizes
 from saltus.report.views import Chooser, FigureViews
 
+_CAVEATS = {
+    "grid": "",
+    "bisect": "Checkpoints were searched by bisection, which takes for granted that what is solved stays solved.",
+    "robust": "What comes and goes again between two measured checkpoints is not seen.",
+}
 _MOST_ROWS = 10_000  # of the table of numbers; prompts are left out of a longer one
 
 
@@ -33,6 +38,8 @@ class ScanSection:
     headline: str
     essence: str
     status: str
+    caveat: str
+    """What the strategy cannot see."""
     settings: dict[str, dict[str, str]]
     medians: dict[str, list[str]]
     """By capability, [size] the median with its band."""
@@ -67,6 +74,7 @@ def describe_scan_section(records: ScanRecords) -> ScanSection:
         headline=captions.describe_scan(summary),
         essence=_describe_essence(summary, records),
         status=_describe_status(summary),
+        caveat=_CAVEATS[records.spec.strategy],
         settings=_list_settings(records),
         medians={
             capability.name: [describe_median(found) for found in capability.sizes]

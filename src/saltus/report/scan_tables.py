@@ -5,9 +5,8 @@ from rich.table import Table
 from rich.text import Text
 
 from saltus.lm.records import PatchRecords, ScanRecords
-from saltus.measure.effects import summarise_effects
 from saltus.measure.scans import SizeSummary, Unit, find_scan_emergences, summarise_sizes
-from saltus.seeding import Streams
+from saltus.report.patch_summary import describe_verdict, summarise_patch
 
 _SHOWN_HEADS = 10
 
@@ -48,17 +47,17 @@ def tabulate_sizes(records: ScanRecords) -> Table:
     return table
 
 
-def tabulate_patch(records: PatchRecords) -> Table:
-    """The heads whose patterns change the target's probability most."""
-    summary = summarise_effects(records, Streams(records.spec.master_seed).generator("bootstrap"))
+def tabulate_patch(records: PatchRecords) -> tuple[Table, str]:
+    """The heads whose patterns change the target's probability most, and the verdict in words."""
+    study = summarise_patch(records)
     heads = sorted(
-        (head for head in summary.heads if head.kind == "patch"), key=lambda head: -abs(head.effect.estimate)
+        (head for head in study.effects.heads if head.kind == "patch"), key=lambda head: -abs(head.effect.estimate)
     )
     table = Table("layer", "head", "change of the target's probability")
     for head in heads[:_SHOWN_HEADS]:
         interval = f"{head.effect.estimate:+.3f} [{head.effect.lower:+.3f}, {head.effect.upper:+.3f}]"
         table.add_row(str(head.layer), str(head.head), Text(interval))
-    return table
+    return table, describe_verdict(study)
 
 
 def tabulate_findings(findings: pa.Table) -> Table:
@@ -83,5 +82,5 @@ def _title(records: ScanRecords) -> Text:
 def _format_median(size: SizeSummary) -> str:
     if size.median is None:
         return "not reached"
-    lower, upper = ("?" if end is None else f"{end:,.0f}" for end in size.median_band)
+    lower, upper = ("\N{EN DASH}" if end is None else f"{end:,.0f}" for end in size.median_band)
     return f"{size.median:,.0f} [{lower}, {upper}]"

@@ -37,8 +37,8 @@ class StepScale:
             return {"tickvals": self.ticks, "tickformat": ","}
         decades = float(self.place(self.end) - self.place(first))
         steps = self.ticks.tolist()
-        if decades < 2.5:
-            steps = sorted({factor * step for step in steps for factor in (1, 2, 5) if factor * step <= self.end})
+        fine = steps if decades < 2.5 else steps[-1:] if decades < 3.5 else []
+        steps = sorted({*steps, *(factor * step for step in fine for factor in (2, 5) if factor * step <= self.end)})
         return {"tickvals": self.place(steps).tolist(), "ticktext": [_name_step(step) for step in steps]}
 
     def axis(self, title: str = "step") -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""The commands over checkpoints as a person meets them, on a suite that is trained here in a moment."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from saltus import api
+from saltus.lm.specs import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+
+Saltus = Callable[..., tuple[int, str, str]]
+
+POCKET = PocketSpec(
+    name="tiny",
+    models=(PocketModelSpec(name="w8", layers=2, d_model=8, heads=2),),
+    seeds=2,
+    corpus=PeriodicCorpusSpec(),
+    batch=4,
+    steps=6,
+    every=3,
+)
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a trained suite: steps 0, 1, 2, 3 and 6 of two seeds."""
+    root = api.pocket(POCKET, out=tmp_path_factory.mktemp("pockets"), console=Console(quiet=True))
+    return f"folder:{root}"
+
+
+def test_audit_scan_patch_and_report(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    at = ("--out", tmp_path / "results")
+    code, out, _ = saltus("audit", suite, *at)
+    assert (code, "0 faults in 10 checkpoints" in out) == (0, True)
+    asked = ("scan", suite, "--capability", "repetition", "--strategy", "grid", *at)
+    code, out, _ = saltus(*asked)
+    assert (code, "10 of 10 checkpoints measured" in " ".join(out.split())) == (0, True)
+    code, again, _ = saltus(*asked)
+    assert (code, "is finished already" in again) == (0, True)
+    assert again[again.index("┏") :].split("report:")[0] == out[out.index("┏") :].split("report:")[0]
+    across = ("patch", suite, "--size", "w8", "--recipient", "0", "--donor", "6", "--donor-seed", "1")
+    code, out, _ = saltus(*across, "--capability", "repetition", *at)
+    assert (code, "change of the target's probability" in out) == (0, True)
+    names = [folder.path.name for folder in api.ls(tmp_path / "results")]
+    assert [name.split("-")[0] for name in names] == ["scan", "patch"]
+    code, out, _ = saltus("report", *names, *at, "--to", tmp_path / "both.html")
+    assert code == 0
+    page = (tmp_path / "both.html").read_text()
+    assert all(text in page for text in ("When it emerged", "Heads patched"))
+
+
+def test_an_audited_fault_is_left_out_of_a_scan(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(suite.removeprefix("folder:"), copy)
+    shutil.copy(copy / "w8/seed1/step6/model.safetensors", copy / "w8/seed1/step2/model.safetensors")
+    code, out, _ = saltus("audit", f"folder:{copy}", "--out", tmp_path / "results")
+    assert (code, "0 faults" in out) == (0, False)
+    asked = (
+        "scan",
+        f"folder:{copy}",
+        "--capability",
+        "repetition",
+        "--strategy",
+        "grid",
+        "--out",
+        tmp_path / "results",
+    )
+    assert saltus(*asked)[0] == 0
+    missing = api.ls(tmp_path / "results")[0].records().missing.to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    assert ("1", 2) in {(row["seed"], row["step"]) for row in missing}
+    assert all(row["seed"] == "1" and row["reason"].startswith("audit: ") for row in missing)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("scan", "pythias", "--capability", "copying"),
+            "there is no suite 'pythias'; allowed are pythia, polypythias",
+        ),
+        (("scan", "folder:/no/such/place", "--capability", "copying"), "there is no folder /no/such/place"),
+        (("scan", "SUITE"), "no capability was given"),
+        (("scan", "SUITE", "--capability", "magic"), "capability: there is no 'magic'; allowed are copying, "),
+        (("scan", "SUITE", "--capability", "copying", "--size", "w9"), "size: 'w9' is not in the suite"),
+        (("scan", "SUITE", "--capability", "copying", "--seed", "7"), "seed: '7' is not in the suite"),
+        (("scan", "SUITE", "--capability", "indirect_object"), "indirect_object: the tokenizer has 0 of"),
+        (("scan", "SUITE", "--prompts", "EMPTY"), "is empty; give one JSON object a line"),
+        (("scan", "SUITE", "--prompts", "MALFORMED"), "malformed.jsonl:2: this is no JSON"),
+        (("scan", "SUITE", "--prompts", "LONG"), "needs 65 tokens and the model reads at most 32"),
+        (
+            ("patch", "SUITE", "--size", "w8", "--recipient", "0", "--donor", "5", "--capability", "copying"),
+            "step: 5 is",
+        ),
+        (("patch", "SUITE", "--size", "w8", "--recipient", "0", "--donor", "6"), "no capability was given"),
+        (("audit", "SUITE", "--size", "w9"), "size: 'w9' is not in the suite"),
+        (("pocket", "--corpus", "novels"), "corpus: 'novels' was given; allowed are 'periodic' and 'stdlib'"),
+        (("pocket", "--steps", "0"), "PocketSpec.steps: 0 was given"),
+        (("demo", "--lm", "--steps", "3"), "steps: 3 was given"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: tuple[str, ...], says: str, suite: str, saltus: Saltus, tmp_path: Path
+) -> None:
+    files = {"EMPTY": "", "MALFORMED": '{"prompt": "0 1", "target": " 2"}\nno\n', "LONG": ""}
+    files["LONG"] = json.dumps({"prompt": " ".join(["3"] * 64), "target": " 2"})
+    for name, text in files.items():
+        (tmp_path / f"{name.lower()}.jsonl").write_text(text)
+    places = {name: str(tmp_path / f"{name.lower()}.jsonl") for name in files} | {"SUITE": suite}
+    results = tmp_path / "results"
+    code, _, errors = saltus(*(places.get(argument, argument) for argument in arguments), "--out", results)
+    assert (code, says in errors, "Traceback" in errors) == (2, True, False), errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not [path for path in results.rglob("*") if path.suffix == ".partial"]
