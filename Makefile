@@ -25,7 +25,7 @@ types: .venv/ready-to-develop ## check types, strictly
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: .venv/ready-to-develop ## the tests alone
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py

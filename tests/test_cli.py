@@ -184,7 +184,7 @@ def test_runs_that_are_not_there_or_not_unique(saltus: Saltus, finished: RunFold
     refuse(saltus, "show", "none", "--out", tmp_path / "two\nlines")  # still says it in one
     for command in ("show", "report"):
         sentence = refuse(saltus, command, "tiny-", "--out", tmp_path)
-        assert "'tiny-' is the beginning of more than one run" in sentence
+        assert "'tiny-' is the beginning of more than one name" in sentence
         assert sentence.endswith("there are: tiny-1, tiny-2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny-1", "tiny-2"]
     shutil.copytree(finished.path, tmp_path / "tiny-1-copy")

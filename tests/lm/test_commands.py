@@ -86,10 +86,10 @@ def test_an_audited_fault_is_left_out_of_a_scan(suite: str, saltus: Saltus, tmp_
         (("scan", "SUITE", "--capability", "magic"), "capability: there is no 'magic'; allowed are copying, "),
         (("scan", "SUITE", "--capability", "copying", "--size", "w9"), "size: 'w9' is not in the suite"),
         (("scan", "SUITE", "--capability", "copying", "--seed", "7"), "seed: '7' is not in the suite"),
-        (("scan", "SUITE", "--capability", "indirect_object"), "indirect_object: the tokenizer has 0 of"),
+        (("scan", "SUITE", "--capability", "indirect_object"), "indirect_object: the tokenizer lacks"),
         (("scan", "SUITE", "--prompts", "EMPTY"), "is empty; give one JSON object a line"),
         (("scan", "SUITE", "--prompts", "MALFORMED"), "malformed.jsonl:2: this is no JSON"),
-        (("scan", "SUITE", "--prompts", "LONG"), "needs 65 tokens and the model reads at most 32"),
+        (("scan", "SUITE", "--prompts", "LONG"), "needs 64 tokens and the model reads at most 32"),
         (
             ("patch", "SUITE", "--size", "w8", "--recipient", "0", "--donor", "5", "--capability", "copying"),
             "step: 5 is",

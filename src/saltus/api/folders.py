@@ -30,12 +30,13 @@ def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
 
 def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     """The folder at the path `name`, or the one in `out` whose name starts with it."""
-    there = [*ls(Path(name).parent), *ls(out)]
-    found = [f for f in there if f.path == Path(name)] or [f for f in ls(out) if f.path.name == name]
-    found = found or [f for f in ls(out) if f.path.name.startswith(name)]
+    if there := [folder for folder in ls(Path(name).parent) if folder.path.name == Path(name).name]:
+        return there[0]
+    there = ls(out)
+    found = [f for f in there if f.path.name == name] or [f for f in there if f.path.name.startswith(name)]
     if len(found) == 1:
         return found[0]
-    listing = ", ".join(folder.path.name for folder in (found or ls(out))) or "none"
+    listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
     what = "is the beginning of more than one name" if found else "is no run, scan or patch study"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 

@@ -58,9 +58,7 @@ def scan(
     prompts: PromptFiles = None,
     size: Sizes = None,
     seed: Seeds = None,
-    strategy: Annotated[
-        Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")
-    ] = "robust",
+    strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
     precision: Precise = "float32",
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
@@ -91,9 +89,7 @@ def patch(
     donor_seed: Annotated[str | None, typer.Option(help="Seed of the donor, if it is another one.")] = None,
     capability: Annotated[str | None, typer.Option(help=", ".join(_CAPABILITIES))] = None,
     prompts: Annotated[Path | None, typer.Option(help="A JSONL file of your own prompts instead.")] = None,
-    stage: Annotated[
-        Stage, typer.Option(help="Before the softmax, or after it.")
-    ] = "pattern",
+    stage: Annotated[Stage, typer.Option(help="Before the softmax, or after it.")] = "pattern",
     queries: Annotated[Queries, typer.Option(help="All of them, or the scored ones alone.")] = "all",
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
     rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
