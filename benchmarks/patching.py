@@ -213,8 +213,9 @@ def describe(findings: Findings) -> list[str]:
     ]
     if agreement := findings.agreement:
         lines.append(
-            f"The first-order estimate ranks the 144 heads with a rank correlation of {agreement.spearman:.2f} to the "
-            f"exact effects, and finds {agreement.overlap:.0%} of the first {agreement.first}."
+            f"The first-order estimate ranks the {LAYERS * HEADS} heads with a rank correlation of "
+            f"{agreement.spearman:.2f} to the exact effects, and finds {agreement.overlap:.0%} of the first "
+            f"{agreement.first}."
         )
     lines += [
         f"Peak memory with rows={rows}: {peak:.2f} GiB, both models and PyTorch itself included."

@@ -21,6 +21,7 @@ from saltus import api
 from saltus.measure.emergence import Emergence, find_all
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
 from saltus.records import RunRecords
+from saltus.store import list_runs
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 PRECISIONS = ("float32", "bfloat16")
@@ -47,7 +48,8 @@ class Arm:
 
 def load_arm(precision: str, out: Path) -> Arm:
     """The run of one precision."""
-    records = api.find(f"precision-{precision}", out).records()
+    folder = next(folder for folder in list_runs(out) if folder.spec().name == f"precision-{precision}")
+    records = folder.records()
     progress = records.cube("units", "progress")
     return Arm(records, find_all(records.evaluated_steps, progress, records.spec.emergence))
 

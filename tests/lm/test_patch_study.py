@@ -10,7 +10,9 @@ import torch
 from tests.lm.tiny_suite import WORDS, make_model, make_word_tokenizer
 
 from saltus.errors import SaltusError
+from saltus.lm import patch_study
 from saltus.lm.capabilities.base import Prompt
+from saltus.lm.patch import HeadEffects
 from saltus.lm.patch_store import PatchFolder, list_patches
 from saltus.lm.patch_study import RANDOM_DRAWS, SHOWN_PROMPTS, study_patch
 from saltus.lm.probe import probe
@@ -84,6 +86,19 @@ def test_a_self_patch_changes_exactly_nothing(tables: dict[str, pa.Table]) -> No
     recipient = tables["prompts"]["recipient"].to_numpy()
     assert (effects_of(tables, "self") == recipient).all()
     assert (effects_of(tables, "patch") != recipient).all()
+
+
+def test_rounding_is_no_effect_of_a_self_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger models round otherwise in passes of another shape."""
+    measure = patch_study.measure_heads
+
+    def round_otherwise(*arguments: Any, **options: Any) -> HeadEffects:
+        effects = measure(*arguments, **options)
+        return HeadEffects(effects.unpatched, effects.patched + 1e-6)
+
+    monkeypatch.setattr(patch_study, "measure_heads", round_otherwise)
+    tables = study(make_prompts((5, 5)))
+    assert (effects_of(tables, "self") == tables["prompts"]["recipient"].to_numpy()).all()
 
 
 def test_a_control_goes_into_the_model_that_it_is_meant_for(tables: dict[str, pa.Table]) -> None:
