@@ -83,7 +83,7 @@ def test_tokens_are_exactly_the_text(described: TextCorpusSpec, tmp_path: Path) 
 def test_tokenizer_is_the_same_each_time(described: TextCorpusSpec, tmp_path: Path) -> None:
     for name in ("one", "other"):
         open_tokenizer(described, tmp_path / name)
-    for file in ("tokenizer.json", "tokens.npy"):
+    for file in ("tokenizer.json", "tokens.uint16"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
 
 

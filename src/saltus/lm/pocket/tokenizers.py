@@ -34,7 +34,7 @@ def name_words(vocabulary: int) -> list[str]:
 
 
 def write_corpus(spec: CorpusSpec, length: int, folder: Path) -> None:
-    """Write the tokenizer (`tokenizer.json`, `tokenizer_config.json`) and, of a text, its tokens (`tokens.npy`)."""
+    """Write the tokenizer (`tokenizer.json`, `tokenizer_config.json`) and, of a text, its tokens (`tokens.uint16`)."""
     if isinstance(spec, TextCorpusSpec):
         text = read_described_text(spec)
         tokenizer = _train_pairs(spec, text)
@@ -44,7 +44,7 @@ def write_corpus(spec: CorpusSpec, length: int, folder: Path) -> None:
                 f"the text of {spec.path or 'the standard library'} has {len(tokens)} tokens, and a sequence "
                 f"{length}; give more text, or a shorter length"
             )
-        np.save(folder / "tokens.npy", tokens)
+        tokens.astype("<u2").tofile(folder / "tokens.uint16")
     else:
         tokenizer = _split_words(spec.vocabulary)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False).save_pretrained(folder)
@@ -53,7 +53,7 @@ def write_corpus(spec: CorpusSpec, length: int, folder: Path) -> None:
 def open_corpus(spec: CorpusSpec, folder: Path) -> Corpus:
     """The corpus that `write_corpus` wrote; a text's tokens stay on disk."""
     if isinstance(spec, TextCorpusSpec):
-        return TextCorpus(np.load(folder / "tokens.npy", mmap_mode="r"))
+        return TextCorpus(np.memmap(folder / "tokens.uint16", dtype="<u2", mode="r"))
     return PeriodicCorpus(spec.vocabulary)
 
 
