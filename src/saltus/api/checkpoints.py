@@ -142,8 +142,8 @@ def patch(
             )
     console.print(Text(f"{folder.path.name}: loading two checkpoints of {spec.size}"), soft_wrap=True)
     paths = [suite.fetch(run, step) for run, step in sides]
-    tokenizer = load_tokenizer(paths[0])
-    prompts, same = (make_prompts(spec.capability, load_tokenizer(path), spec.master_seed) for path in paths)
+    tokenizer, other = (load_tokenizer(path) for path in paths)
+    prompts, same = (make_prompts(spec.capability, each, spec.master_seed) for each in (tokenizer, other))
     if prompts != same:
         raise SaltusError(
             f"the tokenizers of {recipient} and {donor} make different prompts; patch between runs that share one"

@@ -6,7 +6,6 @@ The processes are spawned, hold no files and speak over pipes; when this process
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -20,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
+from saltus.processes import without_interrupts
 from saltus.specs import RunSpec
 from saltus.train.ensemble import Ensemble, SeedState
 from saltus.train.evaluate import Evaluation
@@ -99,7 +99,7 @@ class _Worker:
         self._connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, spec, seeds), daemon=True)
         resource_tracker.ensure_running()  # its start would undo the next line's mask
-        with _environment(_choose_environment()), _without_interrupts():
+        with _environment(_choose_environment()), without_interrupts():
             self._process.start()
         theirs.close()
 
@@ -164,16 +164,6 @@ def _choose_environment() -> dict[str, str]:
         # PyTorch's default is a temporary folder, which a restart of the machine empties.
         "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "saltus")),
     }
-
-
-@contextmanager
-def _without_interrupts() -> Generator[None, None, None]:
-    """What is started here never sees Ctrl-C, which a terminal sends to all: this process hears it and ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

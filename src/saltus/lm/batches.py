@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
+from saltus.lm.capabilities.tokens import shorten
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,22 @@ def batch_prompts(prompts: Sequence[Prompt], device: torch.device) -> tuple[Prom
         )
         for group in groups.values()
     )
+
+
+def check_prompts(model: PreTrainedModel, prompts: Sequence[Prompt]) -> None:
+    """Refuse a prompt that is longer than the model's context, or holds a token that it does not know."""
+    context: int | None = getattr(model.config, "max_position_embeddings", None)
+    known: int | None = getattr(model.config, "vocab_size", None)
+    for prompt in prompts:
+        length = len(prompt.tokens) + len(prompt.target) - 1
+        if context is not None and length > context:
+            raise SaltusError(
+                f"the prompt {shorten(prompt.text)} needs {length} tokens and the model reads at most {context}; "
+                "ask for shorter prompts"
+            )
+        largest = max(*prompt.tokens, *prompt.target, *(prompt.foil or ()))
+        if known is not None and largest >= known:
+            raise SaltusError(
+                f"the prompt {shorten(prompt.text)} holds the token {largest} and the model knows {known} tokens; "
+                "put the model's own tokenizer beside it"
+            )

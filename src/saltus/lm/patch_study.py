@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from saltus.lm.batches import PromptBatch, batch_prompts
+from saltus.lm.batches import PromptBatch, batch_prompts, check_prompts
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.patch import Case, Heads, find_smallest_set, list_shape, measure_heads, measure_sets
 from saltus.lm.probe import probe
@@ -79,6 +79,7 @@ def study_patch(
 
 
 def _read_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt]) -> _Side:
+    check_prompts(model, prompts)
     batches = batch_prompts(prompts, model.device)
     readings = tuple(read_attention(model, batch, spec.stage, spec.queries, spec.rows) for batch in batches)
     unpatched = np.empty(len(prompts))

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from saltus.errors import SaltusError
+from saltus.lm.batches import check_prompts
 from saltus.lm.capabilities.base import Prompt
-from saltus.lm.capabilities.tokens import shorten
 from saltus.lm.memory import explain_memory, run_in_parts
 from saltus.lm.suites.base import MissingCheckpoint
 
@@ -43,7 +42,7 @@ def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe
     Raises `MissingCheckpoint` where a logit is not finite; `SaltusError` where a prompt does not fit the model, and
     where there is no memory for a single sequence.
     """
-    _check_prompts(model, prompts)
+    check_prompts(model, prompts)
     answers = [(prompt.tokens, prompt.target) for prompt in prompts]
     foils = [number for number, prompt in enumerate(prompts) if prompt.foil is not None]
     answers += [(prompt.tokens, prompt.foil) for prompt in prompts if prompt.foil is not None]
@@ -109,22 +108,3 @@ def _group(asked: Iterable[Input]) -> list[list[Input]]:
     for sequence, scored in asked:
         groups.setdefault((len(sequence), scored), []).append((sequence, scored))
     return list(groups.values())
-
-
-def _check_prompts(model: PreTrainedModel, prompts: Sequence[Prompt]) -> None:
-    """Refuse a prompt that is longer than the model's context, or holds a token that it does not know."""
-    context: int | None = getattr(model.config, "max_position_embeddings", None)
-    known: int | None = getattr(model.config, "vocab_size", None)
-    for prompt in prompts:
-        length = len(prompt.tokens) + len(prompt.target) - 1
-        if context is not None and length > context:
-            raise SaltusError(
-                f"the prompt {shorten(prompt.text)} needs {length} tokens and the model reads at most {context}; "
-                "ask for shorter prompts"
-            )
-        largest = max(*prompt.tokens, *prompt.target, *(prompt.foil or ()))
-        if known is not None and largest >= known:
-            raise SaltusError(
-                f"the prompt {shorten(prompt.text)} holds the token {largest} and the model knows {known} tokens; "
-                "put the model's own tokenizer beside it"
-            )

@@ -5,11 +5,9 @@ The processes are spawned and speak over pipes; when this process dies, they end
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import connection, resource_tracker
@@ -27,6 +25,7 @@ from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
 from saltus.lm.specs import PocketModelSpec, PocketSpec
 from saltus.lm.suites.base import Run
+from saltus.processes import without_interrupts
 
 
 class PocketListener(Protocol):
@@ -103,7 +102,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, spec, root), daemon=True)
         resource_tracker.ensure_running()  # its start would undo the next line's mask
-        with _without_interrupts():
+        with without_interrupts():
             self._process.start()
         theirs.close()
 
@@ -181,13 +180,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-@contextmanager
-def _without_interrupts() -> Generator[None, None, None]:
-    """What is started here never sees Ctrl-C, which a terminal sends to all: this process hears it and ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
