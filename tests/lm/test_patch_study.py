@@ -203,3 +203,9 @@ def test_a_damaged_study_is_named(tables: dict[str, pa.Table], tmp_path: Path) -
     (folder.path / "patch.json").write_text("{}")
     with pytest.raises(SaltusError, match="describes no patch study"):
         folder.spec()
+
+
+def test_a_token_that_the_models_do_not_know_is_refused_before_anything_is_patched() -> None:
+    strange = Prompt("strange", (1, 32, 3), (4,), "4")
+    with pytest.raises(SaltusError, match="holds the token 32 and the model knows 32 tokens"):
+        study([*make_prompts(), strange])

@@ -110,7 +110,8 @@ class Transformer(nn.Module):
         """[n, q] -> what enters the first block, [n, q, m], and its projection there, [n, q, 3*h*d]."""
         q = tokens.shape[1]
         positions = torch.zeros_like(self.embedding.weight[:1]) if self.positions is None else self.positions[:q]
-        if self.embedding.num_embeddings > FEW_SYMBOLS:
+        reduced = torch.is_autocast_enabled(tokens.device.type)  # products are cheap then, and taking rows is not
+        if reduced or self.embedding.num_embeddings > FEW_SYMBOLS:
             x = self.embedding(tokens) + positions
             return x, self.blocks[0].project(x)
         # A token and its position are all that enters: c*q different vectors, however many sequences there are.

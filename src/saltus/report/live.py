@@ -1,16 +1,12 @@
 """What a person sees while a run trains: a live display on a terminal, plain lines anywhere else."""
 
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from saltus.report.display import Display
 from saltus.specs import RunSpec
 
 SHOWN_SEEDS = 16
@@ -19,45 +15,24 @@ SHOWN_SEEDS = 16
 _LEVELS = " ▁▂▃▄▅▆▇█"
 
 
-class LiveView:
+class LiveView(Display):
     """Watches one run; a listener of the training loop."""
 
     def __init__(self, spec: RunSpec, console: Console) -> None:
-        self._spec, self._console = spec, console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        super().__init__(console, "steps", remaining=True)
+        self._spec = spec
         waiting = f"{spec.name}: preparing" + (
             " (compiling takes about a minute once)" if spec.training.compile else ""
         )
         self._task = self._bar.add_task(waiting, total=spec.training.steps)
-        self._live = Live(self._bar, console=console, refresh_per_second=4) if console.is_terminal else None
         self._next_line = 0
-        if not console.is_terminal:
-            console.print(waiting, highlight=False)
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
+        if not self._live:
+            self._say(waiting)
 
     def resumed(self, step: int) -> None:
         """Training goes on from a checkpoint at `step`."""
         self._bar.update(self._task, completed=step)
-        self._console.print(f"{self._spec.name}: resumed at step {step}", highlight=False)
+        self._say(f"{self._spec.name}: resumed at step {step}")
 
     def advanced(self, step: int) -> None:
         """Every seed has done `step` updates."""
@@ -71,11 +46,9 @@ class LiveView:
             self._live.update(Group(_draw_seeds(progress, learnt), self._bar))
         elif step >= self._next_line:
             total = self._spec.training.steps
-            self._console.print(
+            self._say(
                 f"{self._spec.name}: step {step}/{total}, units learnt by seed (of {units}): "
-                + " ".join(str(n) for n in learnt),
-                highlight=False,
-                soft_wrap=True,
+                + " ".join(str(n) for n in learnt)
             )
             self._next_line = step + max(1, total // 20)
 

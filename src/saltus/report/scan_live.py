@@ -5,16 +5,14 @@ It keeps the time as well: how long was spent fetching, loading, measuring, and 
 
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from saltus.lm.suites.base import Run
+from saltus.report.display import Display
 
 Phase = Literal["fetch", "load", "measure", "other"]
 
@@ -23,47 +21,28 @@ _BETWEEN_LINES = 2.0
 """Seconds between two lines about checkpoints, where there is no terminal."""
 
 
-class ScanView:
+class ScanView(Display):
     """Watches one scan; a listener of it."""
 
     def __init__(self, name: str, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._name, self._console, self._clock = name, console, clock
+        super().__init__(console, "runs")
+        self._name, self._clock = name, clock
         self._seconds: dict[Phase, float] = {"fetch": 0.0, "load": 0.0, "measure": 0.0, "other": 0.0}
         self._phase: Phase = "other"
         self._since = clock()
         self._said = self._since
         self._loaded = self._missing = self._measured = self._runs = 0
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("runs"),
-            TimeElapsedColumn(),
-            console=console,
-        )
         self._task = self._bar.add_task(f"{name}: preparing", total=None)
-        self._live = Live(self._bar, console=console, refresh_per_second=4) if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def started(self, runs: int) -> None:
         """So many runs are to be scanned."""
         self._bar.update(self._task, total=runs, description=self._name)
-        self._say(f"scanning {runs} runs")
+        self._say(f"{self._name}: scanning {runs} runs")
 
     def resumed(self, run: Run, measured: int) -> None:
         """So many checkpoints of the run were measured by an earlier call."""
         self._measured += measured
-        self._say(f"{run} resumed after {measured} checkpoints")
+        self._say(f"{self._name}: {run} resumed after {measured} checkpoints")
 
     def fetching(self, run: Run, step: int) -> None:
         """A checkpoint is brought here."""
@@ -89,20 +68,20 @@ class ScanView:
         self._show(text)
         if not self._live and self._since - self._said >= _BETWEEN_LINES:
             self._said = self._since
-            self._say(text)
+            self._say(f"{self._name}: {text}")
 
     def missing(self, run: Run, step: int, reason: str) -> None:
         """It cannot be measured."""
         self._enter("other")
         self._missing += 1
-        self._say(f"{run} step {step} is left out: {reason}")
+        self._say(f"{self._name}: {run} step {step} is left out: {reason}")
 
     def finished_run(self, run: Run) -> None:
         """The strategy has no more questions about the run."""
         self._runs += 1
         self._bar.update(self._task, completed=self._runs)
         spent = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in self.account()["seconds"].items())
-        self._say(f"{run} is done; {self._measured} checkpoints measured so far ({spent})")
+        self._say(f"{self._name}: {run} is done; {self._measured} checkpoints measured so far ({spent})")
 
     def account(self) -> dict[str, Any]:
         """Checkpoints loaded and missing since this display began, and the seconds of each phase."""
@@ -118,7 +97,3 @@ class ScanView:
 
     def _show(self, text: str) -> None:
         self._bar.update(self._task, description=f"{self._name}: {text}")
-
-    def _say(self, text: str) -> None:
-        """Leave a line."""
-        self._console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
