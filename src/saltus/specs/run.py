@@ -1,0 +1,63 @@
+"""The description of a run; the hash of its content is the run's id."""
+
+import hashlib
+import json
+import re
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from saltus.specs.base import Spec
+from saltus.specs.models import ModelSpec
+from saltus.specs.tasks import TaskSpec
+from saltus.specs.training import EmergenceSpec, TrainingSpec
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class RunSpec(Spec):
+    """One run: K seeds of one model on one task, identical but for the seed."""
+
+    name: str
+    task: TaskSpec
+    model: ModelSpec
+    training: TrainingSpec
+    emergence: EmergenceSpec = EmergenceSpec()
+    seeds: int = Field(default=8, ge=1, le=4096, description="K; the seeds are 0, 1, ..., K-1")
+    master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(
+                f"name is {value!r}; allowed are 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        tokens = self.training.batch_tokens
+        if tokens is not None and tokens < self.task.length:
+            raise ValueError(f"training.batch_tokens is {tokens}; a sequence of the task has {self.task.length} tokens")
+        return self
+
+    @property
+    def batch(self) -> int:
+        """Sequences in a batch."""
+        return self.training.batch_sequences or (self.training.batch_tokens or 0) // self.task.length
+
+    @property
+    def run_id(self) -> str:
+        """`name-hash`, the hash being of everything that decides the numbers."""
+        content = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+    def with_overrides(self, *, seeds: int | None = None, steps: int | None = None) -> "RunSpec":
+        """The same run with another number of seeds or steps, validated again."""
+        values = self.model_dump(warnings=False)  # the validation below says it better
+        if seeds is not None:
+            values["seeds"] = seeds
+        if steps is not None:
+            values["training"]["steps"] = steps
+        return RunSpec(**values)
