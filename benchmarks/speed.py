@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saltus import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
-from saltus.engines.local import open_trainer
+from saltus.engines.local import open_engine
 from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.tasks.build import build_task
@@ -109,12 +109,12 @@ def measure_on_cpu() -> list[Measurement]:
     threads = max(by_threads, key=by_threads.__getitem__)
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
-    with open_trainer(make_spec("float32"), cpu) as single:
-        float32 = EnsembleRun(single)
+    with open_engine(cpu) as single:
+        float32 = EnsembleRun(single.open([make_spec("float32")]))
         float32.run(4)
         float32_memory = sum_peak_memory()
-        with open_trainer(make_spec("bfloat16"), cpu) as half:
-            bfloat16 = EnsembleRun(half)
+        with open_engine(cpu) as half:
+            bfloat16 = EnsembleRun(half.open([make_spec("bfloat16")]))
             programs: dict[str, Callable[[], float]] = {
                 f"plain eager loop, {threads} thread(s)": lambda: plain.run(PLAIN_STEPS),
                 "saltus, float32": lambda: float32.run(4),
@@ -133,8 +133,8 @@ def measure_on_cuda() -> list[Measurement]:
     """16 seeds, all in one batch, on the CUDA device."""
     measured: list[Measurement] = []
     for precision in ("float32", "bfloat16"):
-        with open_trainer(make_spec(precision), torch.device("cuda")) as trainer:
-            run = EnsembleRun(trainer)
+        with open_engine(torch.device("cuda")) as engine:
+            run = EnsembleRun(engine.open([make_spec(precision)]))
             rates = [run.run(500) for _ in range(3)]
         name = "TF32" if precision == "float32" else precision
         measured.append(Measurement(f"saltus, {name} products, {torch.cuda.get_device_name()}", rates, None))

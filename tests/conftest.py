@@ -1,7 +1,7 @@
 """A tiny run, and the command line as a person meets it, for the tests that need them."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Silence:
 
     def advanced(self, step: int) -> None: ...
 
-    def evaluated(self, step: int, progress: NDArray[np.float64]) -> None: ...
+    def evaluated(self, run: int, step: int, progress: NDArray[np.float64]) -> None: ...
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +51,15 @@ def finished(tiny: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     """The tiny run, trained to its end in this process. Not to be written to: copy it."""
     import torch
 
-    from saltus.seeding import Streams
-    from saltus.tasks.build import build_task
-    from saltus.train.ensemble import Ensemble
-    from saltus.train.loop import train
+    from saltus.train.ensemble import Ensemble, list_members
+    from saltus.train.loop import Job, read_facts, train
 
     torch.set_num_threads(1)  # as in the processes that train
     folder = RunFolder(tmp_path_factory.mktemp("runs") / tiny.run_id)
-    with folder.writing(tiny, build_task(tiny.task, Streams(tiny.master_seed).generator("task")).facts):
-        ensemble = Ensemble(tiny, range(tiny.seeds), torch.device("cpu"), stacked=False)
-        folder.finish({"last_step": train(tiny, folder, ensemble, Silence())})
+    job = Job(tiny, folder, read_facts(tiny))
+    with folder.writing(tiny, job.facts):
+        ensemble = Ensemble([tiny], list_members([tiny]), torch.device("cpu"), stacked=False)
+        train([job], ensemble, Silence(), lambda _, step: folder.finish({"last_step": step}))
     return folder
 
 
@@ -70,15 +69,22 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from saltus.engines import local
-    from saltus.train.ensemble import Ensemble
+    from saltus.train.ensemble import Ensemble, list_members
 
     torch.set_num_threads(1)
 
-    @contextmanager
-    def open_trainer(spec: RunSpec, device: torch.device) -> Generator[Ensemble, None, None]:
-        yield Ensemble(spec, range(spec.seeds), device, stacked=False)
+    class Here:
+        def choose(self, waiting: Sequence[RunSpec]) -> int:
+            return len(waiting)
 
-    monkeypatch.setattr(local, "open_trainer", open_trainer)
+        def open(self, specs: Sequence[RunSpec]) -> Ensemble:
+            return Ensemble(specs, list_members(specs), torch.device("cpu"), stacked=False)
+
+    @contextmanager
+    def open_engine(device: torch.device) -> Generator[Here, None, None]:
+        yield Here()
+
+    monkeypatch.setattr(local, "open_engine", open_engine)
 
 
 @pytest.fixture

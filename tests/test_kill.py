@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
 from saltus.records import TABLES
-from saltus.seeding import Streams
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.store import RunFolder
-from saltus.tasks.build import build_task
-from saltus.train.ensemble import Ensemble
-from saltus.train.loop import train
+from saltus.train.ensemble import Ensemble, list_members
+from saltus.train.loop import Job, read_facts, train
 from saltus.train.schedule import list_steps
 
 Saltus = Callable[..., tuple[int, str, str]]
@@ -252,7 +250,7 @@ class Interrupter:
             del self._moments[0]
             raise Interruption
 
-    def evaluated(self, step: int, progress: NDArray[np.float64]) -> None: ...
+    def evaluated(self, run: int, step: int, progress: NDArray[np.float64]) -> None: ...
 
 
 def with_training(spec: RunSpec, **values: object) -> RunSpec:
@@ -262,17 +260,22 @@ def with_training(spec: RunSpec, **values: object) -> RunSpec:
 def train_through(spec: RunSpec, folder: RunFolder, listener: Interrupter, *, finish: bool = True) -> int:
     """Start the run again after each interruption, always with a new ensemble; the last step."""
     torch.set_num_threads(1)
-    facts = build_task(spec.task, Streams(spec.master_seed).generator("task")).facts
-    while True:
-        with folder.writing(spec, facts):
-            ensemble = Ensemble(spec, range(spec.seeds), torch.device("cpu"), stacked=False)
+    job = Job(spec, folder, read_facts(spec))
+    ended: list[int] = []
+
+    def end(run: int, step: int) -> None:
+        ended.append(step)
+        if finish:
+            folder.finish({"last_step": step})
+
+    while not ended:
+        with folder.writing(spec, job.facts):
+            ensemble = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False)
             try:
-                last = train(spec, folder, ensemble, listener)
+                train([job], ensemble, listener, end)
             except Interruption:
                 continue
-            if finish:
-                folder.finish({"last_step": last})
-            return last
+    return ended[0]
 
 
 @pytest.mark.parametrize(

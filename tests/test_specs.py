@@ -26,7 +26,7 @@ def base() -> Values:
     return {
         "name": "tiny",
         "task": {"kind": "linear_map", "size": 6, "sparsity": 2},
-        "model": {"d_model": 16, "heads": 2},
+        "model": {"kind": "transformer", "d_model": 16, "heads": 2},
         "training": {"steps": 120, "batch_sequences": 16},
     }
 
@@ -55,7 +55,11 @@ def refusal(make: Callable[[], object]) -> str:
 BAD_VALUES = [
     # where, what is given, and what the sentence must hold: the field, the value, what is allowed
     ("training.step", 10, ["TrainingSpec.step:", "no such key", "steps, batch_sequences", "stop_when_solved"]),
-    ("colour", "red", ["RunSpec.colour:", "no such key", "name, task, model, training, emergence, seeds"]),
+    (
+        "colour",
+        "red",
+        ["RunSpec.colour:", "no such key", "name, task, model, training, intervention, emergence, seeds"],
+    ),
     ("task.heads", 3, ["LinearMapSpec.heads:", "no such key", "kind, size, sparsity, states, symbols"]),
     ("training.evaluate.evry", 3, ["ScheduleSpec.evry:", "no such key", "first, factor, every"]),
     ("task.sparsity", 7, ["LinearMapSpec", "sparsity is 7", "size 6", "at most 6"]),
@@ -156,7 +160,7 @@ OTHER: dict[str, Any] = {
     "task.states": 3,
     "task.symbols": 3,
     "task.kind": None,  # below
-    "model.kind": None,  # there is one
+    "model.kind": None,  # below
     "model.layers": 2,
     "model.d_model": 18,
     "model.heads": 4,
@@ -193,6 +197,7 @@ def test_every_key_but_the_name_is_in_the_run_id() -> None:
     assert keys == {*OTHER, "name"}, "a new key needs a line in OTHER"
     others = [RunSpec(**put(path, value)) for path, value in OTHER.items() if value is not None]
     others.append(RunSpec(**put("task", {"kind": "cellular_automaton", "size": 6})))
+    others.append(RunSpec(**put("model", {"kind": "mlp_mixer", "d_model": 16})))
     others.append(RunSpec(**put("training", {"steps": 120, "batch_tokens": 16 * 12})))
     inner = {"training.evaluate.first": 9, "training.evaluate.factor": 9, "training.evaluate.every": 9}
     inner |= {"emergence.threshold": 0.5, "emergence.hold": 4}

@@ -34,8 +34,7 @@ def write_folder(target: Path, write: Callable[[Path], object]) -> None:
     partial.mkdir(parents=True)
     try:
         write(partial)
-        hashes = {path.name: hash_file(path) for path in sorted(partial.iterdir())}
-        (partial / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
+        list_hashes(partial)
         for path in [*partial.iterdir(), partial]:
             _sync(path)
         partial.rename(target)
@@ -43,6 +42,12 @@ def write_folder(target: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         remove(partial)
         raise
+
+
+def list_hashes(folder: Path) -> None:
+    """Write the folder's `manifest.json`: the hash of every file in it."""
+    hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    (folder / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
 
 
 @contextmanager

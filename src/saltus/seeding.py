@@ -10,7 +10,16 @@ from typing import Literal
 import numpy as np
 
 StreamName = Literal[
-    "task", "init", "data", "evaluation", "prompts", "controls", "bootstrap", "pocket_init", "pocket_data"
+    "task",
+    "init",
+    "data",
+    "evaluation",
+    "intervention",
+    "prompts",
+    "controls",
+    "bootstrap",
+    "pocket_init",
+    "pocket_data",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -23,6 +32,7 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "bootstrap": 7,
     "pocket_init": 8,
     "pocket_data": 9,
+    "intervention": 10,
 }
 
 

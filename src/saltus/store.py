@@ -10,6 +10,7 @@ NAME-HASH/
 """
 
 import json
+import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from saltus.atomic import explain_full_disk, hash_file, hold, remove, write_file, write_folder
+from saltus.atomic import explain_full_disk, hash_file, hold, list_hashes, remove, write_file, write_folder
 from saltus.errors import SaltusError
 from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays
 from saltus.specs import RunSpec
@@ -138,6 +139,20 @@ class RunFolder:
             write_file(self.path / "finished.json", lambda path: path.write_text(content + "\n"))
         for path in self.path.glob("checkpoints/*/moments-*.safetensors"):
             path.unlink()
+
+    def copy_records(self, to: Path, tables: dict[str, pa.Table], patterns: Patterns | None) -> None:
+        """Make a finished run of this one's description with `tables` and `patterns`, and no checkpoints."""
+
+        def write(folder: Path) -> None:
+            for name in ("spec.json", "task.safetensors", "finished.json"):
+                shutil.copyfile(self.path / name, folder / name)
+            (folder / "records").mkdir()
+            none = Patterns(np.zeros(0, np.int64), np.zeros((0, 0, 0, 0, 0, 0), np.float16))
+            _write_records(folder / "records", tables, patterns or none)
+            list_hashes(folder / "records")
+
+        with explain_full_disk(to):
+            write_folder(to, write)
 
     def records(self) -> RunRecords:
         """All rows and snapshots: of a finished run, or of what an unfinished one has committed."""

@@ -1,28 +1,68 @@
-"""A study is a Python file that exports its runs; nothing else is known of it."""
+"""A study is a Python file that declares runs, at one or more scales, and what is made of them."""
 
 import reprlib
 import runpy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 
+SCALES = ("full", "laptop")
+"""A study's `runs`, and its `laptop`: the same names and shapes, but fewer of them, and fewer seeds."""
 
-def load_study(path: Path) -> list[RunSpec]:
-    """Execute the study file and return the `RunSpec`s that it exports as `runs`."""
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file exports."""
+
+    name: str
+    """The file's, without its ending."""
+    title: str
+    """The first line of the file's docstring."""
+    scales: dict[str, list[RunSpec]]
+    """By scale, its runs. Within one scale names differ; runs of equal name are the same cell."""
+    draw: Callable[..., Any] | None
+    """Results -> a matplotlib figure."""
+    compare: Callable[..., Any] | None
+    """Results -> rows of theirs and ours."""
+    judge: Callable[..., Any] | None
+    """Results -> verdicts on the paper's claims."""
+
+    def runs(self, scale: str = "full") -> list[RunSpec]:
+        """The runs of one scale."""
+        if scale not in self.scales:
+            raise SaltusError(f"scale: {scale!r} was given; the study {self.name} has {', '.join(self.scales)}")
+        return self.scales[scale]
+
+
+def load_study(path: Path) -> Study:
+    """Execute the study file: `runs` is required; `laptop`, `draw`, `compare` and `judge` are not."""
     if not path.is_file():
         raise SaltusError(f"{path}: there is no such study file; give the path of a Python file that exports `runs`")
     try:
-        runs = runpy.run_path(str(path), run_name="saltus.study").get("runs")
+        exported = runpy.run_path(str(path), run_name="saltus.study")
     except SaltusError as error:
         raise SaltusError(f"{path}{_line(error, path)}: {error}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a study may raise anything
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise SaltusError(f"{path}{_line(error, path)}: the study raised {text}") from None
+    scales = {"full": _check_runs(path, "runs", exported.get("runs"))}
+    if "laptop" in exported:
+        scales["laptop"] = _check_runs(path, "laptop", exported["laptop"])
+    made = {name: exported.get(name) for name in ("draw", "compare", "judge")}
+    if wrong := [name for name, function in made.items() if function is not None and not callable(function)]:
+        raise SaltusError(f"{path}: `{wrong[0]}` is {reprlib.repr(made[wrong[0]])}; it is a function of the results")
+    title = str(exported.get("__doc__") or path.stem).strip().splitlines()[0]
+    return Study(path.stem, title, scales, **made)
+
+
+def _check_runs(path: Path, name: str, runs: Any) -> list[RunSpec]:
     if not isinstance(runs, Sequence) or not runs or not all(isinstance(run, RunSpec) for run in runs):
         given = " ".join(reprlib.repr(runs).split())
-        raise SaltusError(f"{path}: `runs` is {given}; a study exports `runs`, a non-empty list of RunSpec")
+        raise SaltusError(f"{path}: `{name}` is {given}; a study exports `{name}`, a non-empty list of RunSpec")
     names = [run.name for run in runs]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise SaltusError(f"{path}: the name {min(repeated)!r} is given to more than one run; names must differ")

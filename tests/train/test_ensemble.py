@@ -16,7 +16,9 @@ from saltus.tasks.base import Task, TaskFacts
 from saltus.tasks.build import build_task
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import ensemble as ensemble_module
-from saltus.train.ensemble import DATA_BLOCK, MOMENTS, Ensemble, SeedState
+from saltus.train import program as program_module
+from saltus.train.ensemble import DATA_BLOCK, MOMENTS, Ensemble, Member, SeedState
+from saltus.train.evaluate import Evaluation
 from saltus.train.schedule import learning_rate_at
 
 CPU = torch.device("cpu")
@@ -41,6 +43,24 @@ def make_spec(**training: Any) -> RunSpec:
     )
 
 
+def ensemble_of(spec: RunSpec, seeds: tuple[int, ...], *, stacked: bool = False) -> Ensemble:
+    """These seeds of one run."""
+    return Ensemble([spec], [Member(0, seed) for seed in seeds], CPU, stacked=stacked)
+
+
+def advance(ensemble: Ensemble, step: int) -> NDArray[np.float64]:
+    """[seed] the summed losses on the way to `step`."""
+    return np.array(list(ensemble.advance(step).values()))
+
+
+def states(ensemble: Ensemble) -> list[SeedState]:
+    return list(ensemble.state().values())
+
+
+def evaluations(ensemble: Ensemble) -> list[Evaluation]:
+    return list(ensemble.evaluate().values())
+
+
 def assert_close_weights(actual: SeedState, desired: SeedState) -> None:
     """Weights equal but for rounding.
 
@@ -54,8 +74,8 @@ def assert_close_weights(actual: SeedState, desired: SeedState) -> None:
 
 def train_seed(seed: int, others: tuple[int, ...], *, stacked: bool) -> tuple[NDArray[np.float64], SeedState]:
     """Train `seed` beside `others`; its summed loss and state."""
-    ensemble = Ensemble(make_spec(), (*others, seed), CPU, stacked=stacked)
-    return ensemble.advance(STEPS)[-1], ensemble.state()[-1]
+    ensemble = ensemble_of(make_spec(), (*others, seed), stacked=stacked)
+    return advance(ensemble, STEPS)[-1], states(ensemble)[-1]
 
 
 @pytest.mark.parametrize("others", [(0,), (0, 1, 2), (7, 4)])
@@ -80,11 +100,11 @@ def test_a_stacked_seed_has_the_same_start_and_the_same_data_whatever_it_is_stac
 
 
 def test_two_seeds_differ_in_their_start_and_in_their_data() -> None:
-    start = Ensemble(make_spec(), (0, 1), CPU, stacked=False).state()
+    start = states(ensemble_of(make_spec(), (0, 1)))
     assert not np.array_equal(start[0]["unembedding.weight"], start[1]["unembedding.weight"])
-    same_start = Ensemble(make_spec(), (0, 1), CPU, stacked=False)
-    same_start.load(0, [start[0], start[0]])
-    losses = same_start.advance(1)
+    same_start = ensemble_of(make_spec(), (0, 1))
+    same_start.load(0, {Member(0, 0): start[0], Member(0, 1): start[0]})
+    losses = advance(same_start, 1)
     assert losses[0] != losses[1]
 
 
@@ -109,51 +129,51 @@ def test_training_equals_a_plain_loop(loss: str) -> None:
         optimizer.param_groups[0]["lr"] = learning_rate_at(spec.training, step)
         optimizer.step()
         total += value.item()
-    ensemble = Ensemble(spec, (2,), CPU, stacked=False)
-    np.testing.assert_allclose(ensemble.advance(STEPS), [total], rtol=1e-5)
+    ensemble = ensemble_of(spec, (2,))
+    np.testing.assert_allclose(advance(ensemble, STEPS), [total], rtol=1e-5)
     assert_close_weights(
-        ensemble.state()[0], {name: value.detach().numpy() for name, value in model.named_parameters()}
+        states(ensemble)[0], {name: value.detach().numpy() for name, value in model.named_parameters()}
     )
 
 
 def test_a_compiled_step_equals_the_plain_one() -> None:
-    plain = Ensemble(make_spec(), (0, 1), CPU, stacked=False)
-    compiled = Ensemble(make_spec(compile=True), (0, 1), CPU, stacked=False)
-    np.testing.assert_allclose(compiled.advance(10), plain.advance(10), rtol=1e-5)
+    plain = ensemble_of(make_spec(), (0, 1))
+    compiled = ensemble_of(make_spec(compile=True), (0, 1))
+    np.testing.assert_allclose(advance(compiled, 10), advance(plain, 10), rtol=1e-5)
 
 
 def test_micro_batches_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS)
-    monkeypatch.setattr(ensemble_module, "MICRO_BATCH_TOKENS", 60)  # 6 sequences of 10 tokens
-    np.testing.assert_allclose(Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS), whole, rtol=1e-6)
+    whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
+    monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 60)  # 6 sequences of 10 tokens
+    np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-6)
 
 
 def test_a_token_budget_sets_the_number_of_sequences() -> None:
-    by_tokens = Ensemble(make_spec(batch_sequences=None, batch_tokens=249), (0,), CPU, stacked=False)
-    by_sequences = Ensemble(make_spec(batch_sequences=24), (0,), CPU, stacked=False)
-    assert by_tokens.advance(5) == by_sequences.advance(5)
+    by_tokens = ensemble_of(make_spec(batch_sequences=None, batch_tokens=249), (0,))
+    by_sequences = ensemble_of(make_spec(batch_sequences=24), (0,))
+    assert advance(by_tokens, 5) == advance(by_sequences, 5)
 
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_going_on_from_a_state_equals_not_having_stopped(stacked: bool) -> None:
-    unbroken = Ensemble(make_spec(), (0, 1), CPU, stacked=stacked)
-    unbroken.advance(11)
-    saved = unbroken.state()
-    expected = unbroken.advance(STEPS)
-    resumed = Ensemble(make_spec(), (0, 1), CPU, stacked=stacked)
-    resumed.load(11, saved)
-    np.testing.assert_array_equal(resumed.advance(STEPS), expected)
-    for a, b in zip(resumed.state(), unbroken.state(), strict=True):
+    unbroken = ensemble_of(make_spec(), (0, 1), stacked=stacked)
+    advance(unbroken, 11)
+    saved = states(unbroken)
+    expected = advance(unbroken, STEPS)
+    resumed = ensemble_of(make_spec(), (0, 1), stacked=stacked)
+    resumed.load(11, {Member(0, seed): state for seed, state in enumerate(saved)})
+    np.testing.assert_array_equal(advance(resumed, STEPS), expected)
+    for a, b in zip(states(resumed), states(unbroken), strict=True):
         assert all(np.array_equal(a[key], b[key]) for key in a)
 
 
 def test_half_precision_products_keep_master_weights_in_float32() -> None:
-    half = Ensemble(make_spec(precision="bfloat16"), (0,), CPU, stacked=False)
-    full = Ensemble(make_spec(), (0,), CPU, stacked=False)
-    half_loss, full_loss = half.advance(STEPS), full.advance(STEPS)
+    half = ensemble_of(make_spec(precision="bfloat16"), (0,))
+    full = ensemble_of(make_spec(), (0,))
+    half_loss, full_loss = advance(half, STEPS), advance(full, STEPS)
     assert half_loss != full_loss
     np.testing.assert_allclose(half_loss, full_loss, rtol=2e-2)
-    state = half.state()[0]
+    state = states(half)[0]
     assert all(value.dtype == np.float32 for value in state.values())
     rounded = torch.from_numpy(state["blocks.0.mlp_in.weight"]).bfloat16().float().numpy()
     assert not np.array_equal(rounded, state["blocks.0.mlp_in.weight"])
@@ -181,20 +201,20 @@ def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -
         return NoisyTargets(LinearMap(spec, generator))
 
     spec = make_spec(steps=600, batch_sequences=64, learning_rate=3e-3, evaluation_sequences=4096)
-    honest = Ensemble(spec, (0, 1), CPU, stacked=False)
-    honest.advance(600)
+    honest = ensemble_of(spec, (0, 1))
+    advance(honest, 600)
     monkeypatch.setattr(ensemble_module, "build_task", build_noise)
-    noise = Ensemble(spec, (0, 1), CPU, stacked=False)
-    noise.advance(600)
+    noise = ensemble_of(spec, (0, 1))
+    advance(noise, 600)
     # The control: with real targets the same model in the same time is far below chance.
-    assert all(e.loss[4:].mean() < 0.6 for e in honest.evaluate())
-    for evaluation in noise.evaluate():
+    assert all(e.loss[4:].mean() < 0.6 for e in evaluations(honest))
+    for evaluation in evaluations(noise):
         # 4,096 sequences: the mean of a fair coin's accuracy has a standard error of 0.0078; a leak would show at once.
         assert np.all(evaluation.loss > math.log(2) - 0.005)
         assert np.all(np.abs(evaluation.accuracy - 0.5) < 5 * 0.0078)
 
 
 def test_a_sequence_longer_than_a_micro_batch_is_trained_on_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS)
-    monkeypatch.setattr(ensemble_module, "MICRO_BATCH_TOKENS", 3)  # of the 10 tokens of a sequence
-    np.testing.assert_allclose(Ensemble(make_spec(), (0,), CPU, stacked=False).advance(STEPS), whole, rtol=1e-5)
+    whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
+    monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 3)  # of the 10 tokens of a sequence
+    np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-5)

@@ -21,7 +21,7 @@ def test_an_evaluation_equals_slow_loops(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(evaluate_module, "EVALUATION_TOKENS", 40)  # several parts
     model = build_model(TransformerSpec(layers=2, d_model=8, heads=2), FACTS, init_seed=1)
     tokens = torch.from_numpy(TASK.sample(np.random.default_rng(1), 23))
-    measured = evaluate_seed(model, dict(model.named_parameters()), tokens, FACTS)
+    measured = evaluate_seed(model, dict(model.named_parameters()), tokens, FACTS, None, patterns=True)
     loss, right, entropy, exact = np.zeros(7), np.zeros(7), np.zeros((2, 2, 7)), 0
     for sequence in tokens.long():
         with torch.no_grad():
@@ -86,16 +86,16 @@ def test_rows_carry_the_right_keys() -> None:
         pattern=pattern,
         exact_sequences=0.25,
     )
-    tables = tabulate(40, (5, 9), [evaluation, evaluation], np.array([1.5, 2.5]), FACTS)
+    tables = tabulate(40, [evaluation, evaluation], np.array([1.5, 2.5]), FACTS)
     steps = tables["steps"].to_pylist()
-    assert [row["seed"] for row in steps] == [5, 9]
+    assert [row["seed"] for row in steps] == [0, 1]
     assert [row["train_loss"] for row in steps] == [1.5, 2.5]
     assert steps[0]["step"] == 40
     assert steps[0]["loss"] == 3.0
     assert steps[0]["scored_loss"] == 4.5
     assert steps[0]["exact_units"] == 3
     unit = tables["units"].to_pylist()[4 + 2]
-    assert (unit["seed"], unit["unit"], unit["loss"], unit["accuracy"]) == (9, 2, 5.0, 0.25)
+    assert (unit["seed"], unit["unit"], unit["loss"], unit["accuracy"]) == (1, 2, 5.0, 0.25)
     assert unit["progress"] == pytest.approx((math.log(2) - 5.0) / math.log(2))
     head = tables["heads"].to_pylist()[3]
     assert (head["layer"], head["head"], head["unit"], head["entropy"], head["overlap"]) == (0, 0, 3, 2.0, 1.0)

@@ -2,21 +2,26 @@
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, find_audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, find, ls, report, show
-from saltus.api.runs import run
+from saltus.api.runs import run, run_all
+from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results
 
 __all__ = [
+    "DEFAULT_KEPT",
     "DEFAULT_POCKETS",
     "DEFAULT_REPORT",
     "DEFAULT_ROOT",
     "Folder",
     "audit",
+    "draw_results",
     "find",
     "find_audit",
+    "keep_results",
     "ls",
     "patch",
     "pocket",
     "report",
     "run",
+    "run_all",
     "scan",
     "show",
 ]

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,15 @@ def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:
 
 
 def summarise(*packages: str) -> dict[str, Any]:
-    """Versions and machine, as they stand beside finished results."""
+    """Versions, machine and date, as they stand beside finished results."""
     versions = {name: version(name) for name in ("saltus", *packages, "numpy")}
-    machine = {"system": platform.platform(), "processor": platform.processor(), "cores": os.cpu_count()}
-    return {"versions": {"python": platform.python_version(), **versions}, "machine": machine}
+    machine = {"system": platform.platform(), "processor": _name_processor(), "cores": os.cpu_count()}
+    date = datetime.now(UTC).date().isoformat()
+    return {"versions": {"python": platform.python_version(), **versions}, "machine": machine, "date": date}
+
+
+def _name_processor() -> str:
+    """As the kernel names it, which Python does not on every system."""
+    listing = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", listing.read_text(), re.MULTILINE) if listing.exists() else []
+    return names[0] if names else platform.processor()

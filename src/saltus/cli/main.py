@@ -8,7 +8,7 @@ from rich.text import Text
 
 from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
-from saltus.cli.runs import demo, run
+from saltus.cli.runs import demo, figures, keep, run, status
 from saltus.errors import SaltusError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, run, pocket, audit, scan, patch, ls, show, report):
+for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, ls, show, report):
     app.command()(command)
 
 

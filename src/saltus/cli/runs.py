@@ -1,10 +1,11 @@
-"""Commands of the synthetic half: demo and run."""
+"""Commands of the synthetic half: demo, run, and what is made of studies: status, keep, figures."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from saltus import api
 from saltus.api import DEFAULT_ROOT
@@ -13,6 +14,10 @@ from saltus.errors import SaltusError
 from saltus.studies import load_study
 
 Seeds = Annotated[int | None, typer.Option(help="Number of seeds, instead of what the study says.")]
+StudyFile = Annotated[Path, typer.Argument(help="A Python file that exports `runs`, a list of RunSpec.")]
+StudyFiles = Annotated[list[Path], typer.Argument(help="Study files, in the order of the page.")]
+Scale = Annotated[str, typer.Option(help="'full', or 'laptop' where the study has it: fewer seeds and cells.")]
+Kept = Annotated[Path, typer.Option(help="Folder of the kept records.")]
 Steps = Annotated[int | None, typer.Option(help="Number of steps, instead of what the study says.")]
 
 
@@ -39,21 +44,48 @@ def demo(
 
 
 def run(
-    study: Annotated[Path, typer.Argument(help="A Python file that exports `runs`, a list of RunSpec.")],
+    study: StudyFile,
     seeds: Seeds = None,
     steps: Steps = None,
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
     only: Annotated[str | None, typer.Option(help="Only the runs whose name contains this.")] = None,
+    scale: Scale = "full",
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed."""
     console = Console()
-    specs = load_study(study)
+    loaded = load_study(study)
+    specs = loaded.runs(scale)
     chosen = [spec for spec in specs if only is None or only in spec.name]
     if not chosen:
         raise SaltusError(f"only: {only!r} is in no run's name; the names are {', '.join(s.name for s in specs)}")
     # All of them are checked before the first one trains.
-    for spec in [spec.with_overrides(seeds=seeds, steps=steps) for spec in chosen]:
-        folder = api.run(spec, out=out, device=device, console=console)
+    overridden = [spec.with_overrides(seeds=seeds, steps=steps) for spec in chosen]
+    for folder in api.run_all(overridden, out=out, device=device, console=console):
         api.show(folder, console)
         print_path(console, "records", folder.path)
+    if loaded.draw:
+        print_path(console, "figure and tables", api.draw_results([study], out, out / loaded.name))
+
+
+def status(study: StudyFile, out: Out = DEFAULT_ROOT, scale: Scale = "full", device: Device = "auto") -> None:
+    """Say which runs of a study are finished, begun or waiting, and estimate the time left."""
+    from saltus.engines.local import choose_device
+    from saltus.report.status import summarise_progress, tabulate_status
+
+    console, specs = Console(), load_study(study).runs(scale)
+    console.print(tabulate_status(specs, out))
+    console.print(summarise_progress(specs, out, choose_device(device).type), markup=False, highlight=False)
+
+
+def keep(studies: StudyFiles, out: Out = DEFAULT_ROOT, to: Kept = api.DEFAULT_KEPT) -> None:
+    """Copy the small records of finished runs to where figures are drawn from; weights stay behind."""
+    console = Console()
+    for study in studies:
+        kept = api.keep_results(study, out, to)
+        console.print(Text(f"{study}: {len(kept)} more runs in {to}"), soft_wrap=True)
+
+
+def figures(studies: StudyFiles, out: Kept = api.DEFAULT_KEPT) -> None:
+    """Draw the figures of studies and write their tables, from kept records and without training."""
+    print_path(Console(), "results", api.draw_results(studies, out))

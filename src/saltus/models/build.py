@@ -1,14 +1,51 @@
 """ModelSpec -> module for one seed, an explicit table."""
 
-import torch
+from collections.abc import Callable
+from typing import Any
 
-from saltus.models.transformer import Transformer
+import torch
+from torch import nn
+
+from saltus.models.decoder import Decoder, Mixer, WithoutPattern
+from saltus.models.mixers.attention import Attention
+from saltus.models.mixers.convolution import Convolution
+from saltus.models.mixers.gated_delta_net import GatedDeltaNet
+from saltus.models.mixers.linear_attention import LinearAttention
+from saltus.models.mixers.linear_rnn import LinearRnn
+from saltus.models.mixers.mamba import Mamba
+from saltus.models.mixers.mlp_mixer import MlpMixer
+from saltus.models.mixers.mlstm import Mlstm
+from saltus.models.mixers.rwkv import Rwkv
 from saltus.specs import ModelSpec
 from saltus.tasks.base import TaskFacts
 
+MIXERS: dict[str, Callable[[Any, int], nn.Module]] = {
+    "mlp_mixer": MlpMixer,
+    "mamba": Mamba,
+    "gated_delta_net": GatedDeltaNet,
+    "rwkv": Rwkv,
+    "mlstm": Mlstm,
+    "linear_rnn": LinearRnn,
+    "linear_attention": LinearAttention,
+    "convolution": Convolution,
+}
+"""By the kind of its spec, the module that mixes tokens: (spec, number of queries) -> [n, q, m] to [n, q, m]."""
 
-def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Transformer:
+
+def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Decoder:
     """A freshly initialised model; the same `init_seed` gives the same weights whatever was drawn before."""
+
+    def make_mixer() -> Mixer:
+        if spec.kind == "transformer":
+            return Attention(spec, facts.queries)
+        return WithoutPattern(MIXERS[spec.kind](spec, facts.queries))
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
-        return Transformer(spec, symbols=facts.symbols, length=facts.queries)
+        return Decoder(
+            spec,
+            make_mixer,
+            symbols=facts.symbols,
+            length=facts.queries,
+            learned_positions=spec.positions == "learned",
+        )

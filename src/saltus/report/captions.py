@@ -109,7 +109,7 @@ def caption_overlap(records: RunRecords, summary: RunSummary) -> str:
     """Of the overlap with the truth."""
     _, overlap = best_head(heads_at_end(records, "overlap"))
     there = records.cube("units", "progress")[:, -1] >= records.spec.emergence.threshold
-    heads = records.spec.model.layers * records.spec.model.heads
+    heads = records.spec.model.layers * records.spec.model.attention_heads
     parts = [
         f"{np.nanmean(overlap[shown]):.2f} {name}"
         for shown, name in ((there, "where it is there"), (~there, "where it is not"))

@@ -136,9 +136,12 @@ def _describe_status(records: RunRecords, summary: RunSummary) -> str:
 def _describe_essence(records: RunRecords) -> str:
     spec = records.spec
     task = ", ".join(f"{key} {value}" for key, value in spec.task.model_dump(exclude={"kind"}).items())
-    heads = f"{spec.model.layers * spec.model.heads} heads in {spec.model.layers} layer{'s'[: spec.model.layers > 1]}"
+    layers = f"{spec.model.layers} layer{'s'[: spec.model.layers > 1]}"
+    heads = spec.model.layers * spec.model.attention_heads
+    layers = f"{heads} heads in {layers}" if heads else layers
+    kind, model = (name.replace("_", " ") for name in (spec.task.kind, spec.model.kind))
     return (
-        f"{spec.task.kind.replace('_', ' ')} ({task}) · {spec.model.kind}, {heads}, width {spec.model.d_model} · "
+        f"{kind} ({task}) · {model}, {layers}, width {spec.model.d_model} · "
         f"{spec.seeds} seed{'s'[: spec.seeds > 1]} · {spec.training.steps:,} steps"
     )
 

@@ -158,7 +158,7 @@ def list_numbers(records: RunRecords, summary: RunSummary) -> list[UnitNumbers]:
     loss, accuracy = (records.cube("units", name)[:, -1] for name in ("loss", "accuracy"))  # [seed, unit]
     head, mass = best_head(heads_at_end(records, "truth_mass"))
     _, overlap = best_head(heads_at_end(records, "overlap"))
-    heads = records.spec.model.heads
+    heads = records.spec.model.attention_heads
     return [
         UnitNumbers(
             seed=seed.seed,
@@ -189,7 +189,7 @@ def chance_by_unit(records: RunRecords) -> NDArray[np.float64]:
     level, since no single head is the luckiest at each of them: the comparison is a strict one. NaN where no query of
     the unit has a true key.
     """
-    return _chance_by_unit(records.facts, records.spec.model.layers * records.spec.model.heads)
+    return _chance_by_unit(records.facts, records.spec.model.layers * records.spec.model.attention_heads)
 
 
 def describe_result(summary: RunSummary) -> str:

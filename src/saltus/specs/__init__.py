@@ -1,17 +1,40 @@
 """Frozen, validated descriptions of what is run."""
 
 from saltus.specs.base import Spec
-from saltus.specs.models import ModelSpec, TransformerSpec
+from saltus.specs.interventions import BiasSpec
+from saltus.specs.models import (
+    BackboneSpec,
+    ConvolutionSpec,
+    GatedDeltaNetSpec,
+    LinearAttentionSpec,
+    LinearRnnSpec,
+    MambaSpec,
+    MlpMixerSpec,
+    MlstmSpec,
+    ModelSpec,
+    RwkvSpec,
+    TransformerSpec,
+)
 from saltus.specs.run import RunSpec
 from saltus.specs.tasks import CellularAutomatonSpec, LinearMapSpec, TaskSpec
 from saltus.specs.training import EmergenceSpec, ScheduleSpec, TrainingSpec
 
 __all__ = [
+    "BackboneSpec",
+    "BiasSpec",
     "CellularAutomatonSpec",
+    "ConvolutionSpec",
     "EmergenceSpec",
+    "GatedDeltaNetSpec",
+    "LinearAttentionSpec",
     "LinearMapSpec",
+    "LinearRnnSpec",
+    "MambaSpec",
+    "MlpMixerSpec",
+    "MlstmSpec",
     "ModelSpec",
     "RunSpec",
+    "RwkvSpec",
     "ScheduleSpec",
     "Spec",
     "TaskSpec",

@@ -1,32 +1,41 @@
-"""Descriptions of models."""
+"""Descriptions of models: one backbone, and what stands in the place of attention."""
 
-from typing import Literal, Self
+import math
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from saltus.specs.base import Spec
 
 
-class TransformerSpec(Spec):
-    """A decoder with pre-normalisation, GELU and written-out attention."""
+class BackboneSpec(Spec):
+    """What every model has around its token mixer: embedding, pre-normalisation, residual stream, MLP with GELU."""
 
-    kind: Literal["transformer"] = "transformer"
     layers: int = Field(default=1, ge=1, le=64)
     d_model: int = Field(default=128, ge=1, le=8192)
-    heads: int = Field(default=8, ge=1, le=1024)
-    d_head: int | None = Field(default=None, ge=1, le=1024, description="dimension of a head; d_model / heads if None")
     d_mlp: int | None = Field(default=None, ge=1, le=65536, description="width of the MLP; 4 * d_model if None")
-    positions: Literal["learned", "rotary"] = "learned"
-
-    @property
-    def head_dimension(self) -> int:
-        """d_head, or d_model / heads where it is not given."""
-        return self.d_head or self.d_model // self.heads
 
     @property
     def mlp_width(self) -> int:
         """d_mlp, or 4 * d_model where it is not given."""
         return self.d_mlp or 4 * self.d_model
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of a layer whose patterns can be read and biased: none unless the mixer is attention."""
+        return 0
+
+
+class HeadedSpec(BackboneSpec):
+    """A backbone whose token mixer works in heads."""
+
+    heads: int = Field(default=8, ge=1, le=1024)
+    d_head: int | None = Field(default=None, ge=1, le=1024, description="dimension of a head; d_model / heads if None")
+
+    @property
+    def head_dimension(self) -> int:
+        """d_head, or d_model / heads where it is not given."""
+        return self.d_head or self.d_model // self.heads
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
@@ -35,9 +44,142 @@ class TransformerSpec(Spec):
                 f"heads is {self.heads}, which does not divide d_model {self.d_model}; "
                 "choose a divisor or give d_head, which is free"
             )
+        return self
+
+
+class TransformerSpec(HeadedSpec):
+    """A decoder with pre-normalisation, GELU and written-out attention."""
+
+    kind: Literal["transformer"] = "transformer"
+    positions: Literal["learned", "rotary"] = "learned"
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of a layer whose patterns can be read and biased: all of them."""
+        return self.heads
+
+    @model_validator(mode="after")
+    def _check_rotary(self) -> Self:
         if self.positions == "rotary" and self.head_dimension % 2:
             raise ValueError(f"d_head is {self.head_dimension}; rotary positions need an even number")
         return self
 
 
-ModelSpec = TransformerSpec
+class MixerSpec(BackboneSpec):
+    """A backbone with another token mixer than attention: positions are learned vectors, or there are none."""
+
+    positions: Literal["learned", "none"] = "learned"
+
+
+class MlpMixerSpec(MixerSpec):
+    """A learned causal matrix over positions (arXiv 2105.01601, made causal; arXiv 2606.25010)."""
+
+    kind: Literal["mlp_mixer"] = "mlp_mixer"
+    variant: Literal["single", "heads", "hidden"] = Field(
+        default="single",
+        description="one matrix for all channels, one for each head between projections, or two with a GELU between",
+    )
+    heads: int | None = Field(default=None, ge=1, le=1024, description="matrices of the variant 'heads'")
+
+    @model_validator(mode="after")
+    def _check_variant(self) -> Self:
+        if self.variant != "heads" and self.heads is not None:
+            raise ValueError(f"heads is {self.heads} and variant is {self.variant!r}; only the variant 'heads' has any")
+        if self.variant == "heads" and (self.heads is None or self.d_model % self.heads):
+            raise ValueError(
+                f"heads is {self.heads}; the variant 'heads' needs a number that divides d_model {self.d_model}"
+            )
+        return self
+
+
+class MambaSpec(MixerSpec):
+    """Selective state space (arXiv 2312.00752)."""
+
+    kind: Literal["mamba"] = "mamba"
+    d_state: int = Field(default=16, ge=1, le=1024, description="N, states of a channel")
+    expansion: int = Field(default=2, ge=1, le=16, description="channels of the state space / d_model")
+    conv_width: int = Field(default=4, ge=1, le=64, description="tokens that the short convolution sees")
+    d_step: int | None = Field(default=None, ge=1, le=8192, description="rank of the step size; d_model / 16 if None")
+
+    @property
+    def step_rank(self) -> int:
+        """d_step, or d_model / 16, rounded up, where it is not given."""
+        return self.d_step or math.ceil(self.d_model / 16)
+
+
+class GatedDeltaNetSpec(MixerSpec, HeadedSpec):
+    """Gated delta rule (arXiv 2412.06464); d_head is the dimension of queries and keys."""
+
+    kind: Literal["gated_delta_net"] = "gated_delta_net"
+    expansion: int = Field(default=2, ge=1, le=16, description="dimension of a value / dimension of a key")
+    conv_width: int = Field(default=4, ge=1, le=64, description="tokens that the short convolution sees")
+
+
+class RwkvSpec(MixerSpec):
+    """Time mixing of RWKV-4 (arXiv 2305.13048)."""
+
+    kind: Literal["rwkv"] = "rwkv"
+
+
+class MlstmSpec(MixerSpec, HeadedSpec):
+    """Matrix LSTM of xLSTM (arXiv 2405.04517, in the layer of arXiv 2503.13427); d_head is the dimension of values."""
+
+    kind: Literal["mlstm"] = "mlstm"
+    d_key: int | None = Field(
+        default=None, ge=1, le=1024, description="dimension of queries and keys; half of d_head, rounded up, if None"
+    )
+
+    @property
+    def key_dimension(self) -> int:
+        """d_key, or half of d_head, rounded up, where it is not given."""
+        return self.d_key or math.ceil(self.head_dimension / 2)
+
+
+class LinearRnnSpec(MixerSpec):
+    """Gated linear recurrence of Griffin, RG-LRU (arXiv 2402.19427)."""
+
+    kind: Literal["linear_rnn"] = "linear_rnn"
+    d_state: int | None = Field(default=None, ge=1, le=65536, description="width of the recurrence; d_model if None")
+    heads: int = Field(default=8, ge=1, le=1024, description="blocks of the gates' block-diagonal matrices")
+    conv_width: int = Field(default=4, ge=1, le=64, description="tokens that the short convolution sees")
+
+    @property
+    def state_dimension(self) -> int:
+        """d_state, or d_model where it is not given."""
+        return self.d_state or self.d_model
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
+        if self.state_dimension % self.heads:
+            raise ValueError(
+                f"heads is {self.heads}, which does not divide the width of the recurrence {self.state_dimension}; "
+                "choose a divisor or another d_state"
+            )
+        return self
+
+
+class LinearAttentionSpec(MixerSpec, HeadedSpec):
+    """Causal linear attention with the feature map elu + 1 (arXiv 2006.16236)."""
+
+    kind: Literal["linear_attention"] = "linear_attention"
+
+
+class ConvolutionSpec(MixerSpec):
+    """A causal depthwise convolution between two projections: a baseline that sees a fixed window."""
+
+    kind: Literal["convolution"] = "convolution"
+    conv_width: int = Field(default=4, ge=1, le=64, description="tokens that a token sees, itself included")
+
+
+ModelSpec = Annotated[
+    TransformerSpec
+    | MlpMixerSpec
+    | MambaSpec
+    | GatedDeltaNetSpec
+    | RwkvSpec
+    | MlstmSpec
+    | LinearRnnSpec
+    | LinearAttentionSpec
+    | ConvolutionSpec,
+    Field(discriminator="kind"),
+]

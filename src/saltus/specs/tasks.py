@@ -1,6 +1,6 @@
 """Descriptions of synthetic tasks."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,9 @@ from saltus.specs.base import Spec
 
 class LinearMapSpec(Spec):
     """x_(t+1) = A x_t mod C for a fixed A in {0,1}^(S x S) with exactly s ones in each row (the paper, linear map)."""
+
+    content: ClassVar[frozenset[str]] = frozenset({"sparsity"})
+    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["linear_map"] = "linear_map"
     size: int = Field(ge=1, le=1024, description="S, the number of tokens in a state")
@@ -30,6 +33,9 @@ class LinearMapSpec(Spec):
 
 class CellularAutomatonSpec(Spec):
     """Trajectories of a one-dimensional cellular automaton whose rule must be inferred in context (the paper)."""
+
+    content: ClassVar[frozenset[str]] = frozenset({"window", "applications", "rules"})
+    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["cellular_automaton"] = "cellular_automaton"
     size: int = Field(ge=1, le=4096, description="S, the number of cells")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
-from saltus.models.transformer import Transformer
+from saltus.models.decoder import Decoder
 from saltus.tasks.base import TaskFacts
 
 EVALUATION_TOKENS = 4096
@@ -25,17 +25,25 @@ class Evaluation:
     """[query] share of sequences whose likeliest token is the target."""
     target_probability: NDArray[np.float64]
     """[query] mean probability of the target."""
+    exact_sequences: float
+    """Share of sequences with every scored token right."""
     entropy: NDArray[np.float64]
     """[layer, head, query] mean of -sum a log a over the candidate keys (the paper: keys of the state before)."""
     pattern: NDArray[np.float32]
-    """[layer, head, query, key] attention, mean over the sequences."""
-    exact_sequences: float
-    """Share of sequences with every scored token right."""
+    """[layer, head, query, key] attention, mean over the sequences. No layer, here and above, if it is not measured."""
 
 
 @torch.no_grad()
-def evaluate_seed(model: Transformer, weights: dict[str, Tensor], tokens: Tensor, facts: TaskFacts) -> Evaluation:
-    """Evaluate `model` with `weights` on `tokens` [sequence, token]."""
+def evaluate_seed(
+    model: Decoder,
+    weights: dict[str, Tensor],
+    tokens: Tensor,
+    facts: TaskFacts,
+    bias: Tensor | None,
+    *,
+    patterns: bool,
+) -> Evaluation:
+    """Evaluate `model` with `weights` on `tokens` [sequence, token], attention biased by `bias`, if any."""
     candidates = torch.from_numpy(facts.candidates).to(tokens.device)
     scored = torch.from_numpy(facts.scored).to(tokens.device)
     named = {f"model.{name}": value for name, value in weights.items()}
@@ -43,30 +51,32 @@ def evaluate_seed(model: Transformer, weights: dict[str, Tensor], tokens: Tensor
     exact = 0.0
     for part in tokens.split(max(1, EVALUATION_TOKENS // facts.length)):
         part = part.long()
-        logits, patterns = functional_call(_WithPatterns(model), named, (part[:, :-1],))
+        logits, attention = functional_call(_Measured(model, patterns), named, (part[:, :-1], bias))
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
-        attention = torch.stack(patterns, dim=1)  # [n, layer, h, q, k]
-        surprise = torch.special.entr(attention) * candidates
-        values = (
+        values = [
             -log_probability.double().sum(0),
             right.double().sum(0),
             log_probability.double().exp().sum(0),
-            surprise.sum(-1).double().sum(0),
-            attention.double().sum(0),
-        )
-        sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else list(values)
+        ]
+        if attention:
+            stacked = torch.stack(attention, dim=1)  # [n, layer, h, q, k]
+            surprise = torch.special.entr(stacked) * candidates
+            values += [surprise.sum(-1).double().sum(0), stacked.double().sum(0)]
+        sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         exact += float((right | ~scored).all(-1).sum())
-    loss, accuracy, probability, entropy, pattern = ((value / len(tokens)).cpu().numpy() for value in sums)
-    return Evaluation(loss, accuracy, probability, entropy, pattern.astype(np.float32), exact / len(tokens))
+    loss, accuracy, probability, *attended = ((value / len(tokens)).cpu().numpy() for value in sums)
+    queries = facts.queries
+    entropy, pattern = attended or (np.zeros((0, 0, queries)), np.zeros((0, 0, queries, queries)))
+    return Evaluation(loss, accuracy, probability, exact / len(tokens), entropy, pattern.astype(np.float32))
 
 
-class _WithPatterns(torch.nn.Module):
-    """`functional_call` goes through `forward`; this one returns the patterns too."""
+class _Measured(torch.nn.Module):
+    """`functional_call` goes through `forward`; this one returns the patterns too, where they are asked for."""
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: Decoder, patterns: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.patterns = model, patterns
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.model.forward_with_patterns(tokens)
+    def forward(self, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.model.forward_with_patterns(tokens, bias) if self.patterns else (self.model(tokens, bias), ())

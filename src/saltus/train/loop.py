@@ -1,7 +1,8 @@
-"""Train a run from wherever it stands to its end, measuring and saving on schedule."""
+"""Train runs of one shape together, from wherever they stand to their ends, measuring and saving on schedule."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from saltus.specs import RunSpec
 from saltus.store import RunFolder
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import build_task
-from saltus.train.ensemble import SeedState
+from saltus.train.ensemble import Member, SeedState
 from saltus.train.evaluate import Evaluation
 from saltus.train.measures import tabulate
 from saltus.train.schedule import list_steps
@@ -25,27 +26,26 @@ CHUNK = 20
 
 
 class Trainer(Protocol):
-    """Seeds that are trained together, in this process or in others."""
+    """Seeds of runs that are trained together, in this process or in others."""
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds, in the order of every result."""
+    def advance(self, step: int) -> dict[Member, float]:
+        """Train every seed until `step` updates are done; the sum of the batches' losses on the way."""
         ...
 
-    def advance(self, step: int) -> NDArray[np.float64]:
-        """Train every seed until `step` updates are done; [seed] the sum of the batches' losses on the way."""
-        ...
-
-    def evaluate(self) -> list[Evaluation]:
+    def evaluate(self) -> dict[Member, Evaluation]:
         """Measure every seed."""
         ...
 
-    def state(self) -> list[SeedState]:
+    def state(self) -> dict[Member, SeedState]:
         """Everything that is needed to go on from here, for each seed."""
         ...
 
-    def load(self, step: int, states: Sequence[SeedState]) -> None:
+    def load(self, step: int, states: Mapping[Member, SeedState]) -> None:
         """Go on from `states`, taken after `step` updates."""
+        ...
+
+    def retire(self, run: int) -> None:
+        """Train the seeds of `run` no further; they leave every result."""
         ...
 
 
@@ -53,103 +53,152 @@ class Listener(Protocol):
     """Somebody who watches."""
 
     def resumed(self, step: int) -> None:
-        """Training goes on from a checkpoint at `step`."""
+        """Training goes on from checkpoints at `step`."""
         ...
 
     def advanced(self, step: int) -> None:
         """Every seed has done `step` updates."""
         ...
 
-    def evaluated(self, step: int, progress: NDArray[np.float64]) -> None:
-        """An evaluation gave `progress`, [seed, unit]."""
+    def evaluated(self, run: int, step: int, progress: NDArray[np.float64]) -> None:
+        """An evaluation of a run gave `progress`, [seed, unit]."""
         ...
 
 
-def train(spec: RunSpec, folder: RunFolder, trainer: Trainer, listener: Listener) -> int:
-    """Train until the last step, or until every seed has solved every unit where the run asks for that.
+@dataclass(frozen=True)
+class Job:
+    """A run and the folder that it is saved in, which is held for writing."""
 
-    Returns the last step. What is saved after a kill and a resumption equals what an unbroken run saves.
+    spec: RunSpec
+    folder: RunFolder
+    facts: TaskFacts
+
+
+def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Callable[[int, int], None]) -> None:
+    """Train runs of one shape that stand at the same checkpoint, each to its last step, or until all its units are
+    solved where it asks for that.
+
+    `finish` is called with a run's place and its last step as soon as it is done. What is saved after a kill and a
+    resumption equals what an unbroken run saves, whatever the run was trained with.
     """
-    training = spec.training
-    facts = build_task(spec.task, Streams(spec.master_seed).generator("task")).facts
-    snapshots = set(list_steps(training.snapshot, training.steps))
+    training = jobs[0].spec.training
+    snapshots = set(list_steps(training.snapshot, training.steps)) if training.patterns else set[int]()
     checkpoints = set(list_steps(training.checkpoint, training.steps))
     # What is snapshot or saved is evaluated too.
     evaluations = sorted({*list_steps(training.evaluate, training.steps), *snapshots, *checkpoints})
-    pending = _Pending(facts)
-    solved: deque[bool] = deque(maxlen=spec.emergence.hold)
-    start = -1
-    if checkpoint := folder.latest():
-        start = checkpoint.step
-        if lost := sorted({step for step in checkpoints if step <= start} - set(folder.checkpoint_steps())):
-            raise SaltusError(
-                f"{folder.path}: the checkpoint of step {lost[0]} is gone, and what was measured before it; "
-                f"put it back, or delete {folder.path} and run the same command again: it starts anew"
-            )
-        trainer.load(start, checkpoint.states)
-        solved.extend(_solved_so_far(spec, folder))
-        listener.resumed(start)
-    if training.stop_when_solved and _all_held(solved):
-        return start
+    active = {run: _Progress(job) for run, job in enumerate(jobs)}
+    start = _resume(jobs, checkpoints, trainer, listener)
+
+    def end(run: int, step: int) -> None:
+        trainer.retire(run)
+        del active[run]
+        finish(run, step)
+
+    for run in [run for run, progress in active.items() if progress.solved or start == training.steps]:
+        end(run, start)
     for step in (step for step in evaluations if step > start):
+        if not active:
+            return
         train_loss = _advance(trainer, max(start, 0), step, listener)
         measured = trainer.evaluate()
-        tables = tabulate(step, trainer.seeds, measured, train_loss, facts)
-        pending.add(step, tables, measured, snapshot=step in snapshots)
-        progress = tables["units"]["progress"].to_numpy().reshape(len(trainer.seeds), -1)
-        listener.evaluated(step, progress)
-        solved.append(bool((progress >= spec.emergence.threshold).all()))
-        stop = training.stop_when_solved and _all_held(solved)
-        if step in checkpoints or stop:
-            folder.commit(step, trainer.state(), *pending.take())
+        states: dict[Member, SeedState] = {}
+        for run, progress in list(active.items()):
+            members = [Member(run, seed) for seed in range(jobs[run].spec.seeds)]
+            solved = progress.add(
+                step, [measured[m] for m in members], np.array([train_loss[m] for m in members]), step in snapshots
+            )
+            listener.evaluated(run, step, progress.latest)
+            if step in checkpoints or solved:
+                states = states or trainer.state()
+                progress.commit(step, [states[m] for m in members])
+            if solved or step == training.steps:
+                end(run, step)
         start = step
-        if stop:
-            break
+
+
+def find_start(folder: RunFolder) -> int:
+    """The step from which a run goes on: that of its newest checkpoint, or -1."""
+    return max(folder.checkpoint_steps(), default=-1)
+
+
+def _resume(jobs: Sequence[Job], checkpoints: set[int], trainer: Trainer, listener: Listener) -> int:
+    """Load the newest checkpoints; their step, or -1."""
+    start = find_start(jobs[0].folder)
+    states: dict[Member, SeedState] = {}
+    for run, job in enumerate(jobs):
+        folder = job.folder
+        if checkpoint := folder.latest():
+            if lost := sorted({step for step in checkpoints if step <= start} - set(folder.checkpoint_steps())):
+                raise SaltusError(
+                    f"{folder.path}: the checkpoint of step {lost[0]} is gone, and what was measured before it; "
+                    f"put it back, or delete {folder.path} and run the same command again: it starts anew"
+                )
+            states |= {Member(run, seed): state for seed, state in enumerate(checkpoint.states)}
+    if states:
+        trainer.load(start, states)
+        listener.resumed(start)
     return start
 
 
-def _advance(trainer: Trainer, start: int, stop: int, listener: Listener) -> NDArray[np.float64]:
-    """Train from `start` to `stop` in chunks; the mean training loss of each seed on the way."""
-    total = np.zeros(len(trainer.seeds))
+def _advance(trainer: Trainer, start: int, stop: int, listener: Listener) -> dict[Member, float]:
+    """Train from `start` to `stop` in chunks; the mean training loss of each seed on the way, NaN if there is none."""
+    sums: dict[Member, float] = {}
     for step in [*range(start + CHUNK, stop, CHUNK), stop]:
-        total += trainer.advance(step)
+        for member, loss in trainer.advance(step).items():
+            sums[member] = sums.get(member, 0.0) + loss
         listener.advanced(step)
-    return total / (stop - start) if stop > start else np.full(len(trainer.seeds), np.nan)
+    return {member: loss / (stop - start) if stop > start else np.nan for member, loss in sums.items()}
 
 
-def _solved_so_far(spec: RunSpec, folder: RunFolder) -> list[bool]:
-    """For each evaluation that is on disk, whether every seed was above the threshold on every unit."""
-    progress = folder.records().cube("units", "progress")  # [seed, evaluation, unit]
-    return [bool((at_step >= spec.emergence.threshold).all()) for at_step in np.moveaxis(progress, 1, 0)]
+class _Progress:
+    """One run on its way: rows and snapshots since the last checkpoint, and whether it is solved."""
 
+    def __init__(self, job: Job) -> None:
+        self._spec, self._folder = job.spec, job.folder
+        self._facts = job.facts
+        self._held: deque[bool] = deque(maxlen=job.spec.emergence.hold)
+        self._shape: tuple[int, ...] = (0,)
+        self._clear()
+        if job.folder.checkpoint_steps():
+            before = job.folder.records().cube("units", "progress")  # [seed, evaluation, unit]
+            self._held.extend(self._is_solved(at_step) for at_step in np.moveaxis(before, 1, 0))
 
-def _all_held(solved: deque[bool]) -> bool:
-    return len(solved) == solved.maxlen and all(solved)
+    @property
+    def solved(self) -> bool:
+        """Whether the run may stop here."""
+        whole = len(self._held) == self._held.maxlen and all(self._held)
+        return self._spec.training.stop_when_solved and whole
 
+    def add(self, step: int, measured: Sequence[Evaluation], train_loss: NDArray[np.float64], snapshot: bool) -> bool:
+        """Take in an evaluation of every seed; whether the run is solved."""
+        for name, table in tabulate(step, measured, train_loss, self._facts).items():
+            self._tables[name].append(table)
+        self.latest = self._facts.progress(self._facts.mean_by_unit(np.stack([e.loss for e in measured])))
+        self._held.append(self._is_solved(self.latest))
+        scored = np.stack([e.pattern[:, :, self._facts.scored] for e in measured])
+        self._shape = scored.shape  # [seed, layer, head, scored query, key]
+        if snapshot:
+            self._steps.append(step)
+            self._patterns.append(scored.astype(np.float16))
+        return self.solved
 
-class _Pending:
-    """Rows and snapshots since the last checkpoint."""
+    def commit(self, step: int, states: Sequence[SeedState]) -> None:
+        """Save everything since the checkpoint before."""
+        tables = {name: pa.concat_tables(parts) for name, parts in self._tables.items()}
+        # Checkpoints may be denser than snapshots: the axes are kept where there is none.
+        patterns = np.array(self._patterns, dtype=np.float16).reshape(len(self._steps), *self._shape)
+        self._folder.commit(step, states, tables, Patterns(np.array(self._steps, dtype=np.int64), patterns))
+        self._clear()
 
-    def __init__(self, facts: TaskFacts) -> None:
-        self._scored = facts.scored
+    def _is_solved(self, progress: NDArray[np.float64]) -> bool:
+        return bool((progress >= self._spec.emergence.threshold).all())
+
+    def _clear(self) -> None:
         self._tables: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
         self._steps: list[int] = []
         self._patterns: list[NDArray[np.float16]] = []
 
-    def add(self, step: int, tables: dict[str, pa.Table], measured: Sequence[Evaluation], *, snapshot: bool) -> None:
-        for name, table in tables.items():
-            self._tables[name].append(table)
-        pattern = np.stack([e.pattern[:, :, self._scored] for e in measured])  # [seed, layer, head, scored query, key]
-        self._shape = pattern.shape
-        if snapshot:
-            self._steps.append(step)
-            self._patterns.append(pattern.astype(np.float16))
 
-    def take(self) -> tuple[dict[str, pa.Table], Patterns]:
-        tables = {name: pa.concat_tables(parts) for name, parts in self._tables.items()}
-        # Checkpoints may be denser than snapshots: the axes are kept where there is none.
-        patterns = np.array(self._patterns, dtype=np.float16).reshape(-1, *self._shape)
-        taken = tables, Patterns(np.array(self._steps, dtype=np.int64), patterns)
-        self._tables = {name: [] for name in TABLES}
-        self._steps, self._patterns = [], []
-        return taken
+def read_facts(spec: RunSpec) -> TaskFacts:
+    """What is known of a run's task before training."""
+    return build_task(spec.task, Streams(spec.master_seed).generator("task")).facts

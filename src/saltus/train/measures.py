@@ -12,13 +12,9 @@ from saltus.train.evaluate import Evaluation
 
 
 def tabulate(
-    step: int,
-    seeds: Sequence[int],
-    evaluations: Sequence[Evaluation],
-    train_loss: NDArray[np.float64],
-    facts: TaskFacts,
+    step: int, evaluations: Sequence[Evaluation], train_loss: NDArray[np.float64], facts: TaskFacts
 ) -> dict[str, pa.Table]:
-    """The rows that one evaluation of all seeds adds to each table of the records; `train_loss` is [seed]."""
+    """The rows that one evaluation of all seeds, [seed], adds to each table of the records; `train_loss` is [seed]."""
     loss = np.stack([e.loss for e in evaluations])  # [seed, query]
     accuracy = np.stack([e.accuracy for e in evaluations])
     unit_loss, unit_accuracy = facts.mean_by_unit(loss), facts.mean_by_unit(accuracy)  # [seed, unit]
@@ -46,7 +42,7 @@ def tabulate(
             "overlap": facts.mean_by_unit(overlap),
         },
     }
-    return {name: _table(name, step, seeds, columns) for name, columns in values.items()}
+    return {name: _table(name, step, columns) for name, columns in values.items()}
 
 
 def align(pattern: NDArray[np.float32], facts: TaskFacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -63,13 +59,13 @@ def align(pattern: NDArray[np.float32], facts: TaskFacts) -> tuple[NDArray[np.fl
     return mass, (hit & counted).sum(-1) / np.maximum(1, needed)
 
 
-def _table(name: str, step: int, seeds: Sequence[int], columns: dict[str, NDArray[np.float64]]) -> pa.Table:
+def _table(name: str, step: int, columns: dict[str, NDArray[np.float64]]) -> pa.Table:
     """Arrays [seed, ...] as rows, the axes after the seed becoming the key columns that the schema names."""
     schema = TABLES[name]
     shape = next(iter(columns.values())).shape
     axes = [field for field in schema.names if field not in ("seed", "step", *columns)]
     index = np.indices(shape).reshape(len(shape), -1)
-    keys = {"seed": np.asarray(seeds)[index[0]], "step": np.full(index.shape[1], step)}
+    keys = {"seed": index[0], "step": np.full(index.shape[1], step)}
     keys |= dict(zip(axes, index[1:], strict=True))
     arrays = keys | {column: value.reshape(-1) for column, value in columns.items()}
     return pa.table([pa.array(arrays[field.name]).cast(field.type) for field in schema], schema=schema)

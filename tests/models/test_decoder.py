@@ -6,18 +6,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltus.models import transformer
-from saltus.models.transformer import Transformer
+from saltus.models import decoder
+from saltus.models.decoder import Decoder
+from saltus.models.mixers.attention import Attention
 from saltus.specs import TransformerSpec
 
 LENGTH, SYMBOLS = 12, 3
 
 
-def make_model(seed: int = 0, **spec: Any) -> Transformer:
+def make_model(seed: int = 0, **spec: Any) -> Decoder:
     """A two-layer model with large random weights, so that nothing is hidden by a small scale."""
     torch.manual_seed(seed)
     values: dict[str, Any] = {"layers": 2, "d_model": 16, "heads": 4, **spec}
-    model = Transformer(TransformerSpec(**values), symbols=SYMBOLS, length=LENGTH)
+    described = TransformerSpec(**values)
+    model = Decoder(
+        described,
+        lambda: Attention(described, LENGTH),
+        symbols=SYMBOLS,
+        length=LENGTH,
+        learned_positions=described.positions == "learned",
+    )
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     return model.double()
@@ -52,16 +60,16 @@ def test_logits_equal_those_of_pytorchs_encoder_layers() -> None:
         ).double()
         layer.load_state_dict(
             {
-                "self_attn.in_proj_weight": block.get_parameter("attention.query_key_value.weight"),
-                "self_attn.in_proj_bias": block.get_parameter("attention.query_key_value.bias"),
-                "self_attn.out_proj.weight": block.get_parameter("attention.output.weight"),
-                "self_attn.out_proj.bias": block.get_parameter("attention.output.bias"),
+                "self_attn.in_proj_weight": block.get_parameter("mixer.query_key_value.weight"),
+                "self_attn.in_proj_bias": block.get_parameter("mixer.query_key_value.bias"),
+                "self_attn.out_proj.weight": block.get_parameter("mixer.output.weight"),
+                "self_attn.out_proj.bias": block.get_parameter("mixer.output.bias"),
                 "linear1.weight": block.get_parameter("mlp_in.weight"),
                 "linear1.bias": block.get_parameter("mlp_in.bias"),
                 "linear2.weight": block.get_parameter("mlp_out.weight"),
                 "linear2.bias": block.get_parameter("mlp_out.bias"),
-                "norm1.weight": block.get_parameter("attention_norm.weight"),
-                "norm1.bias": block.get_parameter("attention_norm.bias"),
+                "norm1.weight": block.get_parameter("mixer_norm.weight"),
+                "norm1.bias": block.get_parameter("mixer_norm.bias"),
                 "norm2.weight": block.get_parameter("mlp_norm.weight"),
                 "norm2.bias": block.get_parameter("mlp_norm.bias"),
             }
@@ -103,7 +111,7 @@ def test_projecting_each_symbol_once_or_each_token_gives_the_same_logits_and_gra
     model, tokens = make_model(positions=positions), draw_tokens()
     found: list[list[Tensor]] = []
     for few in (SYMBOLS, SYMBOLS - 1):
-        monkeypatch.setattr(transformer, "FEW_SYMBOLS", few)
+        monkeypatch.setattr(decoder, "FEW_SYMBOLS", few)
         logits = model(tokens)
         found.append([logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))])
     for once, each in zip(*found, strict=True):

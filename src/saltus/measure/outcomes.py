@@ -1,0 +1,62 @@
+"""What a cell of a study came to, seed by seed: its loss at the end, the rows it learned, how long its plateau was."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+
+from saltus.measure.emergence import Emergence, find_all, find_task_emergence
+from saltus.records import RunRecords
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of a number of seeds, with an exact interval (Clopper and Pearson 1934) for the probability."""
+
+    count: int
+    of: int
+    lower: float
+    upper: float
+
+
+def final_loss(records: RunRecords) -> NDArray[np.float64]:
+    """[seed] mean training loss, in nats, between the last two evaluations."""
+    return records.cube("steps", "train_loss")[:, -1]
+
+
+def count_learned(records: RunRecords) -> NDArray[np.int64]:
+    """[seed] units that emerged and were not lost again."""
+    return np.array([sum(u.by is not None and u.lost is None for u in seed) for seed in unit_emergences(records)])
+
+
+def unit_emergences(records: RunRecords) -> list[list[Emergence]]:
+    """The emergence of every unit, [seed][unit]."""
+    return find_all(records.evaluated_steps, records.cube("units", "progress"), records.spec.emergence)
+
+
+def task_emergences(records: RunRecords) -> list[Emergence]:
+    """The emergence of all units at once, [seed]."""
+    return find_task_emergence(records.evaluated_steps, records.cube("units", "progress"), records.spec.emergence)
+
+
+def find_plateaus(records: RunRecords, level: float) -> list[Emergence]:
+    """When the training loss first falls below `level`, in nats, [seed] (the paper: 1.3 on cellular automata).
+
+    The loss is the mean over the steps between two evaluations, so the interval is one of those.
+    """
+    steps, losses = records.evaluated_steps, records.cube("steps", "train_loss")
+    plateaus: list[Emergence] = []
+    for seed in losses:
+        below = np.flatnonzero(seed < level)  # false for the NaN of step 0
+        if len(below):
+            plateaus.append(Emergence(int(steps[below[0] - 1]), int(steps[below[0]]), None))
+        else:
+            plateaus.append(Emergence(int(steps[-1]), None, None))
+    return plateaus
+
+
+def estimate_share(count: int, of: int, level: float = 0.95) -> Share:
+    """The probability behind `count` of `of` seeds."""
+    interval = stats.binomtest(count, of).proportion_ci(level, method="exact")
+    return Share(count, of, float(interval.low), float(interval.high))

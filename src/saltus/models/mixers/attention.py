@@ -1,0 +1,71 @@
+"""Dot-product attention, written out: its patterns can be kept and biased.
+
+Shape comments: n sequences, q queries, k keys, h heads, d head dimension, m model width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saltus.specs import TransformerSpec
+
+ROTARY_BASE = 10_000.0
+
+LONG = 1024
+"""From so many queries on, attention is fused where its pattern is not asked for; below that it is slower."""
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention; the head dimension is free of d_model / heads."""
+
+    def __init__(self, spec: TransformerSpec, length: int) -> None:
+        super().__init__()
+        self.heads = spec.heads
+        self.head_dimension = spec.head_dimension
+        self.rotary = spec.positions == "rotary"
+        inner = spec.heads * spec.head_dimension
+        self.query_key_value = nn.Linear(spec.d_model, 3 * inner)
+        self.output = nn.Linear(inner, spec.d_model)
+        # Added, not filled in: a compiled sum of two float arrays is vectorised, a fill by a Boolean mask is not.
+        self.register_buffer("future", torch.full((length, length), -torch.inf).triu(1), persistent=False)
+        self.future: Tensor
+
+    def project(self, x: Tensor) -> Tensor:
+        """[..., m] -> queries, keys and values [..., 3*h*d]."""
+        return self.query_key_value(x)
+
+    def mix(self, projected: Tensor, bias: Tensor | None, *, keep: bool) -> tuple[Tensor, Tensor | None]:
+        """[n, q, 3*h*d] -> the layer's output [n, q, m] and its pattern [n, h, q, k].
+
+        `bias` broadcasts to [h, q, k]. The pattern is None unless it is to be kept: a long one never exists as a whole.
+        """
+        n, q, _ = projected.shape
+        separate = projected.view(n, q, 3, self.heads, self.head_dimension)
+        query, key, value = separate.permute(2, 0, 3, 1, 4)  # 3 x [n, h, q, d]
+        if self.rotary:
+            query, key = _rotate(query), _rotate(key)
+        if q >= LONG and not keep:
+            mask = None if bias is None else (bias + self.future[:q, :q]).to(query.dtype)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
+            return self._merge(mixed), None
+        scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(self.head_dimension)  # [n, h, q, k]
+        if bias is not None:
+            scores = scores + bias
+        pattern = torch.softmax(scores + self.future[:q, :q], dim=-1)
+        return self._merge(pattern.to(value.dtype) @ value), pattern if keep else None
+
+    def _merge(self, mixed: Tensor) -> Tensor:
+        """What the heads took, [n, h, q, d] -> the layer's output [n, q, m]."""
+        return self.output(mixed.transpose(1, 2).flatten(2))  # [n, q, h*d]
+
+
+def _rotate(x: Tensor) -> Tensor:
+    """Rotary position embedding over the whole head (arXiv 2104.09864, half-split layout): [n, h, q, d] -> same."""
+    q, half = x.shape[-2], x.shape[-1] // 2
+    frequency = ROTARY_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angle = torch.arange(q, device=x.device, dtype=torch.float32)[:, None] * frequency  # [q, d/2]
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

@@ -1,0 +1,77 @@
+"""Theirs beside ours: rows of numbers, and verdicts on claims that are worked out from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of the authors beside those of our seeds."""
+
+    cell: str
+    """What it is of, such as `S=16, s=3`."""
+    theirs: float | None
+    """None where they give none, or where the budget ended first."""
+    ours: Sequence[float | None]
+    """[seed]; None where the budget ended first. Censored, not left out."""
+    scale: str
+    """At which ours was run: full, laptop, or nothing."""
+    digits: int = 3
+    """Decimal places that mean something."""
+
+    @property
+    def middle(self) -> float | None:
+        """The mean of our seeds; None if there are none, or one of them is censored."""
+        known = [value for value in self.ours if value is not None]
+        return float(np.mean(known)) if known and len(known) == len(self.ours) else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less theirs, where both are known."""
+        return None if self.theirs is None or self.middle is None else self.middle - self.theirs
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and what our records say to it."""
+
+    text: str
+    verdict: Verdict
+    why: str
+
+
+def write_comparisons(rows: Sequence[Comparison]) -> str:
+    """A Markdown table: theirs, ours, difference, seeds."""
+    lines = [
+        "| cell | theirs | ours, mean | ours, by seed | difference | seeds | scale |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        seeds = ", ".join("censored" if v is None else _number(v, row.digits) for v in row.ours)
+        cells = (
+            row.cell,
+            _number(row.theirs, row.digits),
+            _number(row.middle, row.digits),
+            seeds,
+            "" if row.difference is None else f"{row.difference:+,.{row.digits}f}",
+            str(len(row.ours)) if row.ours else "",
+            row.scale or "not run",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_claims(claims: Sequence[Claim]) -> str:
+    """A Markdown table: claim, verdict, why."""
+    lines = ["| claim | verdict | why |", "| --- | --- | --- |"]
+    lines += [f"| {claim.text} | **{claim.verdict}** | {claim.why} |" for claim in claims]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"

@@ -1,0 +1,54 @@
+"""Still figures of results, in the layout of the paper: what all of them share."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+OURS = ("#3366a8", "#c2571a", "#3a8a4d", "#8a4fa3", "#a8862b", "#4b4b4b")
+"""Colours of our curves, dark enough for a white page and apart for the colour-blind."""
+
+THEIRS = "#999999"
+
+
+def open_plate(columns: int, rows: int = 1, *, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+    """A figure of `rows` by `columns` panels; the panels row by row."""
+    figure = Figure(figsize=(4.6 * columns, height * rows), layout="constrained", dpi=120)
+    panels: Any = figure.subplots(rows, columns, squeeze=False)
+    axes: list[Axes] = list(panels.ravel())
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(True, color="#e6e6e6", linewidth=0.6)
+        panel.set_axisbelow(True)
+    return figure, axes
+
+
+def label(panel: Axes, title: str, across: str, up: str) -> None:
+    """Name a panel and its axes."""
+    panel.set_title(title, fontsize=10, loc="left")
+    panel.set_xlabel(across, fontsize=9)
+    panel.set_ylabel(up, fontsize=9)
+    panel.tick_params(labelsize=8)
+
+
+def add_legend(panel: Axes) -> None:
+    """A legend, if anything in the panel has a name."""
+    if panel.get_legend_handles_labels()[1]:
+        panel.legend(fontsize=7.5, frameon=False)
+
+
+def draw_theirs(panel: Axes, x: Sequence[float], y: Sequence[float | None]) -> None:
+    """The authors' points, joined, in grey; where they give none the line is broken."""
+    values = [np.nan if value is None else value for value in y]
+    panel.plot(x, values, color=THEIRS, marker="o", markersize=4, linewidth=1.4, label="authors (read off)", zorder=2)
+
+
+def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name: str, colour: str) -> None:
+    """Our seeds as dots and their mean as a line; `seeds` gives those of each x, NaN where a seed is censored."""
+    xs, values = list(x), [np.asarray(v, dtype=np.float64) for v in seeds]
+    panel.plot(xs, [v.mean() for v in values], color=colour, linewidth=1.4, label=name, zorder=3)
+    for position, dots in zip(xs, values, strict=True):
+        panel.plot([position] * len(dots), dots, linestyle="", marker=".", color=colour, markersize=6, zorder=4)

@@ -1,0 +1,53 @@
+"""A bias on attention as an array: which keys of which queries, in which layers and heads."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saltus.errors import SaltusError
+from saltus.specs import BiasSpec, ModelSpec
+from saltus.tasks.base import TaskFacts
+
+
+def build_bias(
+    spec: BiasSpec, model: ModelSpec, facts: TaskFacts, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """What is added to the attention logits, [layer, head, query, key]; the axis of all layers or heads has length 1.
+
+    `generator` draws the placebo.
+    """
+    chosen = facts.truth if spec.toward == "truth" else draw_placebo(facts, generator)
+    if spec.units is not None:
+        if max(spec.units) >= len(facts.units):
+            raise SaltusError(
+                f"intervention.units names {max(spec.units)}; the task has the units 0 to {len(facts.units) - 1}"
+            )
+        chosen = chosen & np.isin(facts.unit_of_query, spec.units)[:, None]
+    if spec.keys is not None:
+        chosen = chosen & (chosen.cumsum(axis=1) <= spec.keys)
+    layers, heads = _mask(spec.layers, model.layers), _mask(spec.heads, model.attention_heads)
+    where = layers[:, None, None, None] & heads[:, None, None] & chosen
+    return np.where(where, np.float32(spec.strength), np.float32(0.0))
+
+
+def draw_placebo(facts: TaskFacts, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """[query, key] a wrong map with as many keys for each query as the truth, from the same candidates.
+
+    The same for all queries of a unit, as the truth is: the place of a key among the candidates is drawn for the unit.
+    True keys are taken only where there are too few others.
+    """
+    placebo = np.zeros_like(facts.truth)
+    for unit in range(len(facts.units)):
+        queries = np.flatnonzero(facts.unit_of_query == unit)
+        candidates = facts.candidates[queries]
+        keys = np.stack([np.flatnonzero(row) for row in candidates])  # [query, place]
+        true = np.take_along_axis(facts.truth[queries], keys, axis=1)  # [query, place], alike for all queries
+        order = generator.permutation(keys.shape[1])
+        order = order[np.argsort(true[0][order], kind="stable")]  # the wrong ones first
+        picked = keys[:, order[: int(true[0].sum())]]
+        placebo[queries[:, None], picked] = True
+    return placebo
+
+
+def _mask(chosen: tuple[int, ...] | None, number: int) -> NDArray[np.bool_]:
+    """[number] which are chosen; one True for all of them."""
+    return np.ones(1, dtype=bool) if chosen is None else np.isin(np.arange(number), chosen)

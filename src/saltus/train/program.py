@@ -1,0 +1,77 @@
+"""Loss and gradient of one seed as a function of its parameters, mapped over seeds where they are stacked."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+
+from saltus.models.build import build_model
+from saltus.specs import RunSpec
+from saltus.tasks.base import TaskFacts
+
+MICRO_BATCH_TOKENS = 2048
+"""Tokens of a micro-batch on a CPU: activations of the usual widths then stay within a core's cache."""
+
+
+class Program:
+    """What all runs of one shape share; it holds nothing that differs between them.
+
+    Parameters are one flat vector, because one array is one optimiser update, one saved array and one check at the
+    compiled program's door.
+    """
+
+    def __init__(self, spec: RunSpec, facts: TaskFacts, device: torch.device, *, stacked: bool) -> None:
+        self.spec, self.device, self.stacked = spec, device, stacked
+        training = spec.training
+        self.model = build_model(spec.model, facts, init_seed=0).to(device)
+        self._shapes = {name: value.shape for name, value in self.model.named_parameters()}
+        scored = facts.scored if training.loss == "scored" else np.ones(facts.queries)
+        self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
+        mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
+        if stacked:
+            mapped = vmap(mapped, in_dims=(0, 0, None if spec.intervention is None else 0))
+        if training.compile:
+            torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
+            mapped = torch.compile(mapped, dynamic=False, fullgraph=True)
+        self._mapped = mapped
+        self.batch = spec.batch
+        # A sequence is never cut: where one alone is larger than a micro-batch, it is one.
+        self._parts = 1 if stacked else min(self.batch, math.ceil(self.batch * facts.length / MICRO_BATCH_TOKENS))
+
+    def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
+        """[parameter] -> the named weights of a model, as views."""
+        parts = flat.split([shape.numel() for shape in self._shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+
+    def flatten(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of `unflatten`."""
+        return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
+
+    def gradient(self, parameters: Tensor, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token].
+
+        `bias` is [seed, layer, head, query, key]. Where seeds are not stacked there is one.
+        """
+        gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
+        for part in tokens.tensor_split(self._parts, dim=1):
+            share = part.shape[1] / self.batch
+            if self.stacked:
+                part_gradient, part_loss = self._mapped(parameters, part, bias)
+            else:
+                one = self._mapped(parameters[0], part[0], None if bias is None else bias[0])
+                part_gradient, part_loss = one[0][None], one[1][None]
+            gradient.add_(part_gradient, alpha=share)
+            loss.add_(part_loss, alpha=share)
+        return gradient, loss
+
+    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
+        """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""
+        tokens = tokens.long()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bfloat16"):
+            logits = functional_call(self.model, self.unflatten(flat), (tokens[:, :-1], bias))
+        loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+        return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()

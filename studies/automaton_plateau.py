@@ -1,0 +1,96 @@
+"""On cellular automata the plateau grows with the number of cells, and the true pattern as a bias removes it."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from saltus.measure.outcomes import find_plateaus
+from saltus.paper.setting import PLATEAU_SIZES, plateaus
+from saltus.paper.targets import read_targets
+from saltus.report.comparison import Claim, Comparison
+from saltus.report.plates import OURS, add_legend, draw_ours, draw_theirs, label, open_plate
+from saltus.results import Results
+
+LEVEL = 1.3
+"""The training loss, in nats, below which the plateau is over (the paper); chance is ln 4 = 1.386."""
+
+runs = plateaus(seeds=3)
+laptop = plateaus((4, 8, 16), seeds=1)
+
+
+def find_lengths(results: Results, size: int, *, biased: bool) -> list[float | None]:
+    """[seed] the step at which the plateau ends."""
+    name = f"size-{size}-{'biased' if biased else 'plain'}"
+    return [plateau.by for plateau in find_plateaus(results[name], LEVEL)] if name in results else []
+
+
+def draw(results: Results) -> Figure:
+    """Plateau length against S, without and with the bias; both axes logarithmic, censored seeds as triangles."""
+    figure, axes = open_plate(2)
+    for panel, biased in zip(axes, (False, True), strict=True):
+        theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
+        draw_theirs(panel, [int(size) for size in theirs], list(theirs.values()))
+        there = [size for size in PLATEAU_SIZES if find_lengths(results, size, biased=biased)]
+        lengths = [find_lengths(results, size, biased=biased) for size in there]
+        values = [[np.nan if v is None else v for v in length] for length in lengths]
+        draw_ours(panel, there, values, "ours, dots: seeds", OURS[biased])
+        for size, length in zip(there, lengths, strict=True):
+            budget = results[f"size-{size}-{'biased' if biased else 'plain'}"].spec.training.steps
+            late = [budget for step in length if step is None]
+            panel.plot([size] * len(late), late, linestyle="", marker="^", color=OURS[biased], fillstyle="none")
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        title = "with the true pattern as a bias" if biased else "without a bias"
+        label(panel, title, "S (cells)", "first step with loss < 1.3; triangles: not in budget")
+        add_legend(panel)
+    return figure
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """Plateau length of each cell."""
+    rows: list[Comparison] = []
+    for size, biased in [(size, biased) for size in PLATEAU_SIZES for biased in (False, True)]:
+        name = f"size-{size}-{'biased' if biased else 'plain'}"
+        theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"].get(str(size))
+        if name in results:
+            ours = find_lengths(results, size, biased=biased)
+            rows.append(
+                Comparison(f"S={size}, {'bias' if biased else 'no bias'}", theirs, ours, results.scale(name), 0)
+            )
+    return rows
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """The plateau grows with S; the bias shortens it."""
+    plain = {size: lengths for size in PLATEAU_SIZES if (lengths := find_lengths(results, size, biased=False))}
+    pairs = {s: (plain[s], b) for s in plain if (b := find_lengths(results, s, biased=True))}
+    claims: list[Claim] = []
+    if len(plain) > 1:
+        # A censored seed is later than anything in its budget, which grows with S.
+        longest = [np.median([np.inf if v is None else v for v in lengths]) for lengths in plain.values()]
+        grows = all(a <= b for a, b in itertools.pairwise(longest))
+        text = ", ".join(
+            f"S={s}: {'censored' if np.isinf(m) else f'{m:,.0f}'}" for s, m in zip(plain, longest, strict=True)
+        )
+        claims.append(
+            Claim(
+                "a longer context lengthens the plateau",
+                "reproduced" if grows else "in part" if longest[-1] > longest[0] else "not reproduced",
+                f"median step at which it ends: {text}",
+            )
+        )
+    if pairs:
+        sooner = {s: np.median([np.inf if v is None else v for v in b]) for s, (_, b) in pairs.items()}
+        before = {s: np.median([np.inf if v is None else v for v in p]) for s, (p, _) in pairs.items()}
+        shorter = [s for s in pairs if sooner[s] < before[s]]
+        large = [s for s in shorter if s >= 8]
+        claims.append(
+            Claim(
+                "the true pattern as a bias shortens the plateau",
+                "reproduced" if large == [s for s in pairs if s >= 8] else "in part" if shorter else "not reproduced",
+                "; ".join(f"S={s}: {before[s]:,.0f} to {sooner[s]:,.0f}" for s in pairs) + " (median steps)",
+            )
+        )
+    return claims

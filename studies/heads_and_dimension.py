@@ -1,0 +1,113 @@
+"""More heads beat bigger heads: final loss by number of heads and head dimension, the width being their product."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from saltus.measure.outcomes import final_loss
+from saltus.paper.setting import automaton, linear_map
+from saltus.paper.targets import read_targets
+from saltus.report.comparison import Claim, Comparison
+from saltus.report.plates import OURS, THEIRS, add_legend, draw_ours, label, open_plate
+from saltus.results import Results
+from saltus.specs import RunSpec, TransformerSpec
+
+TASKS = {"linear_map": "linear map, S=16, s=3", "cellular_automata": "cellular automata, S=16"}
+DIMENSIONS = (4, 8, 16)
+
+
+def name_of(task: str, heads: int, dimension: int) -> str:
+    """The name of a cell."""
+    return f"{task.replace('_', '-')}-h{heads}-d{dimension}"
+
+
+def make(task: str, heads: int, dimension: int, *, seeds: int, steps: int) -> RunSpec:
+    """One cell: a model of width heads * dimension."""
+    name, width = name_of(task, heads, dimension), heads * dimension
+    if task == "linear_map":
+        model = TransformerSpec(layers=1, d_model=width, heads=heads, d_head=dimension)
+        return linear_map(name, model=model, seeds=seeds, steps=steps)
+    return automaton(
+        name, model=TransformerSpec(layers=4, d_model=width, heads=heads, d_head=dimension), seeds=seeds, steps=steps
+    )
+
+
+def list_heads(task: str, dimension: int) -> list[int]:
+    """The numbers of heads of the authors' figure."""
+    return [int(heads) for heads in read_targets("heads_width")["data"][task][f"d_head={dimension}"]]
+
+
+runs = [
+    make(task, heads, dimension, seeds=3, steps=10_000)
+    for task in TASKS
+    for dimension in DIMENSIONS
+    for heads in list_heads(task, dimension)
+]
+laptop = [
+    make("linear_map", heads, dimension, seeds=1, steps=2_500)
+    for dimension in DIMENSIONS
+    for heads in list_heads("linear_map", dimension)
+    if heads * dimension <= 128
+]
+
+
+def draw(results: Results) -> Figure:
+    """For each task a curve for each head dimension, theirs in grey."""
+    figure, axes = open_plate(2, height=3.8)
+    for panel, task in zip(axes, TASKS, strict=True):
+        for colour, dimension in zip(OURS, DIMENSIONS, strict=False):
+            theirs = read_targets("heads_width")["data"][task][f"d_head={dimension}"]
+            dash = {4: "-", 8: "--", 16: ":"}[dimension]
+            heads = [int(h) for h in theirs]
+            panel.plot(heads, theirs.values(), color=THEIRS, linestyle=dash, label=f"authors, d_head={dimension}")
+            there = [h for h in heads if name_of(task, h, dimension) in results]
+            if there:
+                losses = [final_loss(results[name_of(task, h, dimension)]) for h in there]
+                draw_ours(panel, there, losses, f"ours, d_head={dimension}", colour)
+        panel.set_xscale("log", base=2)
+        label(panel, TASKS[task], "heads", "final training loss (nats)")
+        add_legend(panel)
+    return figure
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """Final loss of each cell."""
+    rows: list[Comparison] = []
+    for task, title in TASKS.items():
+        for dimension in DIMENSIONS:
+            for heads, theirs in read_targets("heads_width")["data"][task][f"d_head={dimension}"].items():
+                name = name_of(task, int(heads), dimension)
+                if name in results:
+                    cell = f"{title}: {heads} heads of {dimension}"
+                    rows.append(Comparison(cell, theirs, list(final_loss(results[name])), results.scale(name)))
+    return rows
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """At one width, the cell with more and smaller heads against the one with fewer and larger."""
+    claims: list[Claim] = []
+    for task, title in TASKS.items():
+        pairs = []
+        for width in (16, 32, 64, 128):
+            names = [name_of(task, width // d, d) for d in DIMENSIONS if width // d in list_heads(task, d)]
+            there = [name for name in names if name in results]
+            if len(there) > 1:
+                losses = [float(final_loss(results[name]).mean()) for name in there]
+                pairs.append((width, losses[0], losses[-1]))
+        if not pairs:
+            continue
+        # Cells that learned nothing, or everything, cannot tell.
+        telling = [(w, small, large) for w, small, large in pairs if abs(small - large) > 0.01]
+        wins = sum(small < large for _, small, large in telling)
+        verdict = (
+            "not measured" if not telling else "reproduced" if wins == len(telling) else "in part" if wins else None
+        )
+        claims.append(
+            Claim(
+                f"{title}: at one width, more heads beat bigger heads",
+                verdict or "not reproduced",
+                "loss with the smallest against the largest heads: "
+                + "; ".join(f"width {w}: {small:.3f} against {large:.3f}" for w, small, large in pairs),
+            )
+        )
+    return claims

@@ -1,0 +1,67 @@
+"""How many heads at a width of 128: the head dimension is what is left, 128 / heads."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from saltus.measure.outcomes import count_learned, final_loss
+from saltus.paper.setting import automaton, linear_map
+from saltus.report.comparison import Claim, Comparison
+from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
+from saltus.results import Results
+from saltus.specs import RunSpec, TransformerSpec
+
+TASKS = {"linear-map": "linear map, S=16, s=3", "automaton": "cellular automata, S=16"}
+HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def make(task: str, heads: int, *, seeds: int, steps: int) -> RunSpec:
+    """One cell."""
+    if task == "linear-map":
+        model = TransformerSpec(layers=1, d_model=128, heads=heads, d_mlp=512)
+        return linear_map(f"{task}-h{heads}", model=model, seeds=seeds, steps=steps)
+    return automaton(f"{task}-h{heads}", model=TransformerSpec(layers=4, heads=heads), seeds=seeds, steps=steps)
+
+
+runs = [make(task, heads, seeds=3, steps=10_000) for task in TASKS for heads in HEADS]
+laptop = [make("linear-map", heads, seeds=1, steps=2_500) for heads in HEADS[:6]]
+
+
+def list_heads(results: Results, task: str) -> list[int]:
+    """The numbers of heads that have been run."""
+    return [heads for heads in HEADS if f"{task}-h{heads}" in results]
+
+
+def draw(results: Results) -> Figure:
+    """Final loss against heads, for each task."""
+    figure, axes = open_plate(2)
+    for panel, (task, title) in zip(axes, TASKS.items(), strict=True):
+        there = list_heads(results, task)
+        if there:
+            losses = [final_loss(results[f"{task}-h{heads}"]) for heads in there]
+            draw_ours(panel, there, losses, "ours, dots: seeds", OURS[0])
+        panel.set_xscale("log", base=2)
+        label(panel, title, "heads (head dimension 128 / heads)", "final training loss (nats)")
+        add_legend(panel)
+    return figure
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """Final loss; the authors' points of this figure were not read off."""
+    return [Comparison(name, None, list(final_loss(results[name])), results.scale(name)) for name in results]
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """More heads learn more rows."""
+    rows = {h: count_learned(results[f"linear-map-h{h}"]) for h in list_heads(results, "linear-map")}
+    if len(rows) < 2:
+        return []
+    few, many = (rows[h].mean() for h in (min(rows), max(rows)))
+    best = max(rows, key=lambda h: rows[h].mean())
+    return [
+        Claim(
+            "linear map: many tiny heads beat a few large ones at the same width",
+            "reproduced" if many > few and best >= 8 else "in part" if best > min(rows) else "not reproduced",
+            "rows learned by heads: " + "; ".join(f"{h}: {', '.join(map(str, n))}" for h, n in rows.items()),
+        )
+    ]

@@ -1,0 +1,151 @@
+"""Loss falls row by row, in jumps, and the heads' entropy falls with it (S=16, s=3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from saltus import RunSpec, ScheduleSpec
+from saltus.measure.outcomes import count_learned, unit_emergences
+from saltus.paper.setting import linear_map
+from saltus.paper.targets import read_targets
+from saltus.records import RunRecords
+from saltus.report.comparison import Claim, Comparison
+from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
+from saltus.results import Results
+
+PASSED = 0.35
+"""The loss, in nats, at which the authors' figure counts a row as passed."""
+
+
+def cell(seeds: int, steps: int) -> list[RunSpec]:
+    """The one cell, with patterns kept every 250 steps."""
+    return [linear_map("s3", seeds=seeds, steps=steps, snapshot=ScheduleSpec(every=250, factor=1000))]
+
+
+runs, laptop = cell(3, 10_000), cell(1, 2_500)
+
+
+def find_passing(results: Results, seed: int) -> list[int | None]:
+    """[rank] for each row of a seed the first evaluated step with a loss below `PASSED`, soonest first."""
+    records = results["s3"]
+    below = records.cube("units", "loss")[seed] < PASSED  # [evaluation, row]
+    first = [int(records.evaluated_steps[row.argmax()]) if row.any() else None for row in below.T]
+    return sorted(first, key=lambda step: np.inf if step is None else step)
+
+
+def draw(results: Results) -> Figure:
+    """Loss of each row; entropy of each head; rows passed over steps; one head before and after its jump."""
+    figure, axes = open_plate(2, 2)
+    records = results["s3"]
+    seed = int(count_learned(records).argmax())
+    steps = records.evaluated_steps
+    for row in records.cube("units", "loss")[seed].T:
+        axes[0].plot(steps, row, linewidth=0.9, alpha=0.8)
+    axes[0].axhline(np.log(2), color=THEIRS, linestyle=":", linewidth=1)
+    label(axes[0], f"each row's loss falls on its own (seed {seed})", "step", "loss (nats); dotted: chance")
+    entropy = records.cube("heads", "entropy")[seed, :, 0].mean(-1)  # [evaluation, head]
+    for head in entropy.T:
+        axes[1].plot(steps, head, linewidth=1)
+    label(axes[1], "entropy of each head over the first state", "step", "nats, mean over rows")
+    theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
+    axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, label="authors, one seed (read off)")
+    for other in range(records.spec.seeds):
+        passed = [step for step in find_passing(results, other) if step is not None]
+        axes[2].step(passed, range(1, len(passed) + 1), where="post", color=OURS[other], label=f"seed {other}")
+    label(axes[2], f"rows with a loss below {PASSED}", "step", "rows of 16")
+    add_legend(axes[2])
+    patterns = records.patterns
+    row, head, before = find_sharpest(records.cube("heads", "truth_mass")[seed, :, 0], steps, patterns.steps)
+    shown = patterns.patterns[[before, before + 1], seed, 0, head][:, :, :16].astype(float)  # [2, row, key]
+    axes[3].imshow(np.concatenate([shown[0], np.full((16, 1), np.nan), shown[1]], axis=1), cmap="Blues", aspect="auto")
+    true = np.argwhere(records.facts.truth[records.facts.scored][:, :16])
+    for offset in (0, 17):
+        axes[3].plot(true[:, 1] + offset, true[:, 0], "s", markersize=5, markerfacecolor="none", color=OURS[1])
+    axes[3].grid(visible=False)
+    when = f"steps {patterns.steps[before]} and {patterns.steps[before + 1]}"
+    label(axes[3], f"head {head} at {when}; squares: the truth", "key, before | after", "row")
+    return figure
+
+
+def find_sharpest(mass: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> tuple[int, int, int]:
+    """Row, head and snapshot after which the attention of a head on a row's true keys grows most.
+
+    `mass` is [evaluation, head, row]; `kept` are the steps of the snapshots.
+    """
+    gain = np.diff(mass[np.searchsorted(steps, kept)], axis=0)  # [snapshot, head, row]
+    snapshot, head, row = np.unravel_index(int(gain.argmax()), gain.shape)
+    return int(row), int(head), int(snapshot)
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """The step at which so many rows have passed."""
+    theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
+    seeds = [find_passing(results, seed) for seed in range(results["s3"].spec.seeds)]
+    return [
+        Comparison(f"{rank + 1} rows passed, step", step, [seed[rank] for seed in seeds], results.scale("s3"), digits=0)
+        for rank, step in enumerate(theirs)
+    ]
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """Abruptness, spread, and the entropy drop at the jump."""
+    records = results["s3"]
+    steps, spread = records.evaluated_steps, unit_emergences(records)
+    durations = measure_falls(records.cube("units", "loss"), steps)
+    typical = f"median {np.median(durations):,.0f} steps over {len(durations)} falls" if len(durations) else "no fall"
+    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
+    abrupt = len(durations) > 0 and np.median(durations) <= high
+    firsts = [min((u.by for u in seed if u.by is not None), default=None) for seed in spread]
+    drops = measure_entropy_drops(records)
+    return [
+        Claim(
+            f"a row's loss falls within {low} to {high} steps",
+            "reproduced" if abrupt else "in part" if len(durations) else "not reproduced",
+            f"from 90% to 10% of chance: {typical}",
+        ),
+        Claim(
+            "rows are found at very different steps",
+            "reproduced" if len(durations) > 1 else "not reproduced",
+            f"rows learned by seed: {', '.join(map(str, count_learned(records)))}; first row at step {firsts}",
+        ),
+        Claim(
+            "a head's entropy falls at the same step",
+            "reproduced"
+            if drops[0] < -0.1 and drops[0] < 3 * drops[1]
+            else "in part"
+            if drops[0] < 0
+            else "not reproduced",
+            f"the row's entropy in its best head changes by {drops[0]:+.2f} nats over the step interval of the jump, "
+            f"and by {drops[1]:+.2f} over intervals of equal length elsewhere (medians)",
+        ),
+    ]
+
+
+def measure_falls(loss: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Steps from the last loss above 90% of chance to the first below 10%, for each row that got there."""
+    falls = []
+    for row in loss.transpose(0, 2, 1).reshape(-1, len(steps)):
+        done = np.flatnonzero(row < 0.1 * np.log(2))
+        if len(done):
+            falls.append(steps[done[0]] - steps[np.flatnonzero(row[: done[0]] > 0.9 * np.log(2))[-1]])
+    return np.array(falls)
+
+
+def measure_entropy_drops(records: RunRecords) -> tuple[float, float]:
+    """Median change of entropy over 300 steps around a row's jump, in its best head, and around all other steps."""
+    steps = records.evaluated_steps
+    entropy, mass = (records.cube("heads", name)[:, :, 0] for name in ("entropy", "truth_mass"))
+    around, elsewhere = [], []
+    for seed, units in enumerate(unit_emergences(records)):
+        for row, unit in enumerate(units):
+            if unit.by is None:
+                continue
+            best = entropy[seed, :, mass[seed, -1, :, row].argmax(), row]  # [evaluation]
+            at = int(np.searchsorted(steps, unit.by))
+            window = np.searchsorted(steps, steps + 300, side="left")
+            change = np.array([best[min(j, len(best) - 1)] - best[i] for i, j in enumerate(window)])
+            start = int(np.searchsorted(steps, steps[at] - 300))
+            around.append(change[start])
+            elsewhere += [c for i, c in enumerate(change) if abs(i - start) > 6 and steps[i] > 50]
+    return (float(np.median(around)), float(np.median(elsewhere))) if around else (0.0, 0.0)

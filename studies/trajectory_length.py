@@ -1,0 +1,78 @@
+"""Longer trajectories do not make it easier: final loss against the number of states T, on both tasks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from saltus.measure.outcomes import count_learned, find_plateaus
+from saltus.paper.setting import automaton, linear_map
+from saltus.report.comparison import Claim, Comparison
+from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
+from saltus.results import Results
+from saltus.specs import RunSpec
+
+MAP_STATES = (2, 4, 8)
+AUTOMATON_STATES = (4, 8, 16, 32)
+LEVEL = 1.3
+"""As in the plateau figure."""
+
+
+def make(*, seeds: int, map_steps: int, automaton_steps: int) -> list[RunSpec]:
+    """Both tasks. A linear map of T states has T / 2 times the tokens in a step, as the sequences are as many."""
+    return [
+        *(linear_map(f"map-t{t}", states=t, seeds=seeds, steps=map_steps) for t in MAP_STATES),
+        *(automaton(f"automaton-t{t}", size=8, states=t, seeds=seeds, steps=automaton_steps) for t in AUTOMATON_STATES),
+    ]
+
+
+runs = make(seeds=3, map_steps=10_000, automaton_steps=3_000)
+laptop = make(seeds=1, map_steps=1_500, automaton_steps=600)
+
+
+def draw(results: Results) -> Figure:
+    """Rows learned on the linear map; plateau length on the automaton."""
+    figure, axes = open_plate(2)
+    there = [t for t in MAP_STATES if f"map-t{t}" in results]
+    if there:
+        draw_ours(axes[0], there, [count_learned(results[f"map-t{t}"]) for t in there], "dots: seeds", OURS[0])
+    label(axes[0], "linear map, S=16, s=3", "states T", "rows learned of 16")
+    there = [t for t in AUTOMATON_STATES if f"automaton-t{t}" in results]
+    if there:
+        lengths = [
+            [np.nan if p.by is None else p.by for p in find_plateaus(results[f"automaton-t{t}"], LEVEL)] for t in there
+        ]
+        draw_ours(axes[1], there, lengths, "dots: seeds", OURS[1])
+    label(axes[1], "cellular automata, S=8", "states T", "first step with loss < 1.3")
+    for panel in axes:
+        panel.set_xscale("log", base=2)
+        add_legend(panel)
+    return figure
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """Rows learned; the public replication that varied T gives shares of seeds with all rows: 1, .56, .12."""
+    rows: list[Comparison] = []
+    for name, records in results.items():
+        if name.startswith("map"):
+            ours = [float(n) for n in count_learned(records)]
+            rows.append(Comparison(f"linear map, {name[4:]}: rows", None, ours, results.scale(name), digits=0))
+        else:
+            steps = [p.by for p in find_plateaus(records, LEVEL)]
+            rows.append(Comparison(f"automaton, {name[10:]}: plateau", None, steps, results.scale(name), digits=0))
+    return rows
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """More states, fewer rows."""
+    rows = {t: count_learned(results[f"map-t{t}"]).mean() for t in MAP_STATES if f"map-t{t}" in results}
+    if len(rows) < 2:
+        return []
+    harder = rows[min(rows)] > rows[max(rows)]
+    return [
+        Claim(
+            "linear map: more worked examples make it harder",
+            "reproduced" if harder else "not reproduced",
+            "mean rows learned: " + "; ".join(f"T={t}: {n:.1f}" for t, n in rows.items()),
+        )
+    ]
