@@ -3,8 +3,12 @@ PYTHON ?= $(firstword $(shell command -v python3.11) python3)
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# In the order of the page.
+STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
+	linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test lint types unit bench pictures clean
+.PHONY: help demo demo-lm test lint types unit bench figures pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +34,9 @@ unit: .venv/ready-to-develop ## the tests alone
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
+
+figures: .venv/ready ## draw the figures and tables of docs/results from the kept records, without training
+	$(BIN)/saltus figures $(STUDIES)
 
 pictures: .venv/ready-to-develop ## draw the pictures of the README again, from the demo's records
 	$(BIN)/python docs/pictures/draw.py

@@ -15,17 +15,17 @@ SOURCE = Path(saltus.__file__).parent
 STAGES = ("tasks", "models", "train", "lm", "measure", "report")
 """Each may import itself and those before it."""
 
-FREE = ("errors", "atomic", "processes", "specs", "seeding", "records", "store")
+FREE = ("errors", "atomic", "processes", "specs", "seeding", "records", "store", "studies", "results")
 """May be imported by all. They import nothing but each other and the protocol of tasks."""
 
 # What else there is, and what of saltus it may import besides FREE and itself.
 REST = {
     "__init__": {"api"},
     "__main__": {"cli"},
-    "cli": {"api", "demo", "studies", *STAGES, "engines", "integrations"},
+    "cli": {"api", "demo", *STAGES, "engines", "integrations"},
     "api": {*STAGES, "engines", "integrations"},
     "demo": set[str](),
-    "studies": set[str](),
+    "paper": set[str](),
     "engines": {"tasks", "models", "train"},
     "integrations": {*STAGES},
 }

@@ -197,7 +197,7 @@ def test_run_that_is_ended_in_every_way_is_the_run_that_was_not(
         os.kill(workers[-1], signal.SIGKILL)
         assert run.wait() == 2
         _, errors = run.output()
-        assert errors.startswith("error: the process that trained seeds ")
+        assert errors.startswith("error: a process that trained 1 seed(s) ended with code -9 ")
         assert "ended with code -9" in errors
         assert errors.count("\n") == 1
         assert not any(map(lives, workers))

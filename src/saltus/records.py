@@ -87,6 +87,11 @@ class RunRecords:
         """[evaluation] the steps that were evaluated, increasing."""
         return np.unique(self.steps["step"].to_numpy()).astype(np.int64)
 
+    @property
+    def measured_attention(self) -> bool:
+        """Whether there are measures of heads: not where there is no attention, or where it was not asked for."""
+        return len(self.heads) > 0
+
     def cube(self, table: str, column: str) -> NDArray[np.float64]:
         """A column of a table as an array.
 

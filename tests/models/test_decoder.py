@@ -1,5 +1,7 @@
-"""The transformer: causal, equal to PyTorch's own layers, and open to a bias on its attention."""
+"""The decoder with attention: causal, equal to PyTorch's own layers, and open to a bias on its attention."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from saltus.models import decoder
 from saltus.models.decoder import Decoder
+from saltus.models.mixers import attention
 from saltus.models.mixers.attention import Attention
 from saltus.specs import TransformerSpec
 
@@ -117,3 +120,48 @@ def test_projecting_each_symbol_once_or_each_token_gives_the_same_logits_and_gra
     for once, each in zip(*found, strict=True):
         torch.testing.assert_close(once, each)
         assert once.abs().sum() > 0
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_that_keeps_no_pattern_is_the_same(biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = make_model(), draw_tokens()
+    bias = torch.randn(2, 4, LENGTH, LENGTH, dtype=torch.float64) if biased else None
+    written, patterns = model.forward_with_patterns(tokens, bias)
+    assert len(patterns) == 2
+    expected = torch.autograd.grad(written.square().sum(), list(model.parameters()))
+    monkeypatch.setattr(attention, "LONG", LENGTH)
+    fused = model(tokens, bias)
+    torch.testing.assert_close(fused, written, rtol=1e-4, atol=1e-4)
+    for one, other in zip(torch.autograd.grad(fused.square().sum(), list(model.parameters())), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+MEASURE_MEMORY = """
+import resource, sys, torch
+from torch.func import functional_call, grad
+from saltus.models.build import build_model
+from saltus.models.mixers import attention
+from saltus.specs import LinearMapSpec, TransformerSpec
+from saltus.tasks.linear_map import LinearMap
+import numpy as np
+
+attention.LONG = int(sys.argv[1])
+torch.set_num_threads(1)
+facts = LinearMap(LinearMapSpec(size=512, sparsity=3, states=4), np.random.default_rng(0)).facts
+model = build_model(TransformerSpec(layers=2, d_model=16, heads=8), facts, init_seed=0)
+weights = dict(model.named_parameters())
+tokens = torch.zeros(1, facts.queries, dtype=torch.long)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+grad(lambda w: functional_call(model, w, (tokens,)).square().sum())({k: v.detach() for k, v in weights.items()})
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_long_context_never_holds_the_patterns_of_all_heads() -> None:
+    """2,047 queries, 8 heads, 2 layers: one set of patterns is 128 MiB for each layer, written out several times."""
+    found = {
+        long: int(subprocess.run([sys.executable, "-c", MEASURE_MEMORY, long], capture_output=True, check=True).stdout)
+        for long in ("1024", "4096")
+    }
+    assert found["4096"] > 512  # MiB: so the measurement can see it
+    assert found["1024"] < 128

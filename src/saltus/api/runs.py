@@ -76,9 +76,9 @@ def _train_group(group: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine", d
         jobs[run].folder.finish({"device": device, "last_step": step, "seconds": seconds, **summarise("torch")})
 
     with ExitStack() as stack:
-        view = stack.enter_context(LiveView(specs, console))
         trainer = engine.open(specs)
         jobs = [Job(spec, folder, read_facts(spec)) for spec, folder in group]
         for job in jobs:
             stack.enter_context(job.folder.writing(job.spec, job.facts))
+        view = stack.enter_context(LiveView(specs, console))
         train(jobs, trainer, view, finish)

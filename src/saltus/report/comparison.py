@@ -54,7 +54,7 @@ def write_comparisons(rows: Sequence[Comparison]) -> str:
     for row in rows:
         seeds = ", ".join("censored" if v is None else _number(v, row.digits) for v in row.ours)
         cells = (
-            row.cell,
+            escape(row.cell),
             _number(row.theirs, row.digits),
             _number(row.middle, row.digits),
             seeds,
@@ -69,8 +69,13 @@ def write_comparisons(rows: Sequence[Comparison]) -> str:
 def write_claims(claims: Sequence[Claim]) -> str:
     """A Markdown table: claim, verdict, why."""
     lines = ["| claim | verdict | why |", "| --- | --- | --- |"]
-    lines += [f"| {claim.text} | **{claim.verdict}** | {claim.why} |" for claim in claims]
+    lines += [f"| {escape(claim.text)} | **{claim.verdict}** | {escape(claim.why)} |" for claim in claims]
     return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text as it stands in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _number(value: float | None, digits: int) -> str:

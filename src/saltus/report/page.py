@@ -63,18 +63,22 @@ def _describe_run(records: RunRecords) -> tuple[_Section, dict[str, Any]]:
         "raster": (figures.draw_raster(summary), captions.caption_raster(summary)),
         "survival": (figures.draw_survival(summary), captions.caption_survival(summary)),
         "losses": (figures.draw_losses(records, summary), captions.caption_losses(records, summary)),
-        "overlap": (head_figures.draw_overlap(records, summary), captions.caption_overlap(records, summary)),
     }
+    if records.measured_attention:
+        of_run["overlap"] = head_figures.draw_overlap(records, summary), captions.caption_overlap(records, summary)
     of_seeds = {
         summary.seeds[i].seed: {
             "unit-losses": (
                 figures.draw_unit_losses(records, summary, i),
                 captions.caption_unit_losses(records, summary, i),
             ),
-            "jumps": (head_figures.draw_jumps(records, summary, i), captions.caption_jumps(records, summary, i)),
         }
         for i in indices
     }
+    if records.measured_attention:
+        for i in indices:
+            jumps = head_figures.draw_jumps(records, summary, i), captions.caption_jumps(records, summary, i)
+            of_seeds[summary.seeds[i].seed]["jumps"] = jumps
     places = {key: _Figure(key, caption, seeded=False) for key, (_, caption) in of_run.items()}
     places |= {key: _Figure(key, caption, seeded=True) for key, (_, caption) in of_seeds[chosen].items()}
     section = _Section(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saltus.atomic import write_file
 from saltus.measure.work import count_flops
-from saltus.report.comparison import Claim, Comparison, write_claims, write_comparisons
+from saltus.report.comparison import Claim, Comparison, escape, write_claims, write_comparisons
 from saltus.results import Results
 from saltus.studies import SCALES, Study
 
@@ -45,7 +45,7 @@ def _write_head() -> str:
 
 def _write_verdicts(claims: Sequence[tuple[str, Claim]]) -> str:
     lines = ["| study | claim | verdict |", "| --- | --- | --- |"]
-    lines += [f"| [{name}](#{name}) | {claim.text} | **{claim.verdict}** |" for name, claim in claims]
+    lines += [f"| [{name}](#{name}) | {escape(claim.text)} | **{claim.verdict}** |" for name, claim in claims]
     return "\n".join(lines) + "\n"
 
 

@@ -177,7 +177,12 @@ def list_numbers(records: RunRecords, summary: RunSummary) -> list[UnitNumbers]:
 
 
 def heads_at_end(records: RunRecords, column: str) -> NDArray[np.float64]:
-    """A column of `heads` at the last evaluation, heads of all layers on one axis: [seed, head, unit]."""
+    """A column of `heads` at the last evaluation, heads of all layers on one axis: [seed, head, unit].
+
+    One head of NaN where attention was not measured.
+    """
+    if not records.measured_attention:
+        return np.full((records.spec.seeds, 1, len(records.facts.units)), np.nan)
     values = records.cube("heads", column)[:, -1]
     return values.reshape(len(values), -1, values.shape[-1])
 
@@ -187,8 +192,10 @@ def chance_by_unit(records: RunRecords) -> NDArray[np.float64]:
 
     The mean of `chance_overlap` over the unit's queries. Where a unit has several queries this is above the true chance
     level, since no single head is the luckiest at each of them: the comparison is a strict one. NaN where no query of
-    the unit has a true key.
+    the unit has a true key, and where attention was not measured.
     """
+    if not records.measured_attention:
+        return np.full(len(records.facts.units), np.nan)
     return _chance_by_unit(records.facts, records.spec.model.layers * records.spec.model.attention_heads)
 
 

@@ -82,7 +82,8 @@ def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Cal
     resumption equals what an unbroken run saves, whatever the run was trained with.
     """
     training = jobs[0].spec.training
-    snapshots = set(list_steps(training.snapshot, training.steps)) if training.patterns else set[int]()
+    measured = training.patterns and jobs[0].spec.model.attention_heads > 0
+    snapshots = set(list_steps(training.snapshot, training.steps)) if measured else set[int]()
     checkpoints = set(list_steps(training.checkpoint, training.steps))
     # What is snapshot or saved is evaluated too.
     evaluations = sorted({*list_steps(training.evaluate, training.steps), *snapshots, *checkpoints})
@@ -100,12 +101,12 @@ def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Cal
         if not active:
             return
         train_loss = _advance(trainer, max(start, 0), step, listener)
-        measured = trainer.evaluate()
+        evaluated = trainer.evaluate()
         states: dict[Member, SeedState] = {}
         for run, progress in list(active.items()):
             members = [Member(run, seed) for seed in range(jobs[run].spec.seeds)]
             solved = progress.add(
-                step, [measured[m] for m in members], np.array([train_loss[m] for m in members]), step in snapshots
+                step, [evaluated[m] for m in members], np.array([train_loss[m] for m in members]), step in snapshots
             )
             listener.evaluated(run, step, progress.latest)
             if step in checkpoints or solved:

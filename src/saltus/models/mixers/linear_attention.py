@@ -21,9 +21,8 @@ class LinearAttention(nn.Module):
         """[n, q, m] -> [n, q, m]."""
         separate = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))  # [n, q, 3, h, d]
         query, key, value = separate.permute(2, 0, 3, 1, 4)  # 3 x [n, h, q, d]
-        return self.output(
-            linear_attention(query, key, value).transpose(1, 2).flatten(2)
-        )  # [n, h, q, d] -> [n, q, h*d]
+        mixed = linear_attention(query, key, value)  # [n, h, q, d]
+        return self.output(mixed.transpose(1, 2).flatten(2))  # [n, q, h*d] -> [n, q, m]
 
 
 @in_float32

@@ -1,0 +1,39 @@
+"""How many runs train together on a device."""
+
+import pytest
+import torch
+
+from saltus.engines.local import STACKED_TOKENS, ProcessPool, Stacked
+from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+
+
+def make(seeds: int, sequences: int = 256) -> RunSpec:
+    return RunSpec(
+        name="cell",
+        task=LinearMapSpec(size=16, sparsity=3),
+        model=TransformerSpec(d_model=16, heads=2),
+        training=TrainingSpec(steps=10, batch_sequences=sequences),
+        seeds=seeds,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "processes", "expected"),
+    [
+        ([3, 3, 3], 2, 2),  # six seeds keep both busy, three leave one idle
+        ([4, 4], 2, 1),  # the fewest that leave none idle: the first is finished sooner
+        ([1, 1, 1], 2, 2),
+        ([1], 2, 1),
+        ([3], 8, 1),
+        ([3, 3, 3], 8, 2),  # three leave 5 idle, six 2, nine 7 in their second turn
+    ],
+)
+def test_a_cpu_takes_as_few_runs_as_keep_its_cores_busy(seeds: list[int], processes: int, expected: int) -> None:
+    assert ProcessPool(processes).choose([make(n) for n in seeds]) == expected
+
+
+def test_a_device_takes_what_fits_into_one_batch() -> None:
+    engine = Stacked(torch.device("cuda"))
+    fitting = STACKED_TOKENS // (3 * 256 * 32)
+    assert engine.choose([make(3)] * 100) == fitting
+    assert engine.choose([make(3, sequences=STACKED_TOKENS)] * 2) == 1

@@ -1,0 +1,129 @@
+"""A bias on attention: toward what, where, for how long, and what it does to training."""
+
+import numpy as np
+import pytest
+import torch
+
+from saltus.errors import SaltusError
+from saltus.specs import BiasSpec, CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks.base import TaskFacts
+from saltus.tasks.cellular_automaton import CellularAutomaton
+from saltus.tasks.linear_map import LinearMap
+from saltus.train.ensemble import Ensemble, list_members
+from saltus.train.interventions import build_bias, draw_placebo
+
+MODEL = TransformerSpec(layers=2, d_model=16, heads=4)
+
+
+def draw() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def facts() -> TaskFacts:
+    return LinearMap(LinearMapSpec(size=6, sparsity=2, states=3), np.random.default_rng(0)).facts
+
+
+def test_the_bias_is_c_times_the_truth_in_every_layer_and_head(facts: TaskFacts) -> None:
+    bias = build_bias(BiasSpec(strength=3.5), MODEL, facts, draw())
+    np.testing.assert_array_equal(np.broadcast_to(bias, (2, 4, *facts.truth.shape))[1, 2], 3.5 * facts.truth)
+
+
+def test_chosen_layers_heads_units_and_keys(facts: TaskFacts) -> None:
+    spec = BiasSpec(strength=1.0, layers=(1,), heads=(0, 3), units=(2, 5), keys=1)
+    bias = build_bias(spec, MODEL, facts, draw())
+    assert bias.shape == (2, 4, *facts.truth.shape)
+    assert not bias[0].any()
+    assert not bias[1, [1, 2]].any()
+    np.testing.assert_array_equal(bias[1, 0], bias[1, 3])
+    biased = np.flatnonzero(bias[1, 0].any(axis=1))
+    assert set(facts.unit_of_query[biased]) == {2, 5}
+    assert (bias[1, 0][biased].sum(axis=1) == 1).all()
+    assert ((bias[1, 0] > 0) <= facts.truth).all()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        LinearMap(LinearMapSpec(size=6, sparsity=2, states=3), np.random.default_rng(0)).facts,
+        CellularAutomaton(CellularAutomatonSpec(size=7, symbols=2, states=4, rules=3), np.random.default_rng(0)).facts,
+    ],
+    ids=["linear map", "automaton"],
+)
+def test_a_placebo_is_as_sparse_and_wrong_and_the_same_in_every_state(facts: TaskFacts) -> None:
+    placebo = draw_placebo(facts, draw())
+    np.testing.assert_array_equal(placebo.sum(axis=1), facts.truth.sum(axis=1))
+    assert not (placebo & facts.truth).any()
+    assert not (placebo & ~facts.candidates).any()
+    for unit in range(len(facts.units)):
+        rows = np.flatnonzero(facts.unit_of_query == unit)
+        places = [np.flatnonzero(placebo[row]) - np.flatnonzero(facts.candidates[row])[0] for row in rows]
+        assert all(np.array_equal(place, places[0]) for place in places)
+
+
+def test_a_dense_placebo_takes_true_keys_only_where_there_are_too_few_others() -> None:
+    facts = LinearMap(LinearMapSpec(size=6, sparsity=4), np.random.default_rng(0)).facts
+    placebo = draw_placebo(facts, draw())
+    assert ((placebo & facts.truth).sum(axis=1)[facts.scored] == 2).all()  # 4 keys, 2 of 6 are wrong ones
+
+
+def test_a_unit_that_is_not_there_is_refused(facts: TaskFacts) -> None:
+    with pytest.raises(SaltusError, match=r"intervention\.units names 6; the task has the units 0 to 5"):
+        build_bias(BiasSpec(strength=1.0, units=(6,)), MODEL, facts, draw())
+
+
+@pytest.mark.parametrize(("name", "index"), [("layers", 1), ("heads", 2)])
+def test_a_layer_or_head_that_is_not_there_is_refused(name: str, index: int) -> None:
+    with pytest.raises(SaltusError, match=f"intervention.{name} names {index}; the model has {name} 0 to {index - 1}"):
+        make_run(BiasSpec.model_validate({"strength": 1.0, name: (index,)}))
+
+
+def make_run(bias: BiasSpec | None, steps: int = 200) -> RunSpec:
+    """A small map, which in so many steps is learned with the truth as a bias alone."""
+    return RunSpec(
+        name="biased",
+        task=LinearMapSpec(size=8, sparsity=3),
+        model=TransformerSpec(layers=1, d_model=32, heads=2, d_mlp=64),
+        training=TrainingSpec(
+            steps=steps, batch_sequences=64, learning_rate=3e-3, warmup=10, compile=False, evaluation_sequences=256
+        ),
+        intervention=bias,
+        seeds=1,
+    )
+
+
+def train(*biases: BiasSpec | None, steps: int = 200) -> list[float]:
+    """Trained one after the other: the accuracy over the scored queries."""
+    torch.set_num_threads(1)
+    found: list[float] = []
+    for bias in biases:
+        spec = make_run(bias, steps)
+        ensemble = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False)
+        ensemble.advance(steps)
+        (evaluation,) = ensemble.evaluate().values()
+        found.append(float(evaluation.accuracy[7:].mean()))
+    return found
+
+
+def test_the_truth_as_a_bias_removes_the_search_and_a_wrong_map_does_not() -> None:
+    truth, placebo, none = train(BiasSpec(strength=10.0), BiasSpec(strength=10.0, toward="placebo"), None)
+    assert truth > 0.95
+    assert max(placebo, none) < 0.8
+
+
+def test_released_attention_is_evaluated_and_trained_without_the_bias() -> None:
+    steps = 12
+    kept, released, until_the_end = (BiasSpec(strength=10.0, until=until) for until in (None, 6, steps + 1))
+    spec, other = make_run(released, steps), make_run(until_the_end, steps)
+    ensembles = [Ensemble([s], list_members([s]), torch.device("cpu"), stacked=False) for s in (spec, other)]
+    for ensemble in ensembles:
+        ensemble.advance(5)
+    first, second = (next(iter(ensemble.evaluate().values())) for ensemble in ensembles)
+    np.testing.assert_array_equal(first.pattern, second.pattern)
+    for ensemble in ensembles:
+        ensemble.advance(6)
+    first, second = (next(iter(ensemble.evaluate().values())) for ensemble in ensembles)
+    truth = LinearMap(LinearMapSpec(size=8, sparsity=3), np.random.default_rng(0)).facts.scored
+    assert second.pattern[0, :, truth].max(-1).mean() > 0.25  # a third each on three true keys
+    assert first.pattern[0, :, truth].max(-1).mean() < 0.25
+    assert train(kept, until_the_end, steps=steps)[0] == train(kept, until_the_end, steps=steps)[1]
