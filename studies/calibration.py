@@ -113,11 +113,11 @@ def draw(results: Results) -> Figure:
     for place, move in enumerate(move for move in MOVES if f"jumps-{move}" in results):
         records = results[f"jumps-{move}"]
         for seed, rows in enumerate(records.cube("units", "loss") < PASSED):
-            passed = sorted(records.evaluated_steps[row.argmax()] for row in rows.T if row.any())
+            passed = sorted(float(records.evaluated_steps[row.argmax()]) for row in rows.T if row.any())
             colour, dash = OURS[place % len(OURS)], "-" if place < len(OURS) else "--"
-            end = [records.spec.training.steps]
+            end = [float(records.spec.training.steps)]
             axes[1].step(
-                [0, *passed, *end],
+                [0.0, *passed, *end],
                 [*range(len(passed) + 1), len(passed)],
                 where="post",
                 color=colour,
