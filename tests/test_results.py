@@ -7,8 +7,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from saltus import api
+from saltus.measure.outcomes import count_learned
 from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison, write_claims, write_comparisons
+from saltus.report.comparison import Claim, Comparison, write_claims, write_comparisons, write_emergence
 from saltus.results import Results
 from saltus.specs import RunSpec
 from saltus.store import RunFolder
@@ -147,6 +148,15 @@ def test_a_censored_seed_has_no_mean_and_no_difference() -> None:
     assert write_comparisons([row]).splitlines()[-1] == "| cell | 400 |  | 380, censored |  | 2 | laptop |"
     known = Comparison("cell", 400.0, [380.0, 390.0], "full", digits=0)
     assert write_comparisons([known]).splitlines()[-1] == "| cell | 400 | 385 | 380, 390 | -15 | 2 | full |"
+
+
+def test_emergence_by_cell_counts_the_censored_and_gives_exact_shares(finished: RunFolder) -> None:
+    records = finished.records()
+    line = write_emergence({"tiny": records}).splitlines()[-1]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[0] == "tiny"
+    assert cells[1:3] == ["40", ", ".join(map(str, count_learned(records))) + " of 4"]
+    assert cells[3:] == ["> 40", "0 of 2, 0.00 to 0.84", "> 40"]  # 1 - 0.025^(1/2) = 0.84
 
 
 def test_bars_in_a_claim_do_not_break_the_table() -> None:

@@ -218,3 +218,19 @@ def test_a_sequence_longer_than_a_micro_batch_is_trained_on_whole(monkeypatch: p
     whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
     monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 3)  # of the 10 tokens of a sequence
     np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-5)
+
+
+def test_the_initialisation_scale_multiplies_matrices_and_leaves_vectors() -> None:
+    usual = states(ensemble_of(make_spec(), (3,)))[0]
+    scaled = states(ensemble_of(make_spec(initialisation_scale=0.5), (3,)))[0]
+    for name, value in usual.items():
+        np.testing.assert_array_equal(scaled[name], value * (0.5 if value.ndim > 1 else 1.0), err_msg=name)
+    assert usual["embedding.weight"].ndim == usual["positions"].ndim == 2
+
+
+def test_attention_that_is_not_measured_changes_nothing_else() -> None:
+    (full,) = evaluations(ensemble_of(make_spec(), (0,)))
+    (spared,) = evaluations(ensemble_of(make_spec(patterns=False), (0,)))
+    assert (full.pattern.shape[0], spared.pattern.shape[0]) == (1, 0)
+    np.testing.assert_allclose(spared.loss, full.loss, rtol=1e-6)
+    assert spared.exact_sequences == full.exact_sequences

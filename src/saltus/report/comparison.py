@@ -1,10 +1,15 @@
 """Theirs beside ours: rows of numbers, and verdicts on claims that are worked out from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from saltus.measure.emergence import Emergence
+from saltus.measure.outcomes import count_learned, estimate_share, task_emergences, unit_emergences
+from saltus.measure.survival import estimate_survival, times_of
+from saltus.records import RunRecords
 
 Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
 
@@ -71,6 +76,30 @@ def write_claims(claims: Sequence[Claim]) -> str:
     lines = ["| claim | verdict | why |", "| --- | --- | --- |"]
     lines += [f"| {escape(claim.text)} | **{claim.verdict}** | {escape(claim.why)} |" for claim in claims]
     return "\n".join(lines) + "\n"
+
+
+def write_emergence(cells: Mapping[str, RunRecords]) -> str:
+    """A Markdown table with a line for each cell: units learned, and when, censored seeds counted as such."""
+    lines = [
+        "| cell | steps run | units learned, by seed | median step of a unit | seeds with all | median step of all |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, records in cells.items():
+        units = [unit for seed in unit_emergences(records) for unit in seed]
+        tasks = task_emergences(records)
+        share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
+        lines.append(
+            f"| {escape(name)} | {records.evaluated_steps[-1]:,} | {', '.join(map(str, count_learned(records)))} of {len(records.facts.units)} "
+            f"| {_say_median(units)} | {share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f} "
+            f"| {_say_median(tasks)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _say_median(emergences: Sequence[Emergence]) -> str:
+    """Kaplan and Meier's median, or that it lies beyond the budget."""
+    curve = estimate_survival(*times_of(emergences))
+    return f"> {curve.times[-1]:,.0f}" if curve.median is None else f"{curve.median:,.0f}"
 
 
 def escape(text: str) -> str:

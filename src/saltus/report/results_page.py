@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saltus.atomic import write_file
 from saltus.measure.work import count_flops
-from saltus.report.comparison import Claim, Comparison, escape, write_claims, write_comparisons
+from saltus.report.comparison import Claim, Comparison, escape, write_claims, write_comparisons, write_emergence
 from saltus.results import Results
 from saltus.studies import SCALES, Study
 
@@ -17,7 +17,7 @@ DEVICE_FLOPS = 30e12
 def write_results(studies: Sequence[tuple[Path, Study, Results]], to: Path) -> Path:
     """Draw each study's figure as `NAME.png`, and write README.md with all tables; the path of the latter."""
     to.mkdir(parents=True, exist_ok=True)
-    parts = [_write_head()]
+    parts = [_write_head(), _list_others(to)]
     claims: list[tuple[str, Claim]] = []
     sections: list[str] = []
     for path, study, results in studies:
@@ -43,6 +43,12 @@ def _write_head() -> str:
     )
 
 
+def _list_others(to: Path) -> str:
+    """Pages that other commands have written beside this one."""
+    others = sorted(path.name for path in to.glob("*.md") if path.name != "README.md")
+    return f"Also here: {', '.join(f'[{name}]({name})' for name in others)}.\n" if others else ""
+
+
 def _write_verdicts(claims: Sequence[tuple[str, Claim]]) -> str:
     lines = ["| study | claim | verdict |", "| --- | --- | --- |"]
     lines += [f"| [{name}](#{name}) | {escape(claim.text)} | **{claim.verdict}** |" for name, claim in claims]
@@ -65,6 +71,13 @@ def _write_section(path: Path, study: Study, results: Results, to: Path) -> tupl
     rows: Sequence[Comparison] = study.compare(results) if study.compare else []
     if rows:
         text.append(write_comparisons(rows))
+    text.append("<details><summary>When units emerged, cell by cell</summary>\n")
+    text.append(
+        "Medians are Kaplan and Meier's over units and seeds, and over seeds; the interval of a share is Clopper and\n"
+        "Pearson's exact one at 95%. Nothing censored is left out.\n"
+    )
+    text.append(write_emergence(results))
+    text.append("</details>\n")
     missing = len(results.planned) - len(results)
     at = ", ".join(f"{sum(results.scale(n) == s for n in results)} {s}" for s in SCALES)
     text.append(f"Cells: {at}, {missing} of {len(results.planned)} not run. {_describe_machines(results)}\n")
