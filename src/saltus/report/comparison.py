@@ -88,11 +88,15 @@ def write_emergence(cells: Mapping[str, RunRecords]) -> str:
         units = [unit for seed in unit_emergences(records) for unit in seed]
         tasks = task_emergences(records)
         share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
-        lines.append(
-            f"| {escape(name)} | {records.evaluated_steps[-1]:,} | {', '.join(map(str, count_learned(records)))} of {len(records.facts.units)} "
-            f"| {_say_median(units)} | {share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f} "
-            f"| {_say_median(tasks)} |"
+        cells = (
+            escape(name),
+            f"{records.evaluated_steps[-1]:,}",
+            f"{', '.join(map(str, count_learned(records)))} of {len(records.facts.units)}",
+            _say_median(units),
+            f"{share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f}",
+            _say_median(tasks),
         )
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
