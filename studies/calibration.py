@@ -54,7 +54,7 @@ def make(moves: Sequence[str], *, seeds: int, maps: int, steps: int) -> list[Run
 
 
 runs = make(list(MOVES), seeds=3, maps=3, steps=5_000)
-laptop = make(("start", "lr-3e-4", "lr-3e-3", "batch-x4", "init-half"), seeds=1, maps=1, steps=1_500)
+laptop = make(("start", "lr-3e-4", "lr-3e-3", "init-half"), seeds=1, maps=1, steps=1_500)
 
 
 def find_steps(records: RunRecords) -> list[list[float | None]]:

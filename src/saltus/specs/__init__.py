@@ -16,16 +16,25 @@ from saltus.specs.models import (
     TransformerSpec,
 )
 from saltus.specs.run import RunSpec
-from saltus.specs.tasks import CellularAutomatonSpec, LinearMapSpec, TaskSpec
+from saltus.specs.tasks import (
+    AssociativeRecallSpec,
+    CellularAutomatonSpec,
+    InductionSpec,
+    LinearMapSpec,
+    SubsetRecallSpec,
+    TaskSpec,
+)
 from saltus.specs.training import EmergenceSpec, ScheduleSpec, TrainingSpec
 
 __all__ = [
+    "AssociativeRecallSpec",
     "BackboneSpec",
     "BiasSpec",
     "CellularAutomatonSpec",
     "ConvolutionSpec",
     "EmergenceSpec",
     "GatedDeltaNetSpec",
+    "InductionSpec",
     "LinearAttentionSpec",
     "LinearMapSpec",
     "LinearRnnSpec",
@@ -37,6 +46,7 @@ __all__ = [
     "RwkvSpec",
     "ScheduleSpec",
     "Spec",
+    "SubsetRecallSpec",
     "TaskSpec",
     "TrainingSpec",
     "TransformerSpec",

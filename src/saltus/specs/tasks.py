@@ -63,4 +63,103 @@ class CellularAutomatonSpec(Spec):
         return self
 
 
-TaskSpec = Annotated[LinearMapSpec | CellularAutomatonSpec, Field(discriminator="kind")]
+class AssociativeRecallSpec(Spec):
+    """Pairs of a key and a value, fresh in each sequence, then keys whose values are asked (arXiv 2312.04927)."""
+
+    content: ClassVar[frozenset[str]] = frozenset()
+    """Keys that decide what is learnt, and not the shape of the data."""
+
+    kind: Literal["associative_recall"] = "associative_recall"
+    pairs: int = Field(ge=1, le=254, description="pairs that are shown, of different keys")
+    queries: int = Field(ge=1, description="keys that are asked, each at most once")
+    keys: int = Field(ge=1, description="vocabulary of keys")
+    values: int = Field(ge=2, description="vocabulary of values")
+
+    @property
+    def length(self) -> int:
+        """Tokens in a sequence."""
+        return 2 * (self.pairs + self.queries)
+
+    @model_validator(mode="after")
+    def _check_vocabulary(self) -> Self:
+        _check_asked(self.queries, self.pairs, "pairs")
+        _check_symbols("keys", self.keys, self.values)
+        if self.pairs > self.keys:
+            raise ValueError(f"pairs is {self.pairs} and keys is {self.keys}; pairs have different keys, so at most that")
+        return self
+
+
+class InductionSpec(Spec):
+    """A string of different symbols and its repetition, with a length that varies by sequence (arXiv 2209.11895)."""
+
+    content: ClassVar[frozenset[str]] = frozenset({"shortest"})
+    """Keys that decide what is learnt, and not the shape of the data."""
+
+    kind: Literal["induction"] = "induction"
+    symbols: int = Field(ge=2, le=256, description="C, the number of symbols")
+    length: int = Field(ge=4, description="tokens in a sequence: the string, and its repetition for as long as that is")
+    shortest: int = Field(ge=2, description="the least length of the string, which is uniform from here to `longest`")
+    longest: int = Field(ge=2, description="the greatest length of the string")
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if not self.shortest <= self.longest <= self.symbols:
+            raise ValueError(
+                f"shortest is {self.shortest} and longest is {self.longest}; allowed are 2 <= shortest <= longest <= "
+                f"{self.symbols}, the number of symbols, since those of the string differ"
+            )
+        if not self.longest + 2 <= self.length <= 2 * self.shortest:
+            raise ValueError(
+                f"length is {self.length}; allowed are longest + 2 = {self.longest + 2}, for an answer in every "
+                f"sequence, to 2 * shortest = {2 * self.shortest}, for no symbol to come a third time"
+            )
+        return self
+
+
+class SubsetRecallSpec(Spec):
+    """Items of m attributes and a value, asked by attributes of which k matter, always the same k: k-of-m recall."""
+
+    content: ClassVar[frozenset[str]] = frozenset({"relevant"})
+    """Keys that decide what is learnt, and not the shape of the data."""
+
+    kind: Literal["subset_recall"] = "subset_recall"
+    items: int = Field(ge=1, le=256, description="items that are shown, which differ in what matters")
+    queries: int = Field(ge=1, description="items that are asked, each at most once")
+    attributes: int = Field(ge=1, le=64, description="m, attributes of an item")
+    relevant: int = Field(ge=1, description="k, attributes that matter; there are C(m, k) ways to choose them")
+    symbols: int = Field(ge=2, description="vocabulary of attributes, the same for each of them")
+    values: int = Field(ge=2, description="vocabulary of values")
+
+    @property
+    def length(self) -> int:
+        """Tokens in a sequence."""
+        return (self.attributes + 1) * (self.items + self.queries)
+
+    @model_validator(mode="after")
+    def _check_items(self) -> Self:
+        _check_asked(self.queries, self.items, "items")
+        _check_symbols("symbols", self.symbols, self.values)
+        if self.relevant > self.attributes:
+            raise ValueError(f"relevant is {self.relevant}, but an item has {self.attributes} attributes")
+        if not self.items <= self.symbols**self.relevant <= 2**62:
+            raise ValueError(
+                f"symbols**relevant is {self.symbols**self.relevant}; allowed are {self.items}, the number of items, "
+                "which differ in what matters, to 2**62"
+            )
+        return self
+
+
+def _check_asked(queries: int, shown: int, name: str) -> None:
+    if queries > shown:
+        raise ValueError(f"queries is {queries} and {name} is {shown}; each is asked at most once, so at most that")
+
+
+def _check_symbols(name: str, number: int, values: int) -> None:
+    if number + values > 256:
+        raise ValueError(f"{name} is {number} and values is {values}; together at most 256 are allowed")
+
+
+TaskSpec = Annotated[
+    LinearMapSpec | CellularAutomatonSpec | AssociativeRecallSpec | InductionSpec | SubsetRecallSpec,
+    Field(discriminator="kind"),
+]

@@ -24,15 +24,32 @@ class TaskFacts:
     unit_of_query: NDArray[np.int64]
     """[query] the unit that a query's prediction belongs to, -1 where the prediction is not scored."""
     truth: NDArray[np.bool_]
-    """[query, key] the keys that a query needs; false for queries that are not scored."""
+    """[query, key] the keys that a query needs; false for queries that are not scored.
+
+    False everywhere where the truth varies from sequence to sequence: then `Task.truth_of` gives it.
+    """
     candidates: NDArray[np.bool_]
-    """[query, key] the keys among which the truth is sought (the state before), over which entropy is taken."""
+    """[query, key] the keys among which the truth is sought (the state before, or all values that were shown), over
+    which entropy is taken."""
     chance_loss: NDArray[np.float64]
-    """[query] loss in nats of a uniform guess."""
+    """[query] loss in nats of a uniform guess among the symbols that can stand there."""
     floor_loss: NDArray[np.float64]
     """[query] smallest reachable mean loss in nats; NaN where it is not known."""
     corners: tuple[str, ...]
     """Sentences about degenerate corners that this task sits in: ways to a good score without the true pattern."""
+    varying: NDArray[np.int64] | None = None
+    """[query] how many true keys a query has in each sequence, where which they are varies from sequence to sequence;
+    None where one truth map holds for all."""
+
+    @property
+    def varies(self) -> bool:
+        """Whether the truth varies from sequence to sequence."""
+        return self.varying is not None
+
+    @property
+    def needed(self) -> NDArray[np.int64]:
+        """[query] how many true keys a query has."""
+        return self.truth.sum(axis=1) if self.varying is None else self.varying
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -69,4 +86,11 @@ class Task(Protocol):
 
     def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
         """`count` fresh sequences, [sequence, token]."""
+        ...
+
+    def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """The keys that each query needs in each of these sequences, [sequence, token] -> [sequence, query, key].
+
+        A view of `facts.truth` for each sequence where that holds for all.
+        """
         ...

@@ -90,6 +90,10 @@ class CellularAutomaton:
             states.append(self.evolve(tables, rule, states[-1]))
         return np.concatenate(states, axis=1)
 
+    def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """The same truth map for every sequence: [sequence, token] -> [sequence, query, key]."""
+        return np.broadcast_to(self.facts.truth, (len(tokens), *self.facts.truth.shape))
+
     def evolve(
         self, tables: NDArray[np.uint8], rule: NDArray[np.int64], state: NDArray[np.uint8], *, wrap: bool = True
     ) -> NDArray[np.uint8]:

@@ -66,6 +66,10 @@ class LinearMap:
             states.append(state)
         return np.concatenate(states, axis=1)
 
+    def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """The same truth map for every sequence: [sequence, token] -> [sequence, query, key]."""
+        return np.broadcast_to(self.facts.truth, (len(tokens), *self.facts.truth.shape))
+
 
 def _draw_rows(size: int, sparsity: int, generator: np.random.Generator) -> NDArray[np.uint8]:
     """Rows drawn uniformly from the C(S, s) subsets, independently of each other."""
