@@ -53,6 +53,7 @@ TABLES: dict[str, pa.Schema] = {
             ("entropy", pa.float32()),  # nats, over the candidate keys
             ("truth_mass", pa.float32()),  # attention on the true keys
             ("overlap", pa.float32()),  # share of the s true keys among the s keys with the most attention
+            # both by the mean pattern, or sequence by sequence where the true keys vary: `train.evaluate.Evaluation`
         ]
     ),
 }
@@ -114,6 +115,8 @@ def facts_to_arrays(facts: TaskFacts) -> tuple[dict[str, NDArray[Any]], dict[str
         "chance_loss": facts.chance_loss,
         "floor_loss": facts.floor_loss,
     }
+    if facts.varying is not None:
+        arrays["varying"] = facts.varying
     text = {
         "symbols": str(facts.symbols),
         "length": str(facts.length),

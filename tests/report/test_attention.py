@@ -9,6 +9,7 @@ import pytest
 
 from saltus.records import Patterns, RunRecords
 from saltus.report.attention import PackedPatterns, pack_patterns
+from saltus.report.captions import caption_patterns
 from saltus.report.tables import summarise
 
 Build = Callable[..., RunRecords]
@@ -30,6 +31,19 @@ def test_weights_come_back(three_seeds: RunRecords) -> None:
     assert (packed.steps, packed.keys, packed.visible) == (list(range(0, 90, 10)), 3, [2, 3])
     assert (packed.rows, packed.heads[0]) == (["row 0", "row 1"], ["head 0", "head 1"])
     assert packed.describe_omissions() == ""
+
+
+def test_where_the_truth_varies_the_candidates_are_marked_and_called_so(three_seeds: RunRecords) -> None:
+    facts = three_seeds.facts
+    varying = replace(facts, truth=np.zeros_like(facts.truth), varying=facts.scored.astype(np.int64))
+    packed = pack(replace(three_seeds, facts=varying))
+    marked = np.frombuffer(b64decode(packed.truth), np.uint8).reshape(2, 3)
+    np.testing.assert_array_equal(marked, facts.candidates[1:])
+    assert (packed.marked, pack(three_seeds).marked) == ("candidate keys", "true keys")
+    text = caption_patterns(packed, summarise(three_seeds))
+    assert "the candidate keys are outlined" in text
+    assert "varies from sequence to sequence" in text
+    assert "varies" not in caption_patterns(pack(three_seeds), summarise(three_seeds))
 
 
 def test_there_follows_each_unit_even_when_it_is_lost(three_seeds: RunRecords) -> None:

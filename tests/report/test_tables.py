@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,13 @@ def test_chance_is_the_mean_over_the_queries_of_a_unit(build: Build) -> None:
     records = build(np.zeros((1, 2, 4)), needed=3, states=3, heads=2, layers=2)
     expected = [(chance_overlap(4 + cell, 3, 4) + chance_overlap(8 + cell, 3, 4)) / 2 for cell in range(4)]
     np.testing.assert_allclose(chance_by_unit(records), expected)
+
+
+def test_chance_is_a_candidate_key_where_the_truth_varies(build: Build) -> None:
+    records = build(np.zeros((1, 2, 4)), needed=3, states=3, heads=2, layers=2)
+    facts = records.facts
+    varying = replace(facts, truth=np.zeros_like(facts.truth), varying=2 * facts.scored.astype(np.int64))
+    np.testing.assert_allclose(chance_by_unit(replace(records, facts=varying)), 2 / 4)  # two of the four keys before
 
 
 def test_headline(three_seeds: RunRecords) -> None:

@@ -285,3 +285,11 @@ def test_corners_see_cells_that_the_only_rule_ignores(number: int, ignored: str)
     assert ("ignores" in text) == bool(ignored)
     assert f"(from the left: {ignored})" in text or not ignored
     assert ("constant table" in text) == (number == 0)
+
+
+def test_one_truth_holds_for_all_sequences() -> None:
+    task = make(size=5, states=3, rules=2)
+    truth = task.truth_of(task.sample(np.random.default_rng(1), 7))
+    np.testing.assert_array_equal(truth, np.stack([task.facts.truth] * 7))
+    np.testing.assert_array_equal(task.facts.needed, task.facts.truth.sum(axis=1))
+    assert not task.facts.varies

@@ -87,3 +87,11 @@ def test_other_corners_are_named_and_a_plain_map_has_none() -> None:
     repeated = 3 - len({tuple(row) for row in twice.map.tolist()})
     assert repeated
     assert any(corner.startswith(f"{repeated} of 3 rows repeat") for corner in twice.facts.corners)
+
+
+def test_one_truth_holds_for_all_sequences() -> None:
+    task = LinearMap(LinearMapSpec(size=4, sparsity=2, states=3), np.random.default_rng(0))
+    truth = task.truth_of(task.sample(np.random.default_rng(1), 7))
+    np.testing.assert_array_equal(truth, np.stack([task.facts.truth] * 7))
+    np.testing.assert_array_equal(task.facts.needed, task.facts.truth.sum(axis=1))
+    assert not task.facts.varies

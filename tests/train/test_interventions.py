@@ -1,13 +1,24 @@
 """A bias on attention: toward what, where, for how long, and what it does to training."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 
 from saltus.errors import SaltusError
-from saltus.specs import BiasSpec, CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import (
+    BiasSpec,
+    CellularAutomatonSpec,
+    InductionSpec,
+    LinearMapSpec,
+    RunSpec,
+    TrainingSpec,
+    TransformerSpec,
+)
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.cellular_automaton import CellularAutomaton
+from saltus.tasks.induction import Induction
 from saltus.tasks.linear_map import LinearMap
 from saltus.train.ensemble import Ensemble, list_members
 from saltus.train.interventions import build_bias, draw_placebo
@@ -70,6 +81,13 @@ def test_a_dense_placebo_takes_true_keys_only_where_there_are_too_few_others() -
 def test_a_unit_that_is_not_there_is_refused(facts: TaskFacts) -> None:
     with pytest.raises(SaltusError, match=r"intervention\.units names 6; the task has the units 0 to 5"):
         build_bias(BiasSpec(strength=1.0, units=(6,)), MODEL, facts, draw())
+
+
+@pytest.mark.parametrize("toward", ["truth", "placebo"])
+def test_a_truth_that_varies_is_no_bias(toward: Literal["truth", "placebo"]) -> None:
+    facts = Induction(InductionSpec(symbols=9, length=10, shortest=5, longest=7)).facts
+    with pytest.raises(SaltusError, match="true keys of this task vary from sequence to sequence"):
+        build_bias(BiasSpec(strength=1.0, toward=toward), MODEL, facts, draw())
 
 
 @pytest.mark.parametrize(("name", "index"), [("layers", 1), ("heads", 2)])

@@ -5,13 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call
 
 from saltus.models.build import build_model
-from saltus.specs import LinearMapSpec, TransformerSpec
+from saltus.models.decoder import Decoder
+from saltus.specs import AssociativeRecallSpec, LinearMapSpec, TransformerSpec
+from saltus.tasks.associative_recall import AssociativeRecall
+from saltus.tasks.base import Task
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import evaluate as evaluate_module
-from saltus.train.evaluate import Evaluation, evaluate_seed
-from saltus.train.measures import align, tabulate
+from saltus.train.evaluate import Evaluation, align, evaluate_seed
+from saltus.train.measures import tabulate
 
 TASK = LinearMap(LinearMapSpec(size=4, sparsity=2), np.random.default_rng(0))
 FACTS = TASK.facts
@@ -21,7 +25,7 @@ def test_an_evaluation_equals_slow_loops(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(evaluate_module, "EVALUATION_TOKENS", 40)  # several parts
     model = build_model(TransformerSpec(layers=2, d_model=8, heads=2), FACTS, init_seed=1)
     tokens = torch.from_numpy(TASK.sample(np.random.default_rng(1), 23))
-    measured = evaluate_seed(model, dict(model.named_parameters()), tokens, FACTS, None, patterns=True)
+    measured = evaluate_seed(model, dict(model.named_parameters()), tokens, TASK, None, patterns=True)
     loss, right, entropy, exact = np.zeros(7), np.zeros(7), np.zeros((2, 2, 7)), 0
     for sequence in tokens.long():
         with torch.no_grad():
@@ -47,6 +51,22 @@ def test_an_evaluation_equals_slow_loops(monkeypatch: pytest.MonkeyPatch) -> Non
     assert measured.exact_sequences == pytest.approx(exact / 23)
 
 
+def align_arrays(pattern: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mass, overlap = align(torch.from_numpy(pattern), torch.from_numpy(truth))
+    return mass.numpy(), overlap.numpy()
+
+
+def slow_align(pattern: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[query, key], [query, key] -> two arrays [query], a sort for each query."""
+    mass, overlap = np.zeros(len(truth)), np.zeros(len(truth))
+    for query, true in enumerate(truth):
+        wanted = [key for key in range(query + 1) if true[key]]
+        best = sorted(range(query + 1), key=lambda key: (-pattern[query, key], key))[: len(wanted)]
+        mass[query] = sum(float(pattern[query, key]) for key in wanted)
+        overlap[query] = len(set(best) & set(wanted)) / max(1, len(wanted))
+    return mass, overlap
+
+
 def make_pattern(*, on_truth: bool) -> np.ndarray:
     """[layer, head, query, key] all attention on the true keys, or on visible keys that are not true."""
     wanted = FACTS.truth if on_truth else np.tri(7, dtype=bool) & ~FACTS.truth
@@ -55,10 +75,10 @@ def make_pattern(*, on_truth: bool) -> np.ndarray:
 
 
 def test_attention_on_the_truth_is_found_and_attention_elsewhere_is_not() -> None:
-    mass, overlap = align(make_pattern(on_truth=True), FACTS)
+    mass, overlap = align_arrays(make_pattern(on_truth=True), FACTS.truth)
     np.testing.assert_allclose(mass[..., FACTS.scored], 1.0, rtol=1e-6)
     np.testing.assert_array_equal(overlap[..., FACTS.scored], 1.0)
-    mass, overlap = align(make_pattern(on_truth=False), FACTS)
+    mass, overlap = align_arrays(make_pattern(on_truth=False), FACTS.truth)
     np.testing.assert_array_equal(mass[..., FACTS.scored], 0.0)
     # Query 3 sees four keys, two of them true, so the two it attends to are the false ones; and so on.
     np.testing.assert_array_equal(overlap[..., FACTS.scored], 0.0)
@@ -70,19 +90,103 @@ def test_half_of_the_truth_is_half_of_the_overlap() -> None:
         true = np.flatnonzero(FACTS.truth[query])
         false = next(key for key in range(query + 1) if not FACTS.truth[query, key])
         pattern[0, 0, query, [true[0], false]] = 0.6, 0.4
-    mass, overlap = align(pattern, FACTS)
+    mass, overlap = align_arrays(pattern, FACTS.truth)
     np.testing.assert_allclose(mass[0, 0, 3:], 0.6, rtol=1e-6)
     np.testing.assert_array_equal(overlap[0, 0, 3:], 0.5)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_alignment_equals_a_sort_for_each_query(ties: bool) -> None:
+    generator = np.random.default_rng(0)
+    pattern = generator.random((2, 3, 9, 9), dtype=np.float32) * np.tri(9, dtype=np.float32)
+    if ties:
+        pattern = pattern.round(1)
+    truth = (generator.random((2, 1, 9, 9)) < 0.4) & np.tri(9, dtype=bool)  # from none to many true keys
+    mass, overlap = align_arrays(pattern, truth)
+    for i in range(2):
+        for j in range(3):
+            slow_mass, slow_overlap = slow_align(pattern[i, j], truth[i, 0])
+            np.testing.assert_allclose(mass[i, j], slow_mass, rtol=1e-6)
+            np.testing.assert_allclose(overlap[i, j], slow_overlap)
+
+
+def test_where_all_keys_are_true_all_are_found_and_none_where_attention_is_not_a_number() -> None:
+    truth = np.tri(5, dtype=bool)
+    assert (align_arrays(np.tri(5, dtype=np.float32), truth)[1] == 1.0).all()
+    assert (align_arrays(np.full((5, 5), np.nan, dtype=np.float32), truth)[1] == 0.0).all()
+
+
+def test_one_truth_for_all_is_compared_with_the_mean_pattern() -> None:
+    model = build_model(TransformerSpec(layers=2, d_model=8, heads=2), FACTS, init_seed=1)
+    tokens = torch.from_numpy(TASK.sample(np.random.default_rng(1), 23))
+    measured = evaluate_seed(model, dict(model.named_parameters()), tokens, TASK, None, patterns=True)
+    for layer in range(2):
+        for head in range(2):
+            mass, overlap = slow_align(measured.pattern[layer, head], FACTS.truth)
+            np.testing.assert_allclose(measured.truth_mass[layer, head], mass, rtol=1e-12)
+            np.testing.assert_allclose(measured.overlap[layer, head], overlap, rtol=1e-12)
+
+
+def test_truth_that_varies_is_compared_sequence_by_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_module, "EVALUATION_TOKENS", 60)  # several parts
+    task = AssociativeRecall(AssociativeRecallSpec(pairs=4, queries=2, keys=5, values=3))
+    model = build_model(TransformerSpec(layers=2, d_model=8, heads=2), task.facts, init_seed=3)
+    weights = {name: value * 8 if value.ndim > 1 else value for name, value in model.named_parameters()}  # uneven
+    sequences = task.sample(np.random.default_rng(1), 23)
+    truth = task.truth_of(sequences)
+    tokens = torch.from_numpy(sequences)
+    measured = evaluate_seed(model, weights, tokens, task, None, patterns=True)
+    mass, overlap = np.zeros((2, 2, 11)), np.zeros((2, 2, 11))
+    for sequence, true in zip(tokens.long(), truth, strict=True):
+        with torch.no_grad():
+            parameters = {f"model.{name}": value for name, value in weights.items()}
+            _, patterns = functional_call(Patterns(model), parameters, (sequence[None, :-1],))
+        for layer in range(2):
+            for head in range(2):
+                one = slow_align(patterns[layer][0, head].numpy(), true)
+                mass[layer, head] += one[0] / 23
+                overlap[layer, head] += one[1] / 23
+    np.testing.assert_allclose(measured.truth_mass, mass, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(measured.overlap, overlap, rtol=1e-9)
+    answers = task.facts.scored
+    assert 0 < overlap[..., answers].mean() < 1
+    assert not overlap[..., ~answers].any()
+    # The mean pattern has no such truth: against the first sequence's it gives other numbers.
+    assert abs(align_arrays(measured.pattern, truth[0])[0] - mass)[..., answers].max() > 1e-3
+
+
+class Patterns(torch.nn.Module):
+    """So that `functional_call` goes through `forward_with_patterns`."""
+
+    def __init__(self, model: Decoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        return self.model.forward_with_patterns(tokens)
+
+
+@pytest.mark.parametrize("task", [TASK, AssociativeRecall(AssociativeRecallSpec(pairs=2, queries=2, keys=5, values=3))])
+@pytest.mark.parametrize("measured", [True, False])
+def test_without_patterns_no_head_is_tabulated(task: Task, measured: bool) -> None:
+    spec = TransformerSpec(d_model=8, heads=2)
+    model = build_model(spec, task.facts, init_seed=1)
+    tokens = torch.from_numpy(task.sample(np.random.default_rng(1), 5))
+    one = evaluate_seed(model, dict(model.named_parameters()), tokens, task, None, patterns=measured)
+    assert tabulate(0, [one], np.zeros(1), task.facts)["heads"].num_rows == 2 * len(task.facts.units) * measured
 
 
 def test_rows_carry_the_right_keys() -> None:
     loss = np.arange(7.0)
     pattern = make_pattern(on_truth=True)
+    mass, overlap = align_arrays(pattern, FACTS.truth)
     evaluation = Evaluation(
         loss=loss,
         accuracy=np.array([0.5, 0.5, 0.5, 1.0, 1.0, 0.25, 1.0]),
         target_probability=np.full(7, 0.5),
         entropy=np.full((1, 1, 7), 2.0),
+        truth_mass=mass,
+        overlap=overlap,
         pattern=pattern,
         exact_sequences=0.25,
     )

@@ -13,5 +13,5 @@ def count_flops(spec: RunSpec) -> float:
     model, queries = spec.model, spec.task.length - 1
     inner = model.heads * model.head_dimension if isinstance(model, TransformerSpec) else model.d_model
     layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
-    token = 2 * (model.layers * layer + model.d_model * spec.task.symbols)
+    token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)
     return 3.0 * spec.batch * queries * token

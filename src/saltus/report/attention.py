@@ -26,8 +26,10 @@ class PackedPatterns:
     keys: int
     rows: list[str]
     """[row] the unit that each drawn query belongs to."""
+    marked: str
+    """What is marked: the true keys, or the candidate keys where the true ones vary from sequence to sequence."""
     truth: str
-    """[row, key] base64 of bytes, 1 at the true keys."""
+    """[row, key] base64 of bytes, 1 at what is marked."""
     visible: list[int]
     """[row] how many keys the query may attend to."""
     heads: dict[int, list[str]]
@@ -91,7 +93,8 @@ def pack_patterns(records: RunRecords, summary: RunSummary, seeds: list[int]) ->
         steps=[int(step) for step in patterns.steps[shown]],
         keys=keys,
         rows=[facts.units[unit] for unit in units],
-        truth=_encode(facts.truth[queries[rows]].astype(np.float32)),
+        marked="candidate keys" if facts.varies else "true keys",
+        truth=_encode((facts.candidates if facts.varies else facts.truth)[queries[rows]].astype(np.float32)),
         visible=[int(query) + 1 for query in queries[rows]],
         heads=heads,
         weights=weights,

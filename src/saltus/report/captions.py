@@ -39,7 +39,7 @@ def caption_losses(records: RunRecords, summary: RunSummary) -> str:
         text += (
             f"; the floor (dotted) is {floor:.3f}, since {int((~facts.scored).sum())} of {facts.queries} predictions "
         )
-        text += "are of the first state, which is random."
+        text += "are of tokens that are drawn at random."
     else:
         text += f"; the floor (dotted) is {floor:.3f}."
     if len(final) > 1 and np.isfinite(final).all():
@@ -85,10 +85,15 @@ def caption_patterns(packed: PackedPatterns, summary: RunSummary) -> str:
     noun = summary.noun
     where = "outlined" if packed.keys <= 64 else "in the first map"
     text = (
-        f"Each line of a map is a scored query, labelled by its {noun}, and each column a key; the true keys are "
+        f"Each line of a map is a scored query, labelled by its {noun}, and each column a key; the {packed.marked} are "
         f"{where}. A label turns bold, with a dot, while the {noun} is there: watch which head finds its true keys "
         "just then."
     )
+    if packed.marked != "true keys":
+        text += (
+            " Which of them is the true one varies from sequence to sequence, and the maps are means over sequences: a "
+            "head that finds it looks spread over all of them. Its truth mass, below, is taken sequence by sequence."
+        )
     return f"{text} {packed.describe_omissions()}".strip()
 
 
@@ -121,9 +126,12 @@ def caption_overlap(records: RunRecords, summary: RunSummary) -> str:
     )
     text += f"{summary.end:,}: on average {' and '.join(parts)}"
     if np.isfinite(chance).any():
-        text += f", against {np.nanmean(chance):.2f} for the luckiest of {heads} random head{_s(heads)}"
+        guess = f"the luckiest of {heads} random head{_s(heads)}"
+        if records.facts.varies:
+            guess = "a head that looks at a candidate key whatever the content"
+        text += f", against {np.nanmean(chance):.2f} for {guess}"
     text += f". A learned {summary.noun} below 1 may be spread over several heads."
-    if (np.bincount(records.facts.unit_of_query[records.facts.scored]) > 1).any():
+    if not records.facts.varies and (np.bincount(records.facts.unit_of_query[records.facts.scored]) > 1).any():
         text += " Units have several queries here, for which that chance level is an upper bound."
     return text
 

@@ -88,7 +88,7 @@ def write_emergence(cells: Mapping[str, RunRecords]) -> str:
         units = [unit for seed in unit_emergences(records) for unit in seed]
         tasks = task_emergences(records)
         share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
-        cells = (
+        line = (
             escape(name),
             f"{records.evaluated_steps[-1]:,}",
             f"{', '.join(map(str, count_learned(records)))} of {len(records.facts.units)}",
@@ -96,7 +96,7 @@ def write_emergence(cells: Mapping[str, RunRecords]) -> str:
             f"{share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f}",
             _say_median(tasks),
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
 
 

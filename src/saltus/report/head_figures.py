@@ -70,12 +70,13 @@ def draw_overlap(records: RunRecords, summary: RunSummary) -> go.Figure:
     """Overlap of the best head with the truth at the end, a dot for each unit and seed, beside the chance level."""
     _, overlap = best_head(heads_at_end(records, "overlap"))  # [seed, unit]
     there = records.cube("units", "progress")[:, -1] >= records.spec.emergence.threshold
+    guess = "a candidate key whatever the content" if records.facts.varies else "the luckiest of as many random heads"
     count, names = len(summary.seeds), label_units(summary)
     shift = np.linspace(-0.3, 0.3, count) if count > 1 else np.zeros(1)
     traces: list[Trace] = [
         {
             "type": "bar",
-            "name": "chance: the luckiest of as many random heads",
+            "name": f"chance: {guess}",
             "x": np.arange(len(names)),
             "y": np.array([unit.chance for unit in summary.units]),
             "width": 0.86,

@@ -37,7 +37,7 @@ class PatternViewer {
     const panels = figure.querySelector(".panels");
     panels.style.setProperty("--panel", packed.keys > OUTLINED ? "330px" : narrow.matches && packed.keys <= 32 ? "150px" : "230px");
     panels.replaceChildren();
-    this.canvases = ["true keys", ...this.names].map((name, index) => {
+    this.canvases = [this.packed.marked, ...this.names].map((name, index) => {
       const panel = panels.appendChild(document.createElement("div"));
       panel.className = index ? "panel" : "panel truth";
       panel.appendChild(document.createElement("p")).textContent = name;
@@ -78,7 +78,7 @@ class PatternViewer {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     canvas.style.height = `${height}px`;
-    const name = panel ? `Attention of ${this.names[panel - 1]} at ${text}` : "The true keys of each query";
+    const name = panel ? `Attention of ${this.names[panel - 1]} at ${text}` : `The ${this.packed.marked} of each query`;
     canvas.setAttribute("aria-label", name);
     const context = canvas.getContext("2d");
     context.scale(ratio, ratio);
@@ -122,7 +122,7 @@ class PatternViewer {
     const [row, key] = [Math.floor((event.offsetY - TOP) / cellHeight), Math.floor((event.offsetX - left) / cellWidth)];
     const { rows, keys, visible } = this.packed;
     if (row < 0 || key < 0 || row >= rows.length || key >= keys || key >= visible[row]) return;
-    const needed = this.truth[row * keys + key] ? "a true key" : "not a true key";
+    const needed = `${this.truth[row * keys + key] ? "" : "not "}a ${this.packed.marked.slice(0, -1)}`;
     const value = panel ? `${this.names[panel - 1]}: ${((this.at(panel, row, key) / 255) ** 2).toFixed(2)}, ` : "";
     this.readout.textContent = `${rows[row]}, key ${key}: ${value}${needed}`;
   }

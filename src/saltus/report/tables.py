@@ -56,7 +56,7 @@ class UnitSummary:
     median: float | None
     """Kaplan-Meier median over seeds, in steps; None if more than half were without it to the end."""
     chance: float
-    """Expected overlap of the luckiest of as many random heads; see `chance_by_unit`."""
+    """Expected overlap of heads that look at random; see `chance_by_unit`."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,9 @@ def chance_by_unit(records: RunRecords) -> NDArray[np.float64]:
     The mean of `chance_overlap` over the unit's queries. Where a unit has several queries this is above the true chance
     level, since no single head is the luckiest at each of them: the comparison is a strict one. NaN where no query of
     the unit has a true key, and where attention was not measured.
+
+    Where the truth varies from sequence to sequence the overlap is a mean over sequences, in which luck averages out.
+    The level is then that of a head that looks at a candidate key whatever the content is, s of so many candidates.
     """
     if not records.measured_attention:
         return np.full(len(records.facts.units), np.nan)
@@ -295,13 +298,18 @@ def _name_units(names: Sequence[str]) -> str:
 
 
 def _chance_by_unit(facts: TaskFacts, heads: int) -> NDArray[np.float64]:
-    needed = facts.truth.sum(axis=1)
+    needed, candidates = facts.needed, facts.candidates.sum(axis=1)
 
     @cache
     def chance(visible: int, sparsity: int) -> float:
         return chance_overlap(visible, sparsity, heads)
 
     result = np.full(len(facts.units), np.nan)
+    if facts.varies:
+        share = needed / np.maximum(1, candidates)
+        for unit in range(len(facts.units)):
+            result[unit] = share[facts.unit_of_query == unit].mean()
+        return result
     for unit in range(len(facts.units)):
         queries = np.flatnonzero((facts.unit_of_query == unit) & (needed > 0))
         if len(queries):

@@ -20,6 +20,11 @@ class LinearMapSpec(Spec):
     symbols: int = Field(default=2, ge=2, le=64, description="C, the number of symbols; sums are taken mod C")
 
     @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.symbols
+
+    @property
     def length(self) -> int:
         """Tokens in a sequence."""
         return self.size * self.states
@@ -46,6 +51,11 @@ class CellularAutomatonSpec(Spec):
     rules: Annotated[int, Field(ge=1, le=65536)] | Literal["fresh"] = Field(
         default=256, description="N, the pool from which each sequence draws its rule, or 'fresh' for a new rule each"
     )
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.symbols
 
     @property
     def length(self) -> int:
@@ -76,6 +86,11 @@ class AssociativeRecallSpec(Spec):
     values: int = Field(ge=2, description="vocabulary of values")
 
     @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.keys + self.values
+
+    @property
     def length(self) -> int:
         """Tokens in a sequence."""
         return 2 * (self.pairs + self.queries)
@@ -85,7 +100,9 @@ class AssociativeRecallSpec(Spec):
         _check_asked(self.queries, self.pairs, "pairs")
         _check_symbols("keys", self.keys, self.values)
         if self.pairs > self.keys:
-            raise ValueError(f"pairs is {self.pairs} and keys is {self.keys}; pairs have different keys, so at most that")
+            raise ValueError(
+                f"pairs is {self.pairs} and keys is {self.keys}; pairs have different keys, so at most that"
+            )
         return self
 
 
@@ -100,6 +117,11 @@ class InductionSpec(Spec):
     length: int = Field(ge=4, description="tokens in a sequence: the string, and its repetition for as long as that is")
     shortest: int = Field(ge=2, description="the least length of the string, which is uniform from here to `longest`")
     longest: int = Field(ge=2, description="the greatest length of the string")
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.symbols
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
@@ -123,12 +145,17 @@ class SubsetRecallSpec(Spec):
     """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["subset_recall"] = "subset_recall"
-    items: int = Field(ge=1, le=256, description="items that are shown, which differ in what matters")
+    items: int = Field(ge=1, le=128, description="items that are shown, which differ in what matters")
     queries: int = Field(ge=1, description="items that are asked, each at most once")
     attributes: int = Field(ge=1, le=64, description="m, attributes of an item")
     relevant: int = Field(ge=1, description="k, attributes that matter; there are C(m, k) ways to choose them")
     symbols: int = Field(ge=2, description="vocabulary of attributes, the same for each of them")
     values: int = Field(ge=2, description="vocabulary of values")
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.symbols + self.values
 
     @property
     def length(self) -> int:
@@ -141,10 +168,10 @@ class SubsetRecallSpec(Spec):
         _check_symbols("symbols", self.symbols, self.values)
         if self.relevant > self.attributes:
             raise ValueError(f"relevant is {self.relevant}, but an item has {self.attributes} attributes")
-        if not self.items <= self.symbols**self.relevant <= 2**62:
+        if not self.items <= self.symbols**self.relevant <= 2**31:
             raise ValueError(
                 f"symbols**relevant is {self.symbols**self.relevant}; allowed are {self.items}, the number of items, "
-                "which differ in what matters, to 2**62"
+                "which differ in what matters, to 2**31"
             )
         return self
 

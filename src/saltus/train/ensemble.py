@@ -157,7 +157,7 @@ class _Lane:
                 model,
                 self._program.unflatten(flat),
                 cell.evaluation_tokens,
-                cell.facts,
+                cell.task,
                 cell.bias_at(self._step),
                 patterns=cell.spec.training.patterns,
             )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from saltus.models.decoder import Decoder
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import Task
 
 EVALUATION_TOKENS = 4096
 """Tokens of a forward pass: bounds the memory that the patterns of all layers and heads take."""
@@ -29,6 +29,14 @@ class Evaluation:
     """Share of sequences with every scored token right."""
     entropy: NDArray[np.float64]
     """[layer, head, query] mean of -sum a log a over the candidate keys (the paper: keys of the state before)."""
+    truth_mass: NDArray[np.float64]
+    """[layer, head, query] attention on the true keys."""
+    overlap: NDArray[np.float64]
+    """[layer, head, query] share of the s true keys among the s most attended keys.
+
+    Mass and overlap are those of the mean pattern where one truth holds for all sequences, otherwise the mean over
+    sequences of what each has with its own truth.
+    """
     pattern: NDArray[np.float32]
     """[layer, head, query, key] attention, mean over the sequences. No layer, here and above, if it is not measured."""
 
@@ -38,12 +46,13 @@ def evaluate_seed(
     model: Decoder,
     weights: dict[str, Tensor],
     tokens: Tensor,
-    facts: TaskFacts,
+    task: Task,
     bias: Tensor | None,
     *,
     patterns: bool,
 ) -> Evaluation:
-    """Evaluate `model` with `weights` on `tokens` [sequence, token], attention biased by `bias`, if any."""
+    """Evaluate `model` with `weights` on `tokens` [sequence, token] of `task`, attention biased by `bias`, if any."""
+    facts = task.facts
     candidates = torch.from_numpy(facts.candidates).to(tokens.device)
     scored = torch.from_numpy(facts.scored).to(tokens.device)
     named = {f"model.{name}": value for name, value in weights.items()}
@@ -63,12 +72,41 @@ def evaluate_seed(
             stacked = torch.stack(attention, dim=1)  # [n, layer, h, q, k]
             surprise = torch.special.entr(stacked) * candidates
             values += [surprise.sum(-1).double().sum(0), stacked.double().sum(0)]
+            if facts.varies:
+                truth = torch.from_numpy(task.truth_of(part.cpu().numpy().astype(np.uint8))).to(tokens.device)
+                values += [measure.sum(0) for measure in align(stacked, truth[:, None, None])]
         sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         exact += float((right | ~scored).all(-1).sum())
     loss, accuracy, probability, *attended = ((value / len(tokens)).cpu().numpy() for value in sums)
     queries = facts.queries
-    entropy, pattern = attended or (np.zeros((0, 0, queries)), np.zeros((0, 0, queries, queries)))
-    return Evaluation(loss, accuracy, probability, exact / len(tokens), entropy, pattern.astype(np.float32))
+    entropy, pattern, *own = attended or (np.zeros((0, 0, queries)), np.zeros((0, 0, queries, queries)))
+    pattern = pattern.astype(np.float32)
+    if own:
+        mass, overlap = own
+    else:
+        aligned = align(torch.from_numpy(pattern), torch.from_numpy(facts.truth))
+        mass, overlap = (measure.numpy() for measure in aligned)
+    return Evaluation(loss, accuracy, probability, exact / len(tokens), entropy, mass, overlap, pattern)
+
+
+def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention on the true keys, and the share of a query's s true keys among its s most attended keys.
+
+    [..., query, key], and truth of as many axes or one that broadcasts -> two float64 tensors [..., query]; 0 where a
+    query has no true keys. Of keys with equal attention the first is taken, so that one after the query never is.
+    """
+    keys = torch.arange(pattern.shape[-1], device=pattern.device)
+    needed = truth.sum(-1)  # [..., query]
+    mass = (pattern * truth).sum(-1, dtype=torch.float64)
+    hits = torch.zeros_like(mass)
+    places = truth.byte().argsort(dim=-1, descending=True, stable=True)  # the true keys first
+    for rank in range(int(needed.max())):
+        place = places[..., rank, None]
+        weight = pattern.gather(-1, place.expand(*pattern.shape[:-1], 1))
+        behind = (pattern < weight) | ((pattern == weight) & (keys >= place))  # itself too, and none where it is NaN
+        ahead = (~behind).sum(-1)
+        hits += (rank < needed) & (ahead < needed)
+    return mass, hits / needed.clamp(min=1)
 
 
 class _Measured(torch.nn.Module):

@@ -13,8 +13,13 @@ def build_bias(
 ) -> NDArray[np.float32]:
     """What is added to the attention logits, [layer, head, query, key]; the axis of all layers or heads has length 1.
 
-    `generator` draws the placebo.
+    `generator` draws the placebo. Refused where the truth varies, since a bias is one array for all sequences.
     """
+    if facts.varies:
+        raise SaltusError(
+            "intervention is given, but the true keys of this task vary from sequence to sequence and a bias is the "
+            "same for all; leave it out, or take a linear map or a cellular automaton"
+        )
     chosen = facts.truth if spec.toward == "truth" else draw_placebo(facts, generator)
     if spec.units is not None:
         if max(spec.units) >= len(facts.units):

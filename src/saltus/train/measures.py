@@ -18,8 +18,6 @@ def tabulate(
     loss = np.stack([e.loss for e in evaluations])  # [seed, query]
     accuracy = np.stack([e.accuracy for e in evaluations])
     unit_loss, unit_accuracy = facts.mean_by_unit(loss), facts.mean_by_unit(accuracy)  # [seed, unit]
-    pattern = np.stack([e.pattern for e in evaluations])  # [seed, layer, head, query, key]
-    mass, overlap = align(pattern, facts)
     values = {
         "steps": {
             "train_loss": train_loss,
@@ -38,25 +36,11 @@ def tabulate(
         "positions": {"loss": loss, "accuracy": accuracy},
         "heads": {
             "entropy": facts.mean_by_unit(np.stack([e.entropy for e in evaluations])),
-            "truth_mass": facts.mean_by_unit(mass),
-            "overlap": facts.mean_by_unit(overlap),
+            "truth_mass": facts.mean_by_unit(np.stack([e.truth_mass for e in evaluations])),
+            "overlap": facts.mean_by_unit(np.stack([e.overlap for e in evaluations])),
         },
     }
     return {name: _table(name, step, columns) for name, columns in values.items()}
-
-
-def align(pattern: NDArray[np.float32], facts: TaskFacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Attention on the true keys, and the share of a query's s true keys among its s most attended visible keys.
-
-    [..., query, key] -> two arrays [..., query]; 0 where a query has no true keys.
-    """
-    mass = (pattern * facts.truth).sum(-1, dtype=np.float64)
-    needed = facts.truth.sum(-1)  # [query]
-    visible = np.tri(facts.queries, dtype=bool)
-    order = np.argsort(np.where(visible, -pattern, np.inf), axis=-1, kind="stable")[..., : max(1, needed.max())]
-    hit = np.take_along_axis(np.broadcast_to(facts.truth, pattern.shape), order, axis=-1)
-    counted = np.arange(order.shape[-1]) < needed[:, None]  # [query, rank]
-    return mass, (hit & counted).sum(-1) / np.maximum(1, needed)
 
 
 def _table(name: str, step: int, columns: dict[str, NDArray[np.float64]]) -> pa.Table:
