@@ -49,3 +49,8 @@ def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Decoder:
             length=facts.queries,
             learned_positions=spec.positions == "learned",
         )
+
+
+def count_parameters(spec: ModelSpec, facts: TaskFacts) -> int:
+    """Numbers that are trained in one seed."""
+    return sum(parameter.numel() for parameter in build_model(spec, facts, init_seed=0).parameters())

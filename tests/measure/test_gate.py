@@ -1,0 +1,135 @@
+"""The gate lets an honest comparison through and names each way in which one is not."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from saltus.measure.gate import Arm, Check, check_comparison, choose_rate
+from saltus.records import TABLES, Patterns, RunRecords
+from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks.linear_map import LinearMap
+
+STEPS = np.arange(0, 1001, 100)
+
+
+def make_records(
+    solved_at: Sequence[int | None], *, loss: float = 0.1, rate: float = 1e-3, master_seed: int = 0, sequences: int = 8
+) -> RunRecords:
+    """A seed for each step at which its four rows are there at once; `loss` is the scored loss throughout."""
+    spec = RunSpec(
+        name="cell",
+        task=LinearMapSpec(size=4, sparsity=2),
+        model=TransformerSpec(d_model=8, heads=2),
+        training=TrainingSpec(steps=1000, batch_sequences=sequences, learning_rate=rate),
+        seeds=len(solved_at),
+        master_seed=master_seed,
+    )
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for seed, by in enumerate(solved_at):
+        for step in STEPS.tolist():
+            key = {"seed": seed, "step": step}
+            rows["steps"].append(key | {"train_loss": loss, "loss": loss, "scored_loss": loss})
+            there = float(by is not None and step >= by)
+            rows["units"] += [key | {"unit": unit, "progress": there} for unit in range(4)]
+    return RunRecords(
+        path=Path("cell"),
+        spec=spec,
+        facts=LinearMap(LinearMapSpec(size=4, sparsity=2), np.random.default_rng(0)).facts,
+        finished=True,
+        **{name: pa.Table.from_pylist(rows[name], schema=TABLES[name]) for name in TABLES},
+        patterns=Patterns(np.zeros(0, np.int64), np.zeros((0, 0, 0, 0, 0, 0), np.float16)),
+    )
+
+
+def make_arm(name: str = "one", **values: Any) -> Arm:
+    """An arm that passes: the hard cell takes longer, the middle of its sweep is the best."""
+    usual = Arm(
+        name=name,
+        parameters=1000,
+        cells={"easy": make_records([200, 300]), "hard": make_records([600, None])},
+        noise=make_records([None, None], loss=float(np.log(2))),
+        sweep={
+            rate: make_records([at, None], rate=rate, master_seed=9)
+            for rate, at in ((3e-4, None), (1e-3, 500), (3e-3, None))
+        },
+        future=0.0,
+    )
+    return replace(usual, **values)
+
+
+def failing(*arms: Arm) -> list[Check]:
+    return [check for check in check_comparison(arms) if not check.passed]
+
+
+def test_an_honest_comparison_passes() -> None:
+    assert failing(make_arm("one"), make_arm("other", parameters=1050)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "why"),
+    [
+        ({"noise": make_records([None], loss=float(np.log(2)) - 0.05)}, "targets of pure noise", "other +0.0500"),
+        ({"noise": None}, "targets of pure noise", "not run: other"),
+        ({"future": 1e-9}, "no token moves", "other 1.0e-09"),
+        ({"future": None}, "no token moves", "other not measured"),
+        ({"parameters": 1200}, "parameters are matched", "20% more"),
+        (
+            {"cells": {"easy": make_records([200, 300], sequences=16), "hard": make_records([600, None])}},
+            "tokens are matched",
+            "cells that differ: easy",
+        ),
+        ({"cells": {"easy": make_records([200, 300])}}, "tokens are matched", "cells that differ: hard"),
+        ({"sweep": {1e-3: make_records([500], master_seed=9)}}, "own best learning rate", "swept over 1 rates"),
+        (
+            {"sweep": {rate: make_records([500], rate=rate) for rate in (3e-4, 1e-3, 3e-3)}},
+            "own best learning rate",
+            "on the master seed that is reported",
+        ),
+        (
+            {
+                "sweep": {
+                    rate: make_records([at], rate=rate, master_seed=9)
+                    for rate, at in ((1e-3, None), (3e-3, 500), (1e-2, None))
+                }
+            },
+            "own best learning rate",
+            "reported at [0.001], its best is 0.003",
+        ),
+        (
+            {
+                "sweep": {
+                    rate: make_records([at], rate=rate, master_seed=9)
+                    for rate, at in ((1e-3, 500), (3e-3, None), (1e-2, None))
+                }
+            },
+            "own best learning rate",
+            "at the edge of its sweep",
+        ),
+        (
+            {"cells": {"easy": make_records([300, 300]), "hard": make_records([300, 300])}},
+            "emergence varies with difficulty",
+            "no difference in other",
+        ),
+    ],
+)
+def test_each_fault_is_named(values: dict[str, Any], name: str, why: str) -> None:
+    (check,) = failing(make_arm("one"), make_arm("other", **values))
+    assert name in check.name
+    assert why in check.why
+
+
+def test_a_cell_that_nobody_solves_says_nothing() -> None:
+    cells = {"easy": make_records([200]), "hard": make_records([None])}
+    (check,) = failing(make_arm("one", cells=cells), make_arm("other", cells=cells))
+    assert check.name.startswith("in each cell at least one arm")
+    assert "hard" in check.why
+
+
+def test_of_rates_that_learn_as_much_the_one_with_less_loss_is_best() -> None:
+    sweep = {rate: make_records([500], rate=rate, loss=loss) for rate, loss in ((1e-3, 0.2), (3e-3, 0.1))}
+    assert choose_rate(sweep) == 3e-3
