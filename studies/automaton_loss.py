@@ -9,6 +9,7 @@ from saltus.paper.setting import PLATEAU_SIZES, plateaus
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import add_legend, label, open_plate
 from saltus.results import Results
+from saltus.specs import CellularAutomatonSpec
 
 runs = plateaus(seeds=3)
 laptop = plateaus((4, 8, 16), seeds=1)
@@ -48,7 +49,8 @@ def judge(results: Results) -> Sequence[Claim]:
     """A plateau at chance comes before the fall."""
     flat: dict[str, bool] = {}
     for name, records in results.items():
-        if name.endswith("plain") and records.spec.task.size >= 8:
+        task = records.spec.task
+        if name.endswith("plain") and isinstance(task, CellularAutomatonSpec) and task.size >= 8:
             early = records.cube("steps", "train_loss")[:, 1:4]
             flat[name] = bool((np.abs(early - np.log(4)) < 0.1).all())
     if not flat:

@@ -195,6 +195,9 @@ class NoisyTargets:
         tokens[:, half:] = generator.integers(0, 2, size=(count, half))
         return tokens
 
+    def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return self._task.truth_of(tokens)
+
 
 def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     def build_noise(spec: LinearMapSpec, generator: np.random.Generator) -> Task:
