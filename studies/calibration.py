@@ -155,15 +155,15 @@ def judge(results: Results) -> Sequence[Claim]:
         return []
     best, second = list(distances)[:2]
     used = next((move for move, setting in MOVES.items() if setting == PAPER), "none of these")
+    near = distances.get(used, (9.0, 0))[0] < 1.5 * distances[best][0]
+    verdict = "reproduced" if used == best else "in part" if near else "not reproduced"
+    untried = [move for move in MOVES if move not in distances]
     return [
         Claim(
-            "the preset `PAPER` is the nearest of the settings that were tried (not a claim of the paper)",
-            "reproduced"
-            if used == best
-            else "in part"
-            if distances.get(used, (9.0, 0))[0] < 1.5 * distances[best][0]
-            else "not reproduced",
+            "the preset `PAPER` is the nearest of the settings of this search (ours, not a claim of the paper)",
+            "not measured" if untried else verdict,
             f"nearest is {best} with {distances[best][0]:.2f} ({distances[best][1]} censored), then {second} with "
-            f"{distances[second][0]:.2f}; the preset is {used}. A distance of ln 2 = 0.69 is a factor of two",
+            f"{distances[second][0]:.2f}; the preset is {used}. A distance of ln 2 = 0.69 is a factor of two"
+            + (f". Not tried yet: {', '.join(untried)}" if untried else ""),
         )
     ]

@@ -87,6 +87,16 @@ def test_what_is_kept_is_a_run_without_weights_that_reads_and_reports(
     assert (len(records.positions), len(records.heads)) == (0, len(whole.heads))  # its patterns were asked for
 
 
+def test_a_few_snapshots_are_not_kept(study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None) -> None:
+    ends = "{'every': 1000, 'factor': 1000.0}"
+    study.write_text(study.read_text() + f"\nruns = [make('a', 2, snapshot={ends})]\n")
+    saltus("run", study, "--out", tmp_path / "runs", "--device", "cpu")
+    (kept,) = api.keep_results(study, tmp_path / "runs", tmp_path / "records")
+    records = RunFolder(kept).records()
+    assert len(RunFolder(tmp_path / "runs" / kept.name).records().patterns.steps) == 3
+    assert (len(records.heads), len(records.patterns.steps)) == (0, 0)
+
+
 def test_runs_whose_attention_was_not_measured_are_shown_and_reported(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:
@@ -108,6 +118,8 @@ def test_drawing_twice_gives_the_same_bytes(study: Path, tmp_path: Path, saltus:
         saltus("figures", study, "--out", tmp_path / "records")
         pages.append(((tmp_path / "README.md").read_bytes(), (tmp_path / "little.png").read_bytes()))
     assert pages[0] == pages[1]
+    # Laptop size alone never says "reproduced".
+    assert "| **in part** | because. At laptop size alone" in pages[0][0].decode()
 
 
 def test_status_says_what_is_done_and_what_is_left(

@@ -40,12 +40,15 @@ class Results(Mapping[str, RunRecords]):
 KEPT = ("steps", "units")
 """The tables that figures of many cells need."""
 
+FEW_SNAPSHOTS = 4
+"""A schedule that asks for none on the way has so many: step 0, its first, one that grows from it, and the last."""
+
 
 def keep(study: Study, root: Path, to: Path) -> list[Path]:
     """Copy the finished runs of a study without weights, and without what is measured by position and by head.
 
-    Of runs whose patterns are snapshot more often than at their ends, heads and patterns are kept too. What is there
-    already stays.
+    Of runs with more than `FEW_SNAPSHOTS` of their patterns, which were asked for to be looked at, heads and patterns
+    are kept too. What is there already stays.
     """
     kept: list[Path] = []
     for specs in study.scales.values():
@@ -54,7 +57,7 @@ def keep(study: Study, root: Path, to: Path) -> list[Path]:
             if not source.finished or target.exists():
                 continue
             records = source.records()
-            whole = len(records.patterns.steps) > 2
+            whole = len(records.patterns.steps) > FEW_SNAPSHOTS
             tables = {name: getattr(records, name) for name in TABLES}
             for name in TABLES.keys() - KEPT:
                 if not (whole and name == "heads"):

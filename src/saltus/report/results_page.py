@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from saltus.atomic import write_file
@@ -61,6 +62,8 @@ def _write_section(path: Path, study: Study, results: Results, to: Path) -> tupl
     if not results:
         return text[0] + f"\nNot run yet: `saltus run {path.as_posix()}`.\n", []
     judged: Sequence[Claim] = study.judge(results) if study.judge else []
+    if not any(results.scale(name) == "full" for name in results):
+        judged = [_limit(claim) for claim in judged]
     if study.draw:
         figure = study.draw(results)
         # No date and no version in the file: the same records give the same bytes.
@@ -84,6 +87,13 @@ def _write_section(path: Path, study: Study, results: Results, to: Path) -> tupl
     scale = "" if all(results.scale(name) == "full" for name in results) else " --scale laptop"
     text.append(f"Repeat it: `saltus run {path.as_posix()}{scale}`\n")
     return "\n".join(text), judged
+
+
+def _limit(claim: Claim) -> Claim:
+    """What laptop size alone can say: at most that a claim holds in part."""
+    if claim.verdict != "reproduced":
+        return claim
+    return replace(claim, verdict="in part", why=f"{claim.why}. At laptop size alone, so no more than in part")
 
 
 def _describe_machines(results: Results) -> str:
