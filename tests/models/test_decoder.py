@@ -158,10 +158,10 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_a_long_context_never_holds_the_patterns_of_all_heads() -> None:
-    """2,047 queries, 8 heads, 2 layers: one set of patterns is 128 MiB for each layer, written out several times."""
+    """2,047 queries, 8 heads, 2 layers: the patterns of one layer are 128 MiB, and the gradient needs those of both."""
     found = {
         long: int(subprocess.run([sys.executable, "-c", MEASURE_MEMORY, long], capture_output=True, check=True).stdout)
         for long in ("1024", "4096")
     }
-    assert found["4096"] > 512  # MiB: so the measurement can see it
+    assert found["4096"] > 256  # MiB: so the measurement can see it
     assert found["1024"] < 128
