@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import find_plateaus
-from saltus.paper.setting import PLATEAU_SIZES, plateaus
+from saltus.paper.setting import PLATEAU_SIZES, name_plateau, plateaus
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, add_legend, draw_ours, draw_theirs, label, open_plate
@@ -22,7 +22,7 @@ laptop = plateaus((4, 8, 16), seeds=1)
 
 def find_lengths(results: Results, size: int, *, biased: bool) -> list[float | None]:
     """[seed] the step at which the plateau ends."""
-    name = f"size-{size}-{'biased' if biased else 'plain'}"
+    name = name_plateau(size, biased=biased)
     return [plateau.by for plateau in find_plateaus(results[name], LEVEL)] if name in results else []
 
 
@@ -37,7 +37,7 @@ def draw(results: Results) -> Figure:
         values = [[np.nan if v is None else v for v in length] for length in lengths]
         draw_ours(panel, there, values, "ours, dots: seeds", OURS[biased])
         for size, length in zip(there, lengths, strict=True):
-            budget = results[f"size-{size}-{'biased' if biased else 'plain'}"].spec.training.steps
+            budget = results[name_plateau(size, biased=biased)].spec.training.steps
             late = [budget for step in length if step is None]
             panel.plot([size] * len(late), late, linestyle="", marker="^", color=OURS[biased], fillstyle="none")
         panel.set_xscale("log", base=2)
@@ -52,7 +52,7 @@ def compare(results: Results) -> Sequence[Comparison]:
     """Plateau length of each cell."""
     rows: list[Comparison] = []
     for size, biased in [(size, biased) for size in PLATEAU_SIZES for biased in (False, True)]:
-        name = f"size-{size}-{'biased' if biased else 'plain'}"
+        name = name_plateau(size, biased=biased)
         theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"].get(str(size))
         if name in results:
             ours = find_lengths(results, size, biased=biased)

@@ -1,14 +1,16 @@
 """The page of results: figures and tables beside the authors' numbers, with verdicts; a command writes it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from saltus.atomic import write_file
 from saltus.measure.work import count_flops
 from saltus.report.comparison import Claim, Comparison, escape, write_claims, write_comparisons, write_emergence
+from saltus.report.status import read_standings
 from saltus.results import Results
+from saltus.store import RunFolder
 from saltus.studies import SCALES, Study
 
 DEVICE_FLOPS = 30e12
@@ -100,7 +102,7 @@ def _describe_machines(results: Results) -> str:
     """Where, when and with what the runs were made."""
     seen: dict[str, None] = {}
     for records in results.values():
-        summary = json.loads((records.path / "finished.json").read_text())
+        summary = RunFolder(records.path).summary()
         machine, versions = summary["machine"], summary["versions"]
         seen[
             f"{summary['device']} of {machine['processor'] or machine['system']}, {machine['cores']} cores, "
@@ -119,8 +121,10 @@ def _write_budget(studies: Sequence[tuple[Study, Results]]) -> str:
         "| study | cells | seeds | 10^15 operations | hours on this CPU | minutes on an H100-class device |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    speeds = sorted(speed for _, results in studies for speed in _measure_speeds(results))
-    cpu = speeds[len(speeds) // 2] if speeds else None
+    made = [records for _, results in studies for records in results.values()]
+    standings = [standing for records in made for standing in read_standings([records.spec], records.path.parent)]
+    speeds = [standing.speed for standing in standings if standing.speed and standing.device == "cpu"]
+    cpu = median(speeds) if speeds else None
     for study, _ in studies:
         specs = study.runs()
         work = sum(count_flops(spec) * spec.seeds * spec.training.steps for spec in specs)
@@ -129,14 +133,3 @@ def _write_budget(studies: Sequence[tuple[Study, Results]]) -> str:
         minutes = f"{work / DEVICE_FLOPS / 60:,.1f}"
         lines.append(f"| {study.name} | {len(specs)} | {seeds} | {work / 1e15:,.2f} | {hours} | {minutes} |")
     return "\n".join(lines) + "\n"
-
-
-def _measure_speeds(results: Results) -> list[float]:
-    """Operations a second of each run that was made on a CPU."""
-    speeds: list[float] = []
-    for records in results.values():
-        summary = json.loads((records.path / "finished.json").read_text())
-        if summary["device"] == "cpu" and summary["last_step"]:
-            spec = records.spec
-            speeds.append(count_flops(spec) * spec.seeds * summary["last_step"] / summary["seconds"])
-    return speeds

@@ -31,6 +31,11 @@ class Standing:
         return count_flops(self.spec) * self.spec.seeds * self.step
 
     @property
+    def speed(self) -> float | None:
+        """Operations a second, if it is finished and has trained at all."""
+        return self.work / self.seconds if self.seconds and self.step else None
+
+    @property
     def rest(self) -> float:
         """Those that it may still cost: none if it is finished, otherwise up to its budget."""
         left = 0 if self.seconds is not None else self.spec.training.steps - self.step
@@ -44,7 +49,7 @@ def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
 
 def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
     """Seconds until all are done at the median speed of those that are finished on `device`; None if none is."""
-    speeds = [s.work / s.seconds for s in standings if s.seconds and s.work and s.device == device]
+    speeds = [s.speed for s in standings if s.speed and s.device == device]
     return sum(s.rest for s in standings) / float(np.median(speeds)) if speeds else None
 
 

@@ -110,13 +110,6 @@ class _Cell:
             values = build_bias(spec.intervention, spec.model, self.facts, self.streams.generator("intervention"))
             self.bias = torch.from_numpy(values).to(device)
 
-    def bias_at(self, step: int) -> Tensor | None:
-        """What is added to attention after `step` updates: the bias until it is released."""
-        if self.bias is None or self.spec.intervention is None:
-            return None
-        until = self.spec.intervention.until
-        return self.bias if until is None or step < until else torch.zeros_like(self.bias)
-
 
 class _Lane:
     """Seeds that run stacked: their parameters, optimiser and data. Those of a run stand side by side."""
@@ -137,6 +130,11 @@ class _Lane:
             ],
             fused=True,
         )
+        biases = [cell.bias for cell in self._cells if cell.bias is not None]
+        # Of one seed a view: of a long context the bias is the largest array there is.
+        self._bias = None if not biases else biases[0][None] if len(biases) == 1 else torch.stack(biases)
+        intervention = self._specs[0].intervention
+        self._until = intervention.until if intervention else None  # the same in all runs of a shape
         self._step = 0
         self._block_number = -1
         self._block = torch.empty(0)
@@ -151,17 +149,17 @@ class _Lane:
 
     def evaluate(self) -> dict[Member, Evaluation]:
         """Measure each seed, with the bias under which it trains."""
-        model = self._program.model
+        model, bias = self._program.model, self._current_bias()
         return {
             member: evaluate_seed(
                 model,
                 self._program.unflatten(flat),
                 cell.evaluation_tokens,
                 cell.task,
-                cell.bias_at(self._step),
+                None if bias is None else bias[i],
                 patterns=cell.spec.training.patterns,
             )
-            for member, cell, flat in zip(self._members, self._cells, self._parameters, strict=True)
+            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True))
             if member in self.active
         }
 
@@ -194,6 +192,12 @@ class _Lane:
         named = {name: value * scale if value.ndim > 1 else value for name, value in model.named_parameters()}
         return self._program.flatten(named).to(self._program.device)
 
+    def _current_bias(self) -> Tensor | None:
+        """[seed, layer, head, query, key] what is added to attention at this step: zeros once it is released."""
+        if self._bias is not None and self._until is not None and self._step >= self._until:
+            self._bias, self._until = torch.zeros_like(self._bias), None
+        return self._bias
+
     def _batch(self, step: int) -> Tensor:
         """The data of one step, [seed, sequence, token]: they depend on the seed and the step alone."""
         block, offset = divmod(step, DATA_BLOCK)
@@ -208,9 +212,7 @@ class _Lane:
 
     def _update(self, tokens: Tensor) -> Tensor:
         """One AdamW step on [seed, sequence, token]; the loss of each seed."""
-        biases = [cell.bias_at(self._step) for cell in self._cells]
-        bias = torch.stack([b for b in biases if b is not None]) if biases[0] is not None else None
-        gradient, loss = self._program.gradient(self._parameters, tokens, bias)
+        gradient, loss = self._program.gradient(self._parameters, tokens, self._current_bias())
         shares = gradient.split([len(part) for part in self._parts])
         groups = self._optimizer.param_groups
         for part, share, group, spec in zip(self._parts, shares, groups, self._specs, strict=True):

@@ -78,15 +78,14 @@ def evaluate_seed(
         sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         exact += float((right | ~scored).all(-1).sum())
     loss, accuracy, probability, *attended = ((value / len(tokens)).cpu().numpy() for value in sums)
-    queries = facts.queries
-    entropy, pattern, *own = attended or (np.zeros((0, 0, queries)), np.zeros((0, 0, queries, queries)))
+    exact /= len(tokens)
+    if not attended:  # and nothing of queries by keys is made: contexts may be long
+        none, no_pattern = np.zeros((0, 0, facts.queries)), np.zeros((0, 0, facts.queries, facts.queries), np.float32)
+        return Evaluation(loss, accuracy, probability, exact, none, none, none, no_pattern)
+    entropy, pattern, *own = attended
     pattern = pattern.astype(np.float32)
-    if own:
-        mass, overlap = own
-    else:
-        aligned = align(torch.from_numpy(pattern), torch.from_numpy(facts.truth))
-        mass, overlap = (measure.numpy() for measure in aligned)
-    return Evaluation(loss, accuracy, probability, exact / len(tokens), entropy, mass, overlap, pattern)
+    mass, overlap = own or (m.numpy() for m in align(torch.from_numpy(pattern), torch.from_numpy(facts.truth)))
+    return Evaluation(loss, accuracy, probability, exact, entropy, mass, overlap, pattern)
 
 
 def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
