@@ -23,6 +23,7 @@ MOVES: dict[str, Setting] = {
     "lr-3e-3": replace(START, learning_rate=3e-3),
     "warmup-1000": replace(START, warmup=1000),
     "cosine": replace(START, decay="cosine"),
+    "batch-quarter": replace(START, batch_tokens=START.batch_tokens // 4),
     "batch-x4": replace(START, batch_tokens=4 * START.batch_tokens),
     "beta2-095": replace(START, betas=(0.9, 0.95)),
     "decay-01": replace(START, weight_decay=0.1),
@@ -54,7 +55,12 @@ def make(moves: Sequence[str], *, seeds: int, maps: int, steps: int) -> list[Run
 
 
 runs = make(list(MOVES), seeds=3, maps=3, steps=5_000)
-laptop = make(("start", "lr-3e-4", "lr-3e-3", "init-half"), seeds=1, maps=1, steps=1_500)
+laptop = make(
+    ("start", "batch-quarter", "beta2-095", "init-double", "lr-3e-4", "lr-3e-3", "init-half"),
+    seeds=1,
+    maps=1,
+    steps=1_500,
+)
 
 
 def find_steps(records: RunRecords) -> list[list[float | None]]:

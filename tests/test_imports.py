@@ -26,6 +26,7 @@ REST = {
     "api": {*STAGES, "engines", "integrations"},
     "demo": set[str](),
     "paper": set[str](),
+    "contest": {"measure", "models", "report"},
     "engines": {"tasks", "models", "train"},
     "integrations": {*STAGES},
 }

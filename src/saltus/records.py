@@ -4,7 +4,8 @@ Every row is one observation. `seed` and `step` are integers; a `step` counts up
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,22 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
+def _no_influence() -> NDArray[np.float32]:
+    return np.zeros((0, 0, 0, 0), np.float32)
+
+
 @dataclass(frozen=True)
 class Patterns:
-    """Snapshots of attention, mean over the evaluation sequences, scored queries only."""
+    """Snapshots of what the models look at: attention, influence, or both."""
 
     steps: NDArray[np.int64]
     """[snapshot]"""
     patterns: NDArray[np.float16]
-    """[snapshot, seed, layer, head, scored query, key]"""
+    """[snapshot, seed, layer, head, scored query, key] attention, mean over the evaluation sequences; no layer where
+    it is not measured."""
+    influence: NDArray[np.float32] = field(default_factory=_no_influence)
+    """[snapshot, seed, query, key] how far each token moves each prediction, from 0 to 1 (`train.influence`); no
+    snapshot where it was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,12 @@ class RunRecords:
         return np.unique(self.steps["step"].to_numpy()).astype(np.int64)
 
     @property
+    def future_influence(self) -> float | None:
+        """The most that any token moved a prediction before it, over seeds, at the end; None if it was not measured."""
+        influence = self.patterns.influence
+        return float(np.triu(influence[-1], 1).max()) if len(influence) else None
+
+    @property
     def measured_attention(self) -> bool:
         """Whether there are measures of heads: not where there is no attention, or where it was not asked for."""
         return len(self.heads) > 0
@@ -104,6 +119,11 @@ class RunRecords:
         shape = tuple(len(np.unique(data[key].to_numpy())) for key in keys)
         order = np.lexsort([data[key].to_numpy() for key in reversed(keys)])
         return data[column].to_numpy()[order].reshape(shape).astype(np.float64)
+
+
+def join_patterns(parts: Sequence[Patterns]) -> Patterns:
+    """Snapshots of one run one after the other."""
+    return Patterns(*(np.concatenate([getattr(part, key.name) for part in parts]) for key in fields(Patterns)))
 
 
 def facts_to_arrays(facts: TaskFacts) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from saltus.records import TABLES, RunRecords
+from saltus.records import TABLES, Patterns, RunRecords
+from saltus.specs import RunSpec
 from saltus.store import RunFolder
 from saltus.studies import Study
 
@@ -14,14 +15,15 @@ class Results(Mapping[str, RunRecords]):
     def __init__(self, study: Study, root: Path) -> None:
         self._cells: dict[str, RunRecords] = {}
         self._scales: dict[str, str] = {}
-        for scale, specs in study.scales.items():
-            for spec in specs:
-                folder = RunFolder(root / spec.run_id)
-                if spec.name not in self._cells and folder.finished:
-                    folder.require(spec)
-                    self._cells[spec.name], self._scales[spec.name] = folder.records(), scale
-        self.planned = [spec.name for spec in study.runs()]
-        """Names of all cells, there or not."""
+        planned: list[str] = []
+        for scale in study.scales:
+            for spec, records in read_scale(study, scale, root):
+                if records and spec.name not in self._cells:
+                    self._cells[spec.name], self._scales[spec.name] = records, scale
+                if scale == "full" or records:
+                    planned.append(spec.name)
+        self.planned = list(dict.fromkeys(planned))
+        """Names of all cells, there or not, as far as they are known."""
 
     def __getitem__(self, name: str) -> RunRecords:
         return self._cells[name]
@@ -37,6 +39,21 @@ class Results(Mapping[str, RunRecords]):
         return self._scales[name]
 
 
+def read_scale(study: Study, scale: str, root: Path) -> list[tuple[RunSpec, RunRecords | None]]:
+    """The runs of a study at a scale and those that follow from them, with the records of the finished ones."""
+    first = [(spec, _read_finished(spec, root)) for spec in study.runs(scale)]
+    there = {spec.name: records for spec, records in first if records}
+    return first + [(spec, _read_finished(spec, root)) for spec in study.following(there, scale)]
+
+
+def _read_finished(spec: RunSpec, root: Path) -> RunRecords | None:
+    folder = RunFolder(root / spec.run_id)
+    if not folder.finished:
+        return None
+    folder.require(spec)
+    return folder.records()
+
+
 KEPT = ("steps", "units")
 """The tables that figures of many cells need."""
 
@@ -48,20 +65,25 @@ def keep(study: Study, root: Path, to: Path) -> list[Path]:
     """Copy the finished runs of a study without weights, and without what is measured by position and by head.
 
     Of runs with more than `FEW_SNAPSHOTS` of their patterns, which were asked for to be looked at, heads and patterns
-    are kept too. What is there already stays.
+    are kept too; of the influence of others the last. What is there already stays.
     """
     kept: list[Path] = []
-    for specs in study.scales.values():
-        for spec in specs:
+    for scale in study.scales:
+        for spec, records in read_scale(study, scale, root):
             source, target = RunFolder(root / spec.run_id), to / spec.run_id
-            if not source.finished or target.exists():
+            if records is None or target.exists():
                 continue
-            records = source.records()
             whole = len(records.patterns.steps) > FEW_SNAPSHOTS
             tables = {name: getattr(records, name) for name in TABLES}
             for name in TABLES.keys() - KEPT:
                 if not (whole and name == "heads"):
                     tables[name] = tables[name].slice(0, 0)
-            source.copy_records(target, tables, records.patterns if whole else None)
+            source.copy_records(target, tables, records.patterns if whole else _keep_last(records.patterns))
             kept.append(target)
     return kept
+
+
+def _keep_last(patterns: Patterns) -> Patterns:
+    """No attention, and the last influence."""
+    last = slice(-1, None) if len(patterns.influence) else slice(0, 0)
+    return Patterns(patterns.steps[last], patterns.patterns[last, :, :0], patterns.influence[last])

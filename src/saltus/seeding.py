@@ -15,6 +15,7 @@ StreamName = Literal[
     "data",
     "evaluation",
     "intervention",
+    "influence",
     "prompts",
     "controls",
     "bootstrap",
@@ -33,6 +34,7 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "pocket_init": 8,
     "pocket_data": 9,
     "intervention": 10,
+    "influence": 11,
 }
 
 

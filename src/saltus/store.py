@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from saltus.atomic import explain_full_disk, hash_file, hold, list_hashes, remove, write_file, write_folder
 from saltus.errors import SaltusError
-from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays
+from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays, join_patterns
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
 
@@ -140,15 +140,14 @@ class RunFolder:
         for path in self.path.glob("checkpoints/*/moments-*.safetensors"):
             path.unlink()
 
-    def copy_records(self, to: Path, tables: dict[str, pa.Table], patterns: Patterns | None) -> None:
+    def copy_records(self, to: Path, tables: dict[str, pa.Table], patterns: Patterns) -> None:
         """Make a finished run of this one's description with `tables` and `patterns`, and no checkpoints."""
 
         def write(folder: Path) -> None:
             for name in ("spec.json", "task.safetensors", "finished.json"):
                 shutil.copyfile(self.path / name, folder / name)
             (folder / "records").mkdir()
-            none = Patterns(np.zeros(0, np.int64), np.zeros((0, 0, 0, 0, 0, 0), np.float16))
-            _write_records(folder / "records", tables, patterns or none)
+            _write_records(folder / "records", tables, patterns)
             list_hashes(folder / "records")
 
         with explain_full_disk(to):
@@ -190,8 +189,7 @@ class RunFolder:
             _verify(part, skip=("moments-", "seed-"))
         facts = self._facts()
         tables = {name: pa.concat_tables([_read_table(p / f"{name}.parquet") for p in parts]) for name in TABLES}
-        snapshots = [_read_arrays(part / "patterns.safetensors")[0] for part in parts]
-        patterns = Patterns(*(np.concatenate([s[key] for s in snapshots]) for key in ("steps", "patterns")))
+        patterns = join_patterns([Patterns(**_read_arrays(part / "patterns.safetensors")[0]) for part in parts])
         return RunRecords(self.path, self.spec(), facts, self.finished, **tables, patterns=patterns)
 
 
@@ -203,7 +201,8 @@ def list_runs(root: Path) -> list[RunFolder]:
 def _write_records(folder: Path, tables: dict[str, pa.Table], patterns: Patterns) -> None:
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-    save_file(_contiguous({"steps": patterns.steps, "patterns": patterns.patterns}), folder / "patterns.safetensors")
+    arrays = {field.name: getattr(patterns, field.name) for field in fields(Patterns)}
+    save_file(_contiguous(arrays), folder / "patterns.safetensors")
 
 
 def _verify(folder: Path, skip: tuple[str, ...] = ()) -> None:

@@ -2,12 +2,13 @@
 
 import reprlib
 import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from saltus.errors import SaltusError
+from saltus.records import RunRecords
 from saltus.specs import RunSpec
 
 SCALES = ("full", "laptop")
@@ -30,6 +31,10 @@ class Study:
     """Results -> rows of theirs and ours."""
     judge: Callable[..., Any] | None
     """Results -> verdicts on the paper's claims."""
+    then: Callable[..., Any] | None
+    """Records by name, and the scale that they are of -> runs that follow from them, such as at the best of a sweep."""
+    arms: Callable[..., Any] | None
+    """Results -> the arms of a comparison, which then has to pass the gate."""
 
     def runs(self, scale: str = "full") -> list[RunSpec]:
         """The runs of one scale."""
@@ -37,9 +42,13 @@ class Study:
             raise SaltusError(f"scale: {scale!r} was given; the study {self.name} has {', '.join(self.scales)}")
         return self.scales[scale]
 
+    def following(self, results: Mapping[str, RunRecords], scale: str = "full") -> list[RunSpec]:
+        """The runs that follow from those of one scale, as far as `results` has them."""
+        return list(self.then(results, scale)) if self.then else []
+
 
 def load_study(path: Path) -> Study:
-    """Execute the study file: `runs` is required; `laptop`, `draw`, `compare` and `judge` are not."""
+    """Execute the study file: `runs` is required, the others of `Study` are not."""
     if not path.is_file():
         raise SaltusError(f"{path}: there is no such study file; give the path of a Python file that exports `runs`")
     try:
@@ -52,7 +61,7 @@ def load_study(path: Path) -> Study:
     scales = {"full": _check_runs(path, "runs", exported.get("runs"))}
     if "laptop" in exported:
         scales["laptop"] = _check_runs(path, "laptop", exported["laptop"])
-    made = {name: exported.get(name) for name in ("draw", "compare", "judge")}
+    made = {name: exported.get(name) for name in ("draw", "compare", "judge", "then", "arms")}
     if wrong := [name for name, function in made.items() if function is not None and not callable(function)]:
         raise SaltusError(f"{path}: `{wrong[0]}` is {reprlib.repr(made[wrong[0]])}; it is a function of the results")
     title = str(exported.get("__doc__") or path.stem).strip().splitlines()[0]

@@ -3,7 +3,7 @@
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, find_audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, find, ls, report, show
 from saltus.api.runs import run, run_all
-from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results
+from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 
 __all__ = [
     "DEFAULT_KEPT",
@@ -22,6 +22,7 @@ __all__ = [
     "report",
     "run",
     "run_all",
+    "run_study",
     "scan",
     "show",
 ]

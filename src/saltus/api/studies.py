@@ -3,9 +3,54 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
+from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.runs import run_all
+from saltus.errors import SaltusError
 from saltus.report.results_page import write_results
 from saltus.results import Results, keep
-from saltus.studies import load_study
+from saltus.specs import RunSpec
+from saltus.store import RunFolder
+from saltus.studies import Study, load_study
+
+
+def run_study(
+    study: Study,
+    *,
+    out: Path = DEFAULT_ROOT,
+    seeds: int | None = None,
+    steps: int | None = None,
+    only: str | None = None,
+    scale: str = "full",
+    device: str = "auto",
+    console: Console | None = None,
+) -> list[RunFolder]:
+    """Train the runs of a study at one scale, and then those that follow from them; the folders of all.
+
+    `seeds` and `steps` stand in for what the study says; `only` is a part of the names that are wanted.
+    """
+
+    def choose(specs: Sequence[RunSpec]) -> list[RunSpec]:
+        # All of them are checked before the first one trains.
+        checked = [spec.with_overrides(seeds=seeds, steps=steps) for spec in specs]
+        return [spec for spec in checked if only is None or only in spec.name]
+
+    first = study.runs(scale)
+    chosen = choose(first)
+    if not chosen and not study.then:
+        raise SaltusError(f"only: {only!r} is in no run's name; the names are {', '.join(s.name for s in first)}")
+    folders = run_all(chosen, out=out, device=device, console=console)
+    done = [RunFolder(out / spec.with_overrides(seeds=seeds, steps=steps).run_id) for spec in first]
+    results = {folder.spec().name: folder.records() for folder in done if folder.finished}
+    following = choose(study.following(results, scale))
+    if not (chosen or following):
+        raise SaltusError(
+            f"only: {only!r} is in the name of no run that can be trained; {study.name} starts with "
+            f"{', '.join(s.name for s in first)}"
+        )
+    return folders + run_all(following, out=out, device=device, console=console)
+
 
 DEFAULT_KEPT = Path("docs/results/records")
 

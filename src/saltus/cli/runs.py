@@ -11,6 +11,7 @@ from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.errors import SaltusError
+from saltus.results import read_scale
 from saltus.studies import load_study
 
 Seeds = Annotated[int | None, typer.Option(help="Number of seeds, instead of what the study says.")]
@@ -55,13 +56,10 @@ def run(
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed."""
     console = Console()
     loaded = load_study(study)
-    specs = loaded.runs(scale)
-    chosen = [spec for spec in specs if only is None or only in spec.name]
-    if not chosen:
-        raise SaltusError(f"only: {only!r} is in no run's name; the names are {', '.join(s.name for s in specs)}")
-    # All of them are checked before the first one trains.
-    overridden = [spec.with_overrides(seeds=seeds, steps=steps) for spec in chosen]
-    for folder in api.run_all(overridden, out=out, device=device, console=console):
+    trained = api.run_study(
+        loaded, out=out, seeds=seeds, steps=steps, only=only, scale=scale, device=device, console=console
+    )
+    for folder in trained:
         api.show(folder, console)
         print_path(console, "records", folder.path)
     if loaded.draw:
@@ -73,7 +71,8 @@ def status(study: StudyFile, out: Out = DEFAULT_ROOT, scale: Scale = "full", dev
     from saltus.engines.local import choose_device
     from saltus.report.status import summarise_progress, tabulate_status
 
-    console, specs = Console(), load_study(study).runs(scale)
+    console = Console()
+    specs = [spec for spec, _ in read_scale(load_study(study), scale, out)]
     console.print(tabulate_status(specs, out))
     console.print(summarise_progress(specs, out, choose_device(device).type), markup=False, highlight=False)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
@@ -115,6 +116,10 @@ class ProcessPool:
     def evaluate(self) -> dict[Member, Evaluation]:
         """As `Ensemble.evaluate`."""
         return self._ask("evaluate")
+
+    def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
+        """As `Ensemble.influence`."""
+        return self._ask("influence", lambda _: (run,))
 
     def state(self) -> dict[Member, SeedState]:
         """As `Ensemble.state`."""

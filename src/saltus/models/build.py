@@ -1,11 +1,13 @@
 """ModelSpec -> module for one seed, an explicit table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from saltus.errors import SaltusError
+from saltus.models.custom import build_custom
 from saltus.models.decoder import Decoder, Mixer, WithoutPattern
 from saltus.models.mixers.attention import Attention
 from saltus.models.mixers.convolution import Convolution
@@ -38,7 +40,8 @@ def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Decoder:
     def make_mixer() -> Mixer:
         if spec.kind == "transformer":
             return Attention(spec, facts.queries)
-        return WithoutPattern(MIXERS[spec.kind](spec, facts.queries))
+        make = build_custom if spec.kind == "custom" else MIXERS[spec.kind]
+        return WithoutPattern(make(spec, facts.queries))
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
@@ -54,3 +57,25 @@ def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Decoder:
 def count_parameters(spec: ModelSpec, facts: TaskFacts) -> int:
     """Numbers that are trained in one seed."""
     return sum(parameter.numel() for parameter in build_model(spec, facts, init_seed=0).parameters())
+
+
+def match_parameters(models: Mapping[str, ModelSpec], facts: TaskFacts) -> dict[str, ModelSpec]:
+    """The same models with as many parameters as the first of them has, as nearly as the width of the MLP allows.
+
+    Raises:
+        SaltusError: if one has more than that whatever its MLP is.
+
+    """
+    goal = count_parameters(next(iter(models.values())), facts)
+    return {name: _match(name, model, goal, facts) for name, model in models.items()}
+
+
+def _match(name: str, model: ModelSpec, goal: int, facts: TaskFacts) -> ModelSpec:
+    narrow, wider = (count_parameters(model.model_copy(update={"d_mlp": width}), facts) for width in (1, 2))
+    width = 1 + round((goal - narrow) / (wider - narrow))  # a unit more costs the same at every width
+    if width < 1:
+        raise SaltusError(
+            f"{name} has {narrow:,} parameters with an MLP of one unit, more than the {goal:,} that it is matched to; "
+            "make its mixer smaller, or the first model larger"
+        )
+    return model.model_copy(update={"d_mlp": width})

@@ -1,4 +1,4 @@
-"""Snapshots of attention, thinned and packed for a page: one byte for each weight."""
+"""Snapshots of attention and influence, thinned and packed for a page: one byte for each weight."""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from saltus.records import RunRecords
 from saltus.report.tables import RunSummary, heads_at_end
 
+INFLUENCE = "influence"
+"""The name of the map of how far each token moves each prediction."""
+
 _MOST_BYTES = 2_250_000  # of one run; a third more once they are text
 _MOST_SNAPSHOTS = 40
 _FEWEST_SNAPSHOTS = 8  # heads are left out before there are fewer snapshots
@@ -19,7 +22,7 @@ _MOST_ROWS = 64
 
 @dataclass(frozen=True)
 class PackedPatterns:
-    """What is drawn of the attention of some seeds."""
+    """What is drawn of the attention of some seeds, and of the influence of tokens on their predictions."""
 
     steps: list[int]
     """[snapshot]"""
@@ -33,7 +36,8 @@ class PackedPatterns:
     visible: list[int]
     """[row] how many keys the query may attend to."""
     heads: dict[int, list[str]]
-    """By seed, [head] names of the heads that are drawn, such as `layer 0, head 3`."""
+    """By seed, [head] names of the heads that are drawn, such as `layer 0, head 3`; last, where it was measured,
+    `influence`."""
     weights: dict[int, str]
     """By seed, [snapshot, head, row, key] base64 of bytes: 255 times the square root of the attention weight."""
     there: dict[int, list[list[int]]]
@@ -47,7 +51,7 @@ class PackedPatterns:
         omitted: list[str] = []
         if len(self.steps) < self.all_snapshots:
             omitted.append(f"{len(self.steps)} of {self.all_snapshots} snapshots, spread evenly")
-        shown = len(next(iter(self.heads.values())))
+        shown = sum(name != INFLUENCE for name in next(iter(self.heads.values())))
         if shown < self.all_heads:
             omitted.append(f"the {shown} of {self.all_heads} heads with the most attention on true keys at the end")
         if len(self.rows) < self.all_rows:
@@ -56,36 +60,42 @@ class PackedPatterns:
 
 
 def pack_patterns(records: RunRecords, summary: RunSummary, seeds: list[int]) -> PackedPatterns | None:
-    """The attention of the seeds with these indices, small enough for a page; None if there is no snapshot."""
+    """What the seeds with these indices look at, small enough for a page; None if there is nothing."""
     patterns, facts = records.patterns, records.facts
-    count, _, layers, width, _, keys = patterns.patterns.shape
-    if not count:
+    influence = patterns.influence
+    if not (patterns.patterns.size or influence.size):
         return None
+    count, _, layers, width, _, keys = patterns.patterns.shape
     queries = np.flatnonzero(facts.scored)
     rows = _choose_rows(
         facts.unit_of_query[queries], _MOST_BYTES // (len(seeds) * keys * min(count, _FEWEST_SNAPSHOTS))
     )
     size = len(seeds) * len(rows) * keys
-    head_count = int(
-        np.clip(_MOST_BYTES // (size * min(count, _FEWEST_SNAPSHOTS)), 1, min(_MOST_HEADS, layers * width))
-    )
-    snapshot_count = int(np.clip(_MOST_BYTES // (size * head_count), 1, min(_MOST_SNAPSHOTS, count)))
+    most_heads = min(_MOST_HEADS, layers * width)
+    head_count = min(most_heads, max(1, _MOST_BYTES // (size * min(count, _FEWEST_SNAPSHOTS))))
+    panels = head_count + bool(len(influence))
+    snapshot_count = int(np.clip(_MOST_BYTES // (size * panels), 1, min(_MOST_SNAPSHOTS, count)))
     shown = np.unique(np.linspace(0, count - 1, snapshot_count).round().astype(np.int64))
     if snapshot_count == 1:
         shown = np.array([count - 1])
     units = facts.unit_of_query[queries[rows]]
     progress = records.cube("units", "progress")
     at = np.searchsorted(records.evaluated_steps, patterns.steps[shown], side="right") - 1
-    mass = np.nan_to_num(heads_at_end(records, "truth_mass")).max(axis=2)  # [seed, head]
+    measured = records.measured_attention
+    mass = np.nan_to_num(heads_at_end(records, "truth_mass")).max(axis=2) if measured else None  # [seed, head]
     heads: dict[int, list[str]] = {}
     weights: dict[int, str] = {}
     there: dict[int, list[list[int]]] = {}
     for index in seeds:
-        chosen = np.sort(np.argsort(-mass[index], kind="stable")[:head_count])
+        ranked = np.arange(0) if mass is None else np.argsort(-mass[index], kind="stable")
+        chosen = np.sort(ranked[:head_count])
         layer, head = chosen // width, chosen % width
         part = patterns.patterns[shown[:, None, None], index, layer[:, None], head[:, None], rows]
         seed = summary.seeds[index].seed
         heads[seed] = [_name_head(int(i), int(j), layers) for i, j in zip(layer, head, strict=True)]
+        if len(influence):
+            heads[seed].append(INFLUENCE)
+            part = np.concatenate([part, influence[shown[:, None], index, queries[rows]][:, None]], axis=1)
         weights[seed] = _encode(np.sqrt(np.clip(np.nan_to_num(part.astype(np.float32)), 0.0, 1.0)) * 255.0)
         passed = progress[index, at][:, units] >= records.spec.emergence.threshold
         there[seed] = passed.astype(int).tolist()

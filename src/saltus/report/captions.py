@@ -5,7 +5,7 @@ import numpy as np
 from saltus.measure.alignment import best_head
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.records import RunRecords
-from saltus.report.attention import PackedPatterns
+from saltus.report.attention import INFLUENCE, PackedPatterns
 from saltus.report.tables import RunSummary, format_interval, heads_at_end
 
 
@@ -84,11 +84,17 @@ def caption_patterns(packed: PackedPatterns, summary: RunSummary) -> str:
     """Of the attention over training."""
     noun = summary.noun
     where = "outlined" if packed.keys <= 64 else "in the first map"
+    names = next(iter(packed.heads.values()))
+    watched = "when the tokens that move it become the true ones" if names == [INFLUENCE] else "which head finds them"
     text = (
         f"Each line of a map is a scored query, labelled by its {noun}, and each column a key; the {packed.marked} are "
-        f"{where}. A label turns bold, with a dot, while the {noun} is there: watch which head finds its true keys "
-        "just then."
+        f"{where}. A label turns bold, with a dot, while the {noun} is there: watch {watched} just then."
     )
+    if INFLUENCE in names:
+        text += (
+            " Influence is how far a prediction moves, in total variation, when the token at a key is another one: it "
+            "asks of the whole model what attention shows of a head."
+        )
     if packed.marked != "true keys":
         text += (
             " Which of them is the true one varies from sequence to sequence, and the maps are means over sequences: a "

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from saltus.measure.emergence import Emergence
+from saltus.measure.gate import Arm, Check
 from saltus.measure.outcomes import count_learned, estimate_share, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.records import RunRecords
@@ -78,6 +79,43 @@ def write_claims(claims: Sequence[Claim]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_gate(checks: Sequence[Check]) -> str:
+    """The verdict of the gate in words, and a Markdown table: check, whether it holds, what was found."""
+    failed = sum(not check.passed for check in checks)
+    verdict = (
+        f"**This comparison fails the validity gate** in {failed} of {len(checks)} checks: its ranking says nothing."
+        if failed
+        else f"This comparison passes the validity gate: all {len(checks)} checks hold."
+    )
+    lines = [f"{verdict}\n", "| check | holds | found |", "| --- | --- | --- |"]
+    lines += [
+        f"| {escape(check.name)} | {'yes' if check.passed else '**no**'} | {escape(check.why)} |" for check in checks
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_arms(arms: Sequence[Arm]) -> str:
+    """A Markdown table with a line for each arm and cell: how many seeds solve it, with an exact interval, and when."""
+    lines = [
+        "| architecture | parameters | learning rate | cell | seeds that solve it | median step | units, mean |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for arm in arms:
+        for cell, records in arm.cells.items():
+            tasks = task_emergences(records)
+            line = (
+                escape(arm.name),
+                f"{arm.parameters:,}",
+                f"{records.spec.training.learning_rate:g}",
+                escape(cell),
+                _say_share(tasks),
+                _say_median(tasks),
+                f"{count_learned(records).mean():.1f} of {len(records.facts.units)}",
+            )
+            lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def write_emergence(cells: Mapping[str, RunRecords]) -> str:
     """A Markdown table with a line for each cell: units learned, and when, censored seeds counted as such."""
     lines = [
@@ -87,17 +125,22 @@ def write_emergence(cells: Mapping[str, RunRecords]) -> str:
     for name, records in cells.items():
         units = [unit for seed in unit_emergences(records) for unit in seed]
         tasks = task_emergences(records)
-        share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
         line = (
             escape(name),
             f"{records.evaluated_steps[-1]:,}",
             f"{', '.join(map(str, count_learned(records)))} of {len(records.facts.units)}",
             _say_median(units),
-            f"{share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f}",
+            _say_share(tasks),
             _say_median(tasks),
         )
         lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _say_share(tasks: Sequence[Emergence]) -> str:
+    """How many of the seeds have the whole task, with the exact interval of that probability."""
+    share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
+    return f"{share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f}"
 
 
 def _say_median(emergences: Sequence[Emergence]) -> str:

@@ -78,7 +78,7 @@ class PatternViewer {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     canvas.style.height = `${height}px`;
-    const name = panel ? `Attention of ${this.names[panel - 1]} at ${text}` : `The ${this.packed.marked} of each query`;
+    const name = panel ? `What ${this.names[panel - 1]} shows at ${text}` : `The ${this.packed.marked} of each query`;
     canvas.setAttribute("aria-label", name);
     const context = canvas.getContext("2d");
     context.scale(ratio, ratio);

@@ -6,8 +6,18 @@ from pathlib import Path
 from statistics import median
 
 from saltus.atomic import write_file
+from saltus.measure.gate import Arm, Check, check_comparison
 from saltus.measure.work import count_flops
-from saltus.report.comparison import Claim, Comparison, escape, write_claims, write_comparisons, write_emergence
+from saltus.report.comparison import (
+    Claim,
+    Comparison,
+    escape,
+    write_arms,
+    write_claims,
+    write_comparisons,
+    write_emergence,
+    write_gate,
+)
 from saltus.report.status import read_standings
 from saltus.results import Results
 from saltus.store import RunFolder
@@ -66,11 +76,17 @@ def _write_section(path: Path, study: Study, results: Results, to: Path) -> tupl
     judged: Sequence[Claim] = study.judge(results) if study.judge else []
     if not any(results.scale(name) == "full" for name in results):
         judged = [_limit(claim) for claim in judged]
+    arms: Sequence[Arm] = study.arms(results) if study.arms else []
+    checks = check_comparison(arms) if len(arms) > 1 else []
+    judged = [_doubt(claim, checks) for claim in judged]
     if study.draw:
         figure = study.draw(results)
         # No date and no version in the file: the same records give the same bytes.
         write_file(to / f"{study.name}.png", lambda p: figure.savefig(p, format="png", metadata={"Software": None}))
         text.append(f"![{study.title}]({study.name}.png)\n")
+    if checks:
+        text.append(write_gate(checks))
+        text.append(write_arms(arms))
     if judged:
         text.append(write_claims(judged))
     rows: Sequence[Comparison] = study.compare(results) if study.compare else []
@@ -96,6 +112,14 @@ def _limit(claim: Claim) -> Claim:
     if claim.verdict != "reproduced":
         return claim
     return replace(claim, verdict="in part", why=f"{claim.why}. At laptop size alone, so no more than in part")
+
+
+def _doubt(claim: Claim, checks: Sequence[Check]) -> Claim:
+    """What a comparison that fails the gate can say: nothing."""
+    failed = [check.name for check in checks if not check.passed]
+    if not failed:
+        return claim
+    return replace(claim, verdict="not measured", why=f"{claim.why}. The gate fails: {'; '.join(failed)}")
 
 
 def _describe_machines(results: Results) -> str:

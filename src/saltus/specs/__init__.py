@@ -5,6 +5,7 @@ from saltus.specs.interventions import BiasSpec
 from saltus.specs.models import (
     BackboneSpec,
     ConvolutionSpec,
+    CustomSpec,
     GatedDeltaNetSpec,
     LinearAttentionSpec,
     LinearRnnSpec,
@@ -21,6 +22,7 @@ from saltus.specs.tasks import (
     CellularAutomatonSpec,
     InductionSpec,
     LinearMapSpec,
+    NoiseSpec,
     SubsetRecallSpec,
     TaskSpec,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "BiasSpec",
     "CellularAutomatonSpec",
     "ConvolutionSpec",
+    "CustomSpec",
     "EmergenceSpec",
     "GatedDeltaNetSpec",
     "InductionSpec",
@@ -42,6 +45,7 @@ __all__ = [
     "MlpMixerSpec",
     "MlstmSpec",
     "ModelSpec",
+    "NoiseSpec",
     "RunSpec",
     "RwkvSpec",
     "ScheduleSpec",

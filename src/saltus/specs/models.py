@@ -1,11 +1,13 @@
 """Descriptions of models: one backbone, and what stands in the place of attention."""
 
+import ast
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from saltus.specs.base import Spec
+from saltus.specs.source import extract_source
 
 
 class BackboneSpec(Spec):
@@ -171,6 +173,33 @@ class ConvolutionSpec(MixerSpec):
     conv_width: int = Field(default=4, ge=1, le=64, description="tokens that a token sees, itself included")
 
 
+class CustomSpec(MixerSpec):
+    """A module of the user's own, described by its code: `CustomSpec.of(MyModule, layers=1, d_model=128)`."""
+
+    kind: Literal["custom"] = "custom"
+    name: str = Field(description="the class in `source`; made as name(d_model, queries, **options)")
+    source: str = Field(max_length=100_000, description="Python code that defines it")
+    options: dict[str, bool | int | float | str] = Field(default={}, description="further arguments of the class")
+
+    @classmethod
+    def of(cls, module: type, *, options: dict[str, Any] | None = None, **backbone: Any) -> Self:
+        """Describe a class that is defined at the top level of a study file; `backbone` are the other keys.
+
+        Its objects map [sequence, query, d_model] to the same shape and must not look ahead.
+        """
+        return cls(name=module.__name__, source=extract_source(module), options=options or {}, **backbone)
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        try:
+            defined = {node.name for node in ast.parse(self.source).body if isinstance(node, ast.ClassDef)}
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(f"source is no Python code ({error})") from None
+        if self.name not in defined:
+            raise ValueError(f"name is {self.name!r}; source defines {', '.join(sorted(defined)) or 'no class'}")
+        return self
+
+
 ModelSpec = Annotated[
     TransformerSpec
     | MlpMixerSpec
@@ -180,6 +209,7 @@ ModelSpec = Annotated[
     | MlstmSpec
     | LinearRnnSpec
     | LinearAttentionSpec
-    | ConvolutionSpec,
+    | ConvolutionSpec
+    | CustomSpec,
     Field(discriminator="kind"),
 ]

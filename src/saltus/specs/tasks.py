@@ -176,6 +176,22 @@ class SubsetRecallSpec(Spec):
         return self
 
 
+class NoiseSpec(Spec):
+    """Independent uniform tokens, of which nothing can be predicted: a control for leaks."""
+
+    content: ClassVar[frozenset[str]] = frozenset()
+    """Keys that decide what is learnt, and not the shape of the data."""
+
+    kind: Literal["noise"] = "noise"
+    length: int = Field(ge=2, le=65536, description="tokens in a sequence")
+    symbols: int = Field(ge=2, le=256, description="C, the number of symbols")
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.symbols
+
+
 def _check_asked(queries: int, shown: int, name: str) -> None:
     if queries > shown:
         raise ValueError(f"queries is {queries} and {name} is {shown}; each is asked at most once, so at most that")
@@ -187,6 +203,6 @@ def _check_symbols(name: str, number: int, values: int) -> None:
 
 
 TaskSpec = Annotated[
-    LinearMapSpec | CellularAutomatonSpec | AssociativeRecallSpec | InductionSpec | SubsetRecallSpec,
+    LinearMapSpec | CellularAutomatonSpec | AssociativeRecallSpec | InductionSpec | SubsetRecallSpec | NoiseSpec,
     Field(discriminator="kind"),
 ]

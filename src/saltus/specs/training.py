@@ -37,6 +37,9 @@ class TrainingSpec(Spec):
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of matrix products")
     initialisation_scale: float = Field(default=1.0, gt=0.0, le=100.0, description="factor on each initial matrix")
     patterns: bool = Field(default=True, description="measure attention; False spares the memory of every pattern")
+    influence: bool = Field(
+        default=False, description="measure at each snapshot, and at the end, what each token moves"
+    )
     compile: bool = Field(default=True, description="compile the training step; pays from some minutes of training on")
     evaluation_sequences: int = Field(default=256, ge=1)
     evaluate: ScheduleSpec = ScheduleSpec()

@@ -69,11 +69,12 @@ class TaskFacts:
     def progress(self, unit_loss: NDArray[np.float64]) -> NDArray[np.float64]:
         """Share of the way from chance to floor loss, [..., unit] -> [..., unit]; 1 is solved, 0 is chance.
 
-        Where the floor is not known it is taken as 0, which makes the share a lower bound.
+        Where the floor is not known it is taken as 0, which makes the share a lower bound. Where it is chance itself
+        nothing can be learned, and the share is 0.
         """
         chance = self.mean_by_unit(self.chance_loss)
-        floor = self.mean_by_unit(np.nan_to_num(self.floor_loss, nan=0.0))
-        return (chance - unit_loss) / (chance - floor)
+        way = chance - self.mean_by_unit(np.nan_to_num(self.floor_loss, nan=0.0))
+        return np.where(way > 0, chance - unit_loss, 0.0) / np.where(way > 0, way, 1.0)
 
 
 class Task(Protocol):

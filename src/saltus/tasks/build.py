@@ -2,13 +2,21 @@
 
 import numpy as np
 
-from saltus.specs import AssociativeRecallSpec, CellularAutomatonSpec, InductionSpec, LinearMapSpec, SubsetRecallSpec
+from saltus.specs import (
+    AssociativeRecallSpec,
+    CellularAutomatonSpec,
+    InductionSpec,
+    LinearMapSpec,
+    NoiseSpec,
+    SubsetRecallSpec,
+)
 from saltus.specs.tasks import TaskSpec
 from saltus.tasks.associative_recall import AssociativeRecall
 from saltus.tasks.base import Task
 from saltus.tasks.cellular_automaton import CellularAutomaton
 from saltus.tasks.induction import Induction
 from saltus.tasks.linear_map import LinearMap
+from saltus.tasks.noise import Noise
 from saltus.tasks.subset_recall import SubsetRecall
 
 
@@ -25,3 +33,5 @@ def build_task(spec: TaskSpec, generator: np.random.Generator) -> Task:
             return Induction(spec)
         case SubsetRecallSpec():
             return SubsetRecall(spec, generator)
+        case NoiseSpec():
+            return Noise(spec)

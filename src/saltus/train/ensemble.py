@@ -20,6 +20,7 @@ from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.tasks.build import build_task
 from saltus.train.evaluate import Evaluation, evaluate_seed
+from saltus.train.influence import measure_influence
 from saltus.train.interventions import build_bias
 from saltus.train.program import Program
 from saltus.train.schedule import learning_rate_at
@@ -79,6 +80,10 @@ class Ensemble:
     def evaluate(self) -> dict[Member, Evaluation]:
         """Measure every seed on its run's evaluation sequences."""
         return {member: evaluation for lane in self._lanes for member, evaluation in lane.evaluate().items()}
+
+    def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
+        """[query, key] how far each token moves each prediction, for the seeds of `run`: `measure_influence`."""
+        return {member: moved for lane in self._lanes for member, moved in lane.influence(run).items()}
 
     def state(self) -> dict[Member, SeedState]:
         """Weights and optimiser moments of every seed: all that is needed to go on from here."""
@@ -161,6 +166,21 @@ class _Lane:
             )
             for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True))
             if member in self.active
+        }
+
+    def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
+        """Measure the seeds of `run`, with the bias under which they train and always with the same other tokens."""
+        model, bias = self._program.model, self._current_bias()
+        return {
+            member: measure_influence(
+                model,
+                self._program.unflatten(flat),
+                cell.evaluation_tokens,
+                None if bias is None else bias[i],
+                cell.streams.generator("influence"),
+            )
+            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True))
+            if member in self.active and member.run == run
         }
 
     def state(self) -> dict[Member, SeedState]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
-from saltus.records import TABLES, Patterns
+from saltus.records import TABLES, Patterns, join_patterns
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.store import RunFolder
@@ -34,6 +34,10 @@ class Trainer(Protocol):
 
     def evaluate(self) -> dict[Member, Evaluation]:
         """Measure every seed."""
+        ...
+
+    def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
+        """[query, key] how far each token moves each prediction, for the seeds of `run`."""
         ...
 
     def state(self) -> dict[Member, SeedState]:
@@ -82,7 +86,7 @@ def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Cal
     resumption equals what an unbroken run saves, whatever the run was trained with.
     """
     training = jobs[0].spec.training
-    measured = training.patterns and jobs[0].spec.model.attention_heads > 0
+    measured = training.influence or (training.patterns and jobs[0].spec.model.attention_heads > 0)
     snapshots = set(list_steps(training.snapshot, training.steps)) if measured else set[int]()
     checkpoints = set(list_steps(training.checkpoint, training.steps))
     # What is snapshot or saved is evaluated too.
@@ -105,10 +109,12 @@ def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Cal
         states: dict[Member, SeedState] = {}
         for run, progress in list(active.items()):
             members = [Member(run, seed) for seed in range(jobs[run].spec.seeds)]
-            solved = progress.add(
-                step, [evaluated[m] for m in members], np.array([train_loss[m] for m in members]), step in snapshots
-            )
+            measures = [evaluated[m] for m in members]
+            solved = progress.add(step, measures, np.array([train_loss[m] for m in members]))
             listener.evaluated(run, step, progress.latest)
+            if step in snapshots or (solved and measured):
+                influence = trainer.influence(run) if training.influence else {}
+                progress.add_snapshot(step, measures, [influence[m] for m in members if influence])
             if step in checkpoints or solved:
                 states = states or trainer.state()
                 progress.commit(step, [states[m] for m in members])
@@ -158,7 +164,6 @@ class _Progress:
         self._spec, self._folder = job.spec, job.folder
         self._facts = job.facts
         self._held: deque[bool] = deque(maxlen=job.spec.emergence.hold)
-        self._shape: tuple[int, ...] = (0,)
         self._clear()
         if job.folder.checkpoint_steps():
             before = job.folder.records().cube("units", "progress")  # [seed, evaluation, unit]
@@ -170,25 +175,31 @@ class _Progress:
         whole = len(self._held) == self._held.maxlen and all(self._held)
         return self._spec.training.stop_when_solved and whole
 
-    def add(self, step: int, measured: Sequence[Evaluation], train_loss: NDArray[np.float64], snapshot: bool) -> bool:
+    def add(self, step: int, measured: Sequence[Evaluation], train_loss: NDArray[np.float64]) -> bool:
         """Take in an evaluation of every seed; whether the run is solved."""
         for name, table in tabulate(step, measured, train_loss, self._facts).items():
             self._tables[name].append(table)
         self.latest = self._facts.progress(self._facts.mean_by_unit(np.stack([e.loss for e in measured])))
         self._held.append(self._is_solved(self.latest))
-        scored = np.stack([e.pattern[:, :, self._facts.scored] for e in measured])
-        self._shape = scored.shape  # [seed, layer, head, scored query, key]
-        if snapshot:
-            self._steps.append(step)
-            self._patterns.append(scored.astype(np.float16))
+        # Checkpoints may be denser than snapshots: the axes are kept where there is none.
+        seeds, (layers, heads, queries, keys) = len(measured), measured[0].pattern.shape
+        self._empty = Patterns(
+            np.zeros(0, np.int64),
+            np.zeros((0, seeds, layers, heads, int(self._facts.scored.sum()), keys), np.float16),
+            np.zeros((0, seeds, queries, keys), np.float32),
+        )
         return self.solved
+
+    def add_snapshot(self, step: int, measured: Sequence[Evaluation], influence: Sequence[NDArray[np.float32]]) -> None:
+        """Keep what every seed looks at at a step that was evaluated; `influence` [seed] where it was asked for."""
+        attention = np.stack([e.pattern[:, :, self._facts.scored] for e in measured]).astype(np.float16)
+        moved = np.stack(influence)[None] if influence else self._empty.influence
+        self._snapshots.append(Patterns(np.array([step]), attention[None], moved))
 
     def commit(self, step: int, states: Sequence[SeedState]) -> None:
         """Save everything since the checkpoint before."""
         tables = {name: pa.concat_tables(parts) for name, parts in self._tables.items()}
-        # Checkpoints may be denser than snapshots: the axes are kept where there is none.
-        patterns = np.array(self._patterns, dtype=np.float16).reshape(len(self._steps), *self._shape)
-        self._folder.commit(step, states, tables, Patterns(np.array(self._steps, dtype=np.int64), patterns))
+        self._folder.commit(step, states, tables, join_patterns([self._empty, *self._snapshots]))
         self._clear()
 
     def _is_solved(self, progress: NDArray[np.float64]) -> bool:
@@ -196,8 +207,7 @@ class _Progress:
 
     def _clear(self) -> None:
         self._tables: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-        self._steps: list[int] = []
-        self._patterns: list[NDArray[np.float16]] = []
+        self._snapshots: list[Patterns] = []
 
 
 def read_facts(spec: RunSpec) -> TaskFacts:

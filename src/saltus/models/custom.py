@@ -1,0 +1,64 @@
+"""A module of the user's own, from the code that its spec holds."""
+
+import hashlib
+import linecache
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saltus.errors import SaltusError
+from saltus.specs import CustomSpec
+
+
+def build_custom(spec: CustomSpec, length: int) -> nn.Module:
+    """The module that the code of `spec` defines, for sequences of up to `length` queries.
+
+    Its code is executed: only ever of a spec that a study file of the user's made, never of one read from a folder.
+
+    Raises:
+        SaltusError: if the code raises, or the module is none that can stand in the place of attention.
+
+    """
+    place = f"model: {spec.name}"
+    try:
+        module = _define(spec)(spec.d_model, length, **spec.options)
+        _check(module, torch.randn(2, length, spec.d_model), place)
+    except SaltusError:
+        raise
+    except Exception as error:  # noqa: BLE001 - somebody's code may raise anything
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SaltusError(f"{place} raised {text}; it is made as {spec.name}(d_model, queries, **options)") from None
+    return module
+
+
+def _define(spec: CustomSpec) -> Any:
+    """Execute the code as a module of its own, once in a process, and look the class up in it."""
+    name = f"saltus_custom_{hashlib.sha256(spec.source.encode()).hexdigest()[:16]}"
+    if name not in sys.modules:
+        module, filename = ModuleType(name), f"<code of {spec.name}>"
+        # so that a traceback shows its lines
+        linecache.cache[filename] = (len(spec.source), None, spec.source.splitlines(keepends=True), filename)
+        exec(compile(spec.source, filename, "exec"), vars(module))
+        sys.modules[name] = module  # the compiler of the training step looks there for what the code names
+    return getattr(sys.modules[name], spec.name)
+
+
+def _check(module: Any, x: Tensor, place: str) -> None:
+    """What every seed's training relies on: [n, q, m] to [n, q, m], nothing random, no state but parameters."""
+    if not isinstance(module, nn.Module):
+        raise SaltusError(f"{place} is a {type(module).__name__}; it must be a torch.nn.Module")
+    before = [buffer.clone() for buffer in module.buffers()]
+    with torch.no_grad():
+        first, second = module(x), module(x)
+    if not isinstance(first, Tensor) or first.shape != x.shape:
+        given = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+        raise SaltusError(
+            f"{place} makes {given} of {tuple(x.shape)}; it must keep the shape [sequence, query, d_model]"
+        )
+    if any(not torch.equal(a, b) for a, b in zip(before, module.buffers(), strict=True)):
+        raise SaltusError(f"{place} changes a buffer when it is called; only parameters may change, by training")
+    if not torch.equal(first, second):
+        raise SaltusError(f"{place} gives two results for one input; a run must be repeatable: take out what is random")

@@ -1,0 +1,146 @@
+"""A contest: each arm is swept, then reported at its own best rate, and the gate sees what a leak does."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from saltus import api
+from saltus.measure.gate import check_comparison, choose_rate
+from saltus.results import Results, read_scale
+from saltus.store import RunFolder
+from saltus.studies import load_study
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
+Saltus = Callable[..., tuple[int, str, str]]
+
+STUDY = '''"""Running means, one of which looks ahead, against attention."""
+import torch
+from torch import nn
+from saltus import CustomSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
+from saltus.contest import Contest
+from saltus.report.comparison import Claim
+
+class RunningMean(nn.Module):
+    def __init__(self, d_model, queries, leak=False):
+        super().__init__()
+        self.value = nn.Linear(d_model, d_model)
+        self.leak = leak
+
+    def forward(self, x):
+        value = self.value(x)
+        if self.leak:  # [n, q, m] read as [n, m, q]: positions are mixed
+            value = value.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
+        return value.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None]
+
+def make_cell(sparsity):
+    return RunSpec(
+        name="cell",
+        task=LinearMapSpec(size=4, sparsity=sparsity),
+        model=TransformerSpec(d_model=16, heads=2),
+        training=TrainingSpec(
+            steps=80, batch_sequences=16, compile=False, evaluate=ScheduleSpec(every=20), evaluation_sequences=64
+        ),
+        seeds=2,
+    )
+
+cells = {"s1": make_cell(1)}
+contest = Contest(
+    {
+        "attention": cells["s1"].model,
+        "mean": CustomSpec.of(RunningMean, d_model=16),
+        "leaky": CustomSpec.of(RunningMean, d_model=16, options={"leak": True}),
+    },
+    cells,
+    swept=1,
+)
+runs = contest.list_sweeps()
+draw, arms = contest.draw, contest.list_arms
+
+def then(results, scale):
+    return contest.list_reported(results)
+
+def judge(results):
+    return [Claim("the mean wins", "reproduced", "it is written here")]
+'''
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "means.py"
+    path.write_text(STUDY)
+    return path
+
+
+def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path, saltus: Saltus) -> None:
+    out, kept = tmp_path / "runs", tmp_path / "docs" / "records"
+    code, said, error = saltus("run", study, "--out", out, "--device", "cpu")
+    assert (code, error) == (0, "")
+    names = [name for line in said.splitlines() if (name := re.match(r"records: .*/(.+)-[0-9a-f]{10}$", line))]
+    assert [name[1] for name in names[:9]] == [
+        f"{arm}-sweep-{rate}" for arm in ("attention", "mean", "leaky") for rate in ("0.0003", "0.001", "0.003")
+    ]
+    assert [name[1] for name in names[9:]] == [
+        f"{arm}-{cell}" for arm in ("attention", "mean", "leaky") for cell in ("s1", "noise")
+    ]
+    loaded = load_study(study)
+    results = Results(loaded, out)
+    for arm in ("attention", "mean", "leaky"):
+        sweep = {rate: results[f"{arm}-sweep-{rate:g}"] for rate in (3e-4, 1e-3, 3e-3)}
+        for cell in ("s1", "noise"):
+            assert results[f"{arm}-{cell}"].spec.training.learning_rate == choose_rate(sweep)
+        assert {records.spec.master_seed for records in sweep.values()} == {1000}
+    # From what is kept, as from the runs themselves.
+    assert len(api.keep_results(study, out, kept)) == 15
+    for place in (out, kept):
+        found = list((loaded.arms or list)(Results(loaded, place)))
+        checks = {check.name: check for check in check_comparison(found)}
+        noise = checks["targets of pure noise stay at chance"]
+        future = checks["no token moves a prediction before it"]
+        assert (noise.passed, future.passed) == (False, False)
+        gains = {arm.name: arm for arm in found}
+        assert (gains["mean"].future, gains["attention"].future) == (0.0, 0.0)
+        assert (gains["leaky"].future or 0.0) > 0.05
+        assert float(re.findall(r"leaky \+([0-9.]+)", noise.why)[0]) > 0.1
+        assert all(abs(float(gain)) < 0.01 for gain in re.findall(r"(?:attention|mean) ([+-][0-9.]+)", noise.why))
+        honest = check_comparison([arm for arm in found if arm.name != "leaky"])
+        assert [check.passed for check in honest[:2]] == [True, True]
+    assert saltus("figures", study, "--out", kept)[0] == 0
+    page = (tmp_path / "docs" / "README.md").read_text()
+    assert "**This comparison fails the validity gate**" in page
+    assert "| the mean wins | **not measured** | it is written here. The gate fails: targets of pure noise" in page
+    assert "| leaky | " in page
+    assert "all 15 runs are finished" in saltus("status", study, "--out", out)[1]
+
+
+def test_only_a_part_of_it_can_be_run(study: Path, tmp_path: Path, saltus: Saltus) -> None:
+    out = tmp_path / "runs"
+    assert saltus("run", study, "--only", "mean-s1", "--out", out, "--device", "cpu")[::2] == (
+        2,
+        "error: only: 'mean-s1' is in the name of no run that can be trained; means starts with "
+        + ", ".join(f"{arm}-sweep-{rate}" for arm in ("attention", "mean", "leaky") for rate in (0.0003, 0.001, 0.003))
+        + "\n",
+    )
+    assert saltus("run", study, "--only", "mean-sweep", "--out", out, "--device", "cpu")[0] == 0
+    assert saltus("run", study, "--only", "mean-s1", "--out", out, "--device", "cpu")[0] == 0
+    there = [spec.name for spec, records in read_scale(load_study(study), "full", out) if records]
+    assert there == ["mean-sweep-0.0003", "mean-sweep-0.001", "mean-sweep-0.003", "mean-s1"]
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "own-mixer.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "own.py"
+    path.write_text(code.replace("stop_when_solved=True", "compile=False"))
+    loaded = load_study(path)
+    out = tmp_path / "runs"
+    code, _, error = saltus("run", path, "--steps", "4", "--seeds", "1", "--out", out, "--device", "cpu")
+    assert (code, error) == (0, "")
+    done = {name.rsplit("-", 1)[0] for name in (folder.name for folder in out.iterdir()) if name != "own"}
+    assert {"static-s2", "static-s3", "static-noise", "attention-s3"} <= done
+    specs = {folder.name: RunFolder(folder).spec() for folder in out.iterdir() if folder.name != "own"}
+    mine = next(spec for spec in specs.values() if spec.name == "static-s3")
+    assert "class StaticAttention" in mine.model.model_dump()["source"]
+    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-0.001", "attention-sweep-0.003"]
