@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saltus import api
-from saltus.measure.gate import check_comparison, choose_rate
+from saltus.measure.gate import Arm, check_comparison, choose_rate
 from saltus.results import Results, read_scale
 from saltus.store import RunFolder
 from saltus.studies import load_study
@@ -95,7 +95,8 @@ def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path
     # From what is kept, as from the runs themselves.
     assert len(api.keep_results(study, out, kept)) == 15
     for place in (out, kept):
-        found = list((loaded.arms or list)(Results(loaded, place)))
+        assert loaded.arms is not None
+        found: list[Arm] = loaded.arms(Results(loaded, place))
         checks = {check.name: check for check in check_comparison(found)}
         noise = checks["targets of pure noise stay at chance"]
         future = checks["no token moves a prediction before it"]

@@ -26,7 +26,7 @@ REST = {
     "api": {*STAGES, "engines", "integrations"},
     "demo": set[str](),
     "paper": set[str](),
-    "contest": {"measure", "models", "report"},
+    "contest": {"measure", "models", "report", "train"},
     "engines": {"tasks", "models", "train"},
     "integrations": {*STAGES},
 }

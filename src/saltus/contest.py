@@ -2,17 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isinf
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from saltus.measure.gate import Arm, choose_rate
-from saltus.measure.outcomes import task_emergences, unit_emergences
+from saltus.measure.outcomes import count_learned, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
-from saltus.models.build import count_parameters
+from saltus.models.build import count_parameters, match_parameters
 from saltus.records import RunRecords
+from saltus.report.comparison import Claim
 from saltus.report.plates import OURS, add_legend, label, open_plate
-from saltus.specs import ModelSpec, RunSpec
+from saltus.specs import (
+    ConvolutionSpec,
+    GatedDeltaNetSpec,
+    LinearAttentionSpec,
+    LinearRnnSpec,
+    MambaSpec,
+    MlpMixerSpec,
+    MlstmSpec,
+    ModelSpec,
+    RunSpec,
+    RwkvSpec,
+    TransformerSpec,
+)
+from saltus.train.loop import read_facts
 
 SWEPT = 1_000
 """Added to the master seed for the sweep: other maps and other seeds than those that are reported."""
@@ -30,7 +45,7 @@ class Contest:
     """
 
     arms: Mapping[str, ModelSpec]
-    """By name; `match_parameters` makes their sizes alike."""
+    """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
     cells: Mapping[str, RunSpec]
     """By name, the easiest first: runs whose name, model and learning rate are those of each arm in turn."""
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
@@ -50,22 +65,24 @@ class Contest:
                 seeds=self.swept,
                 master_seed=first.master_seed + SWEPT,
             )
-            for arm, model in self.arms.items()
+            for arm, model in self._match(first).items()
             for rate in self.rates
         ]
 
     def list_reported(self, results: Mapping[str, RunRecords]) -> list[RunSpec]:
         """The runs that follow from the sweep, of the arms whose sweep is there: their cells, and noise."""
         runs: list[RunSpec] = []
-        for arm, model in self.arms.items():
+        matched = {cell: self._match(spec) for cell, spec in self.cells.items()}
+        easiest, first = next(iter(self.cells.items()))
+        for arm in self.arms:
             sweep = self._find_sweep(arm, results)
             if len(sweep) < len(self.rates):
                 continue
             training = {"learning_rate": choose_rate(sweep), "influence": True}
             runs += [
-                _vary(spec, name=f"{arm}-{cell}", model=model, training=training) for cell, spec in self.cells.items()
+                _vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
+                for cell, spec in self.cells.items()
             ]
-            first = next(iter(self.cells.values()))
             steps = min(NOISE_STEPS, first.training.steps)
             noise = {"kind": "noise", "length": first.task.length, "symbols": first.task.vocabulary}
             runs.append(
@@ -73,7 +90,7 @@ class Contest:
                     first,
                     name=f"{arm}-noise",
                     task=noise,
-                    model=model,
+                    model=matched[easiest][arm],
                     training=training | {"steps": steps},
                     seeds=min(2, first.seeds),
                 )
@@ -83,7 +100,7 @@ class Contest:
     def list_arms(self, results: Mapping[str, RunRecords]) -> list[Arm]:
         """The arms of which a reported cell is there, as the gate judges them."""
         arms: list[Arm] = []
-        for arm, model in self.arms.items():
+        for arm in self.arms:
             cells = {cell: results[f"{arm}-{cell}"] for cell in self.cells if f"{arm}-{cell}" in results}
             if cells:
                 moved = [records.future_influence for records in cells.values()]
@@ -91,7 +108,7 @@ class Contest:
                 arms.append(
                     Arm(
                         name=arm,
-                        parameters=count_parameters(model, next(iter(cells.values())).facts),
+                        parameters={cell: count_parameters(r.spec.model, r.facts) for cell, r in cells.items()},
                         cells=cells,
                         noise=results.get(f"{arm}-noise"),
                         sweep=self._find_sweep(arm, results),
@@ -130,6 +147,9 @@ class Contest:
             add_legend(loss)
         return figure
 
+    def _match(self, cell: RunSpec) -> dict[str, ModelSpec]:
+        return match_parameters(self.arms, read_facts(cell))
+
     def _find_sweep(self, arm: str, results: Mapping[str, RunRecords]) -> dict[float, RunRecords]:
         names = {rate: self._name_sweep(arm, rate) for rate in self.rates}
         return {rate: results[name] for rate, name in names.items() if name in results}
@@ -138,7 +158,65 @@ class Contest:
         return f"{arm}-sweep-{rate:g}"
 
 
+def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, ModelSpec]:
+    """One model of every kind, attention first, of the same depth and width."""
+    width: dict[str, Any] = {"layers": layers, "d_model": d_model}
+    return {
+        "transformer": TransformerSpec(**width, heads=heads),
+        "mlp-mixer": MlpMixerSpec(**width, variant="heads", heads=heads),
+        "mamba": MambaSpec(**width),
+        "gated-delta-net": GatedDeltaNetSpec(**width, heads=heads),
+        "rwkv": RwkvSpec(**width),
+        "mlstm": MlstmSpec(**width, heads=heads),
+        "linear-rnn": LinearRnnSpec(**width, heads=heads),
+        "linear-attention": LinearAttentionSpec(**width, heads=heads),
+        "convolution": ConvolutionSpec(**width),
+    }
+
+
 def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:
     """The run of `template` with other values, checked again."""
     base = template.model_dump()
     return RunSpec(**(base | values | {"training": base["training"] | training}))
+
+
+def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
+    """For each cell: that `best` is ahead of all others, and that most of the others are behind `over`.
+
+    Ahead is who has more units at the end, in the mean over seeds; of equal ones who had half of them sooner.
+    """
+    claims: list[Claim] = []
+    for cell in dict.fromkeys(cell for arm in arms for cell in arm.cells):
+        scores = {arm.name: _score(arm.cells[cell]) for arm in arms if cell in arm.cells}
+        if not {best, over} < scores.keys():
+            continue
+        ranked = sorted(scores, key=lambda name: scores[name], reverse=True)
+        told = "; ".join(
+            f"{name} {scores[name][0]:.1f}" + ("" if isinf(scores[name][1]) else f", half by {-scores[name][1]:,.0f}")
+            for name in ranked
+        )
+        place = ranked.index(best)
+        claims.append(
+            Claim(
+                f"{best} is ahead of all others, {cell}",
+                ("reproduced", "in part")[place] if place < 2 else "not reproduced",
+                f"units learned, mean over seeds, and the median step of a unit: {told}",
+            )
+        )
+        others = [name for name in ranked if name not in (best, over)]
+        behind = [name for name in others if scores[name] < scores[over]]
+        claims.append(
+            Claim(
+                f"most others are behind {over}, {cell}",
+                "reproduced" if len(behind) > len(others) / 2 else "not reproduced",
+                f"{len(behind)} of {len(others)} are: {', '.join(behind) or 'none'}",
+            )
+        )
+    return claims
+
+
+def _score(records: RunRecords) -> tuple[float, float]:
+    """Units learned in the mean, and less the median step of a unit."""
+    units = [unit for seed in unit_emergences(records) for unit in seed]
+    median = estimate_survival(*times_of(units)).median
+    return float(count_learned(records).mean()), -inf if median is None else -float(median)

@@ -50,7 +50,7 @@ def make_arm(name: str = "one", **values: Any) -> Arm:
     """An arm that passes: the hard cell takes longer, the middle of its sweep is the best."""
     usual = Arm(
         name=name,
-        parameters=1000,
+        parameters={"easy": 1000, "hard": 900},
         cells={"easy": make_records([200, 300]), "hard": make_records([600, None])},
         noise=make_records([None, None], loss=float(np.log(2))),
         sweep={
@@ -67,7 +67,7 @@ def failing(*arms: Arm) -> list[Check]:
 
 
 def test_an_honest_comparison_passes() -> None:
-    assert failing(make_arm("one"), make_arm("other", parameters=1050)) == []
+    assert failing(make_arm("one"), make_arm("other", parameters={"easy": 1050, "hard": 900})) == []
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_honest_comparison_passes() -> None:
         ({"noise": None}, "targets of pure noise", "not run: other"),
         ({"future": 1e-9}, "no token moves", "other 1.0e-09"),
         ({"future": None}, "no token moves", "other not measured"),
-        ({"parameters": 1200}, "parameters are matched", "20% more"),
+        ({"parameters": {"easy": 1000, "hard": 1080}}, "parameters are matched", "0.0% (easy), 20.0% (hard)"),
         (
             {"cells": {"easy": make_records([200, 300], sequences=16), "hard": make_records([600, None])}},
             "tokens are matched",

@@ -231,6 +231,17 @@ def test_the_initialisation_scale_multiplies_matrices_and_leaves_vectors() -> No
     assert usual["embedding.weight"].ndim == usual["positions"].ndim == 2
 
 
+def test_the_initialisation_scale_leaves_logarithms_of_rates() -> None:
+    mamba = {"model": {"kind": "mamba", "d_model": 8, "d_state": 4}}
+    usual, scaled = (
+        states(ensemble_of(RunSpec.model_validate(make_spec(initialisation_scale=scale).model_dump() | mamba), (3,)))[0]
+        for scale in (1.0, 0.5)
+    )
+    np.testing.assert_array_equal(scaled["blocks.0.mixer.mixer.log_rate"], usual["blocks.0.mixer.mixer.log_rate"])
+    weight = "blocks.0.mixer.mixer.input.weight"
+    np.testing.assert_array_equal(scaled[weight], usual[weight] * 0.5)
+
+
 def test_attention_that_is_not_measured_changes_nothing_else() -> None:
     (full,) = evaluations(ensemble_of(make_spec(), (0,)))
     (spared,) = evaluations(ensemble_of(make_spec(patterns=False), (0,)))

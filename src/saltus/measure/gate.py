@@ -21,7 +21,8 @@ class Arm:
     """One architecture of a comparison, everything in it trained as in the others but for the learning rate."""
 
     name: str
-    parameters: int
+    parameters: Mapping[str, int]
+    """By cell, numbers that are trained in one seed."""
     cells: Mapping[str, RunRecords]
     """By difficulty, the easiest first: the reported runs."""
     noise: RunRecords | None
@@ -90,13 +91,15 @@ def _check_future(arms: Sequence[Arm]) -> Check:
 
 
 def _check_size(arms: Sequence[Arm]) -> Check:
-    sizes = [arm.parameters for arm in arms]
-    spread = max(sizes) / min(sizes) - 1.0
+    spreads: dict[str, float] = {}
+    for cell in dict.fromkeys(cell for arm in arms for cell in arm.parameters):
+        sizes = [arm.parameters[cell] for arm in arms if cell in arm.parameters]
+        spreads[cell] = max(sizes) / min(sizes) - 1.0
     return Check(
         f"parameters are matched within {MATCHED:.0%}",
-        spread <= MATCHED,
-        f"the largest has {spread:.0%} more than the smallest: "
-        + ", ".join(f"{arm.name} {arm.parameters:,}" for arm in arms),
+        max(spreads.values()) <= MATCHED,
+        "the largest has more than the smallest by "
+        + ", ".join(f"{spread:.1%} ({cell})" for cell, spread in spreads.items()),
     )
 
 

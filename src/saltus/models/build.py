@@ -40,8 +40,9 @@ def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Decoder:
     def make_mixer() -> Mixer:
         if spec.kind == "transformer":
             return Attention(spec, facts.queries)
-        make = build_custom if spec.kind == "custom" else MIXERS[spec.kind]
-        return WithoutPattern(make(spec, facts.queries))
+        if spec.kind == "custom":
+            return WithoutPattern(build_custom(spec, facts.queries))
+        return WithoutPattern(MIXERS[spec.kind](spec, facts.queries))
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)

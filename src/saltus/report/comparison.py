@@ -105,7 +105,7 @@ def write_arms(arms: Sequence[Arm]) -> str:
             tasks = task_emergences(records)
             line = (
                 escape(arm.name),
-                f"{arm.parameters:,}",
+                f"{arm.parameters[cell]:,}",
                 f"{records.spec.training.learning_rate:g}",
                 escape(cell),
                 _say_share(tasks),

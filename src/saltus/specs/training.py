@@ -35,7 +35,9 @@ class TrainingSpec(Spec):
     weight_decay: float = Field(default=0.01, ge=0.0)
     loss: Literal["sequence", "scored"] = Field(default="sequence", description="'sequence' is the paper's")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of matrix products")
-    initialisation_scale: float = Field(default=1.0, gt=0.0, le=100.0, description="factor on each initial matrix")
+    initialisation_scale: float = Field(
+        default=1.0, gt=0.0, le=100.0, description="factor on each initial matrix, but for logarithms"
+    )
     patterns: bool = Field(default=True, description="measure attention; False spares the memory of every pattern")
     influence: bool = Field(
         default=False, description="measure at each snapshot, and at the end, what each token moves"

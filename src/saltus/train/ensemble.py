@@ -209,7 +209,7 @@ class _Lane:
         """The flat parameters that a seed starts from."""
         model = build_model(cell.spec.model, cell.facts, cell.streams.integer("init", member.seed))
         scale = cell.spec.training.initialisation_scale
-        named = {name: value * scale if value.ndim > 1 else value for name, value in model.named_parameters()}
+        named = {name: value * scale if _is_matrix(name, value) else value for name, value in model.named_parameters()}
         return self._program.flatten(named).to(self._program.device)
 
     def _current_bias(self) -> Tensor | None:
@@ -240,3 +240,8 @@ class _Lane:
             group["lr"] = learning_rate_at(spec.training, self._step)
         self._optimizer.step()
         return loss
+
+
+def _is_matrix(name: str, value: Tensor) -> bool:
+    """Whether the initialisation's scale is a factor of it: vectors are biases and scales, and a logarithm has none."""
+    return value.ndim > 1 and not name.rpartition(".")[2].startswith("log_")

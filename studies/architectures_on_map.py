@@ -1,0 +1,38 @@
+"""Every architecture on the linear map, where the true pattern is fixed by position."""
+
+from collections.abc import Mapping, Sequence
+
+from saltus.contest import Contest, list_architectures, rank_arms
+from saltus.paper.setting import linear_map
+from saltus.records import RunRecords
+from saltus.report.comparison import Claim
+from saltus.results import Results
+from saltus.specs import RunSpec
+
+
+def make(size: int, d_model: int, *, seeds: int, swept: int, steps: int) -> Contest:
+    """All arms with the parameters of the transformer, at s=2 and s=3."""
+    arms = list_architectures(layers=1, d_model=d_model, heads=8)
+    cells = {
+        f"s{s}": linear_map(f"s{s}", size=size, sparsity=s, model=arms["transformer"], seeds=seeds, steps=steps)
+        for s in (2, 3)
+    }
+    return Contest(arms, cells, rates=(3e-4, 1e-3, 3e-3, 1e-2), swept=swept)
+
+
+contests = {
+    "full": make(16, 128, seeds=8, swept=4, steps=10_000),
+    "laptop": make(8, 64, seeds=3, swept=1, steps=1_000),
+}
+runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
+draw, arms = contests["full"].draw, contests["full"].list_arms
+
+
+def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
+    """The cells, each arm at the rate that its sweep chooses."""
+    return contests[scale].list_reported(results)
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """The paper: MLP-Mixer is best here, and most others do worse than the transformer."""
+    return rank_arms(arms(results), best="mlp-mixer", over="transformer")

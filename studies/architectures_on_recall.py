@@ -1,0 +1,50 @@
+"""Every architecture on associative recall, where the true pattern is keyed by content and differs in each sequence."""
+
+from collections.abc import Mapping, Sequence
+
+from saltus.contest import Contest, list_architectures, rank_arms
+from saltus.records import RunRecords
+from saltus.report.comparison import Claim
+from saltus.results import Results
+from saltus.specs import AssociativeRecallSpec, RunSpec, ScheduleSpec, TrainingSpec
+
+
+def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: int) -> Contest:
+    """All arms with the parameters of the transformer, two layers deep; more pairs are the harder cell."""
+    arms = list_architectures(layers=2, d_model=d_model, heads=4)
+    cells = {
+        f"pairs-{number}": RunSpec(
+            name=f"pairs-{number}",
+            task=AssociativeRecallSpec(pairs=number, queries=number, keys=2 * number, values=2 * number),
+            model=arms["transformer"],
+            training=TrainingSpec(
+                steps=steps,
+                batch_sequences=64,
+                loss="scored",
+                evaluate=ScheduleSpec(every=100),
+                snapshot=ScheduleSpec(every=steps, factor=1000),
+                stop_when_solved=True,
+            ),
+            seeds=seeds,
+        )
+        for number in pairs
+    }
+    return Contest(arms, cells, rates=(3e-4, 1e-3, 3e-3), swept=swept)
+
+
+contests = {
+    "full": make((8, 32), 128, seeds=8, swept=4, steps=30_000),
+    "laptop": make((4, 8), 64, seeds=2, swept=1, steps=2_500),
+}
+runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
+draw, arms = contests["full"].draw, contests["full"].list_arms
+
+
+def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
+    """The cells, each arm at the rate that its sweep chooses."""
+    return contests[scale].list_reported(results)
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """A public replication: here a delta rule is ahead of the transformer, and MLP-Mixer learns nothing."""
+    return rank_arms(arms(results), best="gated-delta-net", over="transformer")
