@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.measure.arms import make_arm, make_records
 
 from saltus import api
+from saltus.contest import list_architectures, rank_arms
 from saltus.measure.gate import Arm, check_comparison, choose_rate
+from saltus.models.build import MIXERS
 from saltus.results import Results, read_scale
 from saltus.store import RunFolder
 from saltus.studies import load_study
@@ -144,4 +147,24 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -
     specs = {folder.name: RunFolder(folder).spec() for folder in out.iterdir() if folder.name != "own"}
     mine = next(spec for spec in specs.values() if spec.name == "static-s3")
     assert "class StaticAttention" in mine.model.model_dump()["source"]
-    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-0.001", "attention-sweep-0.003"]
+    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-0.0003", "attention-sweep-0.001"]
+
+
+def test_every_kind_of_model_takes_part() -> None:
+    models = list_architectures(layers=2, d_model=16, heads=4)
+    assert {model.kind for model in models.values()} == {"transformer", *MIXERS}
+    assert {(model.layers, model.d_model) for model in models.values()} == {(2, 16)}
+
+
+def test_who_has_more_units_is_ahead_and_of_equals_who_had_them_sooner() -> None:
+    steps = {"slow": [600, 700], "fast": [200, 300], "half": [100, None], "none": [None, None]}
+    arms = [make_arm(name, cells={"easy": make_records(at)}) for name, at in steps.items()]
+    first, others = rank_arms(arms, best="fast", over="slow")
+    assert (first.verdict, others.verdict) == ("reproduced", "reproduced")
+    assert first.why.endswith("fast 4.0, half by 200; slow 4.0, half by 600; half 2.0, half by 100; none 0.0")
+    assert others.why == "2 of 2 are: half, none"
+    second, others = rank_arms(arms, best="slow", over="none")
+    assert (second.verdict, others.verdict) == ("in part", "not reproduced")
+    assert others.why == "0 of 2 are: none"
+    assert rank_arms(arms, best="half", over="fast")[0].verdict == "not reproduced"
+    assert rank_arms(arms[:2], best="fast", over="none") == []

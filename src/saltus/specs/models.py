@@ -185,7 +185,7 @@ class CustomSpec(MixerSpec):
     def of(cls, module: type, *, options: dict[str, Any] | None = None, **backbone: Any) -> Self:
         """Describe a class that is defined at the top level of a study file; `backbone` are the other keys.
 
-        Its objects map [sequence, query, d_model] to the same shape and must not look ahead.
+        Its objects map [sequence, query, d_model] to the same shape and must not look ahead: docs/own-mixer.md.
         """
         return cls(name=module.__name__, source=extract_source(module), options=options or {}, **backbone)
 
