@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.measure.arms import make_arm, make_records
 
 from saltus import api
-from saltus.contest import list_architectures, rank_arms
+from saltus.contest import Contest, list_architectures, rank_arms
+from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, check_comparison, choose_rate
 from saltus.models.build import MIXERS
 from saltus.results import Results, read_scale
+from saltus.specs import TransformerSpec
 from saltus.store import RunFolder
 from saltus.studies import load_study
 
@@ -168,3 +171,15 @@ def test_who_has_more_units_is_ahead_and_of_equals_who_had_them_sooner() -> None
     assert others.why == "0 of 2 are: none"
     assert rank_arms(arms, best="half", over="fast")[0].verdict == "not reproduced"
     assert rank_arms(arms[:2], best="fast", over="none") == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"arms": {"one": TransformerSpec()}}, {"cells": {}}, {"rates": (1e-3, 3e-3, 1e-3)}],
+)
+def test_nothing_to_compare_is_refused(values: dict[str, Any]) -> None:
+    arms = list_architectures(layers=1, d_model=32, heads=4)
+    usual: dict[str, Any] = {"arms": arms, "cells": {"s1": make_records([None]).spec}, "rates": (1e-4, 1e-3, 1e-2)}
+    assert len(Contest(**usual).list_sweeps()) == 27
+    with pytest.raises(SaltusError, match="needs two arms, a cell and three rates"):
+        Contest(**(usual | values))

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, choose_rate
 from saltus.measure.outcomes import count_learned, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
@@ -52,6 +53,14 @@ class Contest:
     """At least three; the best must not lie at the edge."""
     swept: int = 4
     """Seeds of each run of the sweep."""
+
+    def __post_init__(self) -> None:
+        rates = len(set(self.rates))
+        if len(self.arms) < 2 or not self.cells or rates < 3:
+            raise SaltusError(
+                f"contest: {len(self.arms)} arms, {len(self.cells)} cells and {rates} different learning rates were "
+                "given; it needs two arms, a cell and three rates"
+            )
 
     def list_sweeps(self) -> list[RunSpec]:
         """The runs of the sweep."""
