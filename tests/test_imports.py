@@ -15,7 +15,7 @@ SOURCE = Path(saltus.__file__).parent
 STAGES = ("tasks", "models", "train", "lm", "measure", "report")
 """Each may import itself and those before it."""
 
-FREE = ("errors", "atomic", "processes", "specs", "seeding", "records", "store", "studies", "results")
+FREE = ("errors", "atomic", "processes", "specs", "seeding", "records", "reading", "store", "studies", "results")
 """May be imported by all. They import nothing but each other and the protocol of tasks."""
 
 # What else there is, and what of saltus it may import besides FREE and itself.

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from saltus.atomic import explain_full_disk, hash_file, hold, list_hashes, remove, write_file, write_folder
+from saltus.atomic import explain_full_disk, hold, list_hashes, remove, write_file, write_folder
 from saltus.errors import SaltusError
+from saltus.reading import read_json, read_table, verify
 from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays, join_patterns
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
@@ -56,7 +57,7 @@ class RunFolder:
     def spec(self) -> RunSpec:
         """The description that the run was started from."""
         path = self.path / "spec.json"
-        values = _read_json(path)
+        values = read_json(path, _damaged)
         try:
             return RunSpec(**values)
         except SaltusError as error:
@@ -121,7 +122,7 @@ class RunFolder:
         if not steps:
             return None
         for step in steps:
-            _verify(self._checkpoint(step), skip=() if step == steps[-1] else ("moments-",))
+            verify(self._checkpoint(step), _damaged, skip=() if step == steps[-1] else ("moments-",))
         folder = self._checkpoint(steps[-1])
         weights = sorted(folder.glob("seed-*.safetensors"))
         moments = sorted(folder.glob("moments-*.safetensors"))
@@ -165,7 +166,7 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any]:
         """What `finish` was given: versions, machine, duration."""
-        return _read_json(self.path / "finished.json")
+        return read_json(self.path / "finished.json", _damaged)
 
     def _checkpoint(self, step: int) -> Path:
         return self.path / "checkpoints" / f"{step:08d}"
@@ -186,9 +187,12 @@ class RunFolder:
 
     def _read(self, parts: Sequence[Path]) -> RunRecords:
         for part in parts:
-            _verify(part, skip=("moments-", "seed-"))
+            verify(part, _damaged, skip=("moments-", "seed-"))
         facts = self._facts()
-        tables = {name: pa.concat_tables([_read_table(p / f"{name}.parquet") for p in parts]) for name in TABLES}
+        tables = {
+            name: pa.concat_tables([read_table(p / f"{name}.parquet", schema, _damaged) for p in parts])
+            for name, schema in TABLES.items()
+        }
         patterns = join_patterns([Patterns(**_read_arrays(part / "patterns.safetensors")[0]) for part in parts])
         return RunRecords(self.path, self.spec(), facts, self.finished, **tables, patterns=patterns)
 
@@ -203,21 +207,6 @@ def _write_records(folder: Path, tables: dict[str, pa.Table], patterns: Patterns
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
     arrays = {field.name: getattr(patterns, field.name) for field in fields(Patterns)}
     save_file(_contiguous(arrays), folder / "patterns.safetensors")
-
-
-def _verify(folder: Path, skip: tuple[str, ...] = ()) -> None:
-    """Compare the files of a committed folder with its manifest; a difference is named, with what to do.
-
-    Files whose name starts with one of `skip` are not looked at.
-    """
-    for name, expected in _read_json(folder / "manifest.json").items():
-        if name.startswith(skip):
-            continue
-        path = folder / name
-        if not path.exists():
-            raise _damaged(path, "is missing")
-        if hash_file(path) != expected:
-            raise _damaged(path, "differs from what was written")
 
 
 def _damaged(path: Path, what: str) -> SaltusError:
@@ -246,23 +235,6 @@ def _read_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _damaged(path, f"cannot be read ({error})") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise _damaged(path, f"cannot be read ({error})") from None
-    if not isinstance(values, dict):
-        raise _damaged(path, "holds no JSON object")
-    return values
 
 
 def _contiguous(arrays: Arrays) -> Arrays:

@@ -6,15 +6,15 @@ It appears whole, by one rename, when the study is done.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from saltus.atomic import explain_full_disk, hash_file, write_folder
+from saltus.atomic import explain_full_disk, write_folder
 from saltus.errors import SaltusError
 from saltus.lm.records import PATCH_TABLES, PatchRecords
 from saltus.lm.specs import PatchSpec
+from saltus.reading import read_json, read_table, verify
 
 
 class PatchFolder:
@@ -32,7 +32,7 @@ class PatchFolder:
         """The description of the study."""
         path = self.path / "patch.json"
         try:
-            return PatchSpec(**self._read_json(path))
+            return PatchSpec(**read_json(path, self._damaged))
         except SaltusError as error:
             raise self._damaged(path, f"describes no patch study ({error})") from None
 
@@ -53,30 +53,12 @@ class PatchFolder:
 
     def records(self) -> PatchRecords:
         """All rows, verified."""
-        for name, expected in self._read_json(self.path / "manifest.json").items():
-            if not (self.path / name).exists() or hash_file(self.path / name) != expected:
-                raise self._damaged(self.path / name, "differs from what was written")
-        tables = {name: self._read(name) for name in PATCH_TABLES}
+        verify(self.path, self._damaged)
+        tables = {
+            name: read_table(self.path / f"{name}.parquet", schema, self._damaged)
+            for name, schema in PATCH_TABLES.items()
+        }
         return PatchRecords(path=self.path, spec=self.spec(), **tables)
-
-    def _read(self, name: str) -> pa.Table:
-        path = self.path / f"{name}.parquet"
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise self._damaged(path, f"cannot be read ({error})") from None
-        if not table.schema.equals(PATCH_TABLES[name]):
-            raise self._damaged(path, "has other columns than it should")
-        return table
-
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        try:
-            values = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise self._damaged(path, f"cannot be read ({error})") from None
-        if not isinstance(values, dict):
-            raise self._damaged(path, "holds no JSON object")
-        return values
 
     def _damaged(self, path: Path, what: str) -> SaltusError:
         return SaltusError(f"{path} {what}; delete {self.path} and run the same command again: it starts anew")

@@ -20,11 +20,12 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from saltus.atomic import explain_full_disk, hash_file, hold, remove, write_file, write_folder
+from saltus.atomic import explain_full_disk, hold, remove, write_file, write_folder
 from saltus.errors import SaltusError
 from saltus.lm.records import SCAN_TABLES, ScanRecords
 from saltus.lm.specs import ScanSpec
 from saltus.lm.suites.base import Run
+from saltus.reading import read_json, read_table, verify
 
 _PROMPT_KEY = ["capability", "prompt"]
 
@@ -44,7 +45,7 @@ class ScanFolder:
         """The description that the scan was started from."""
         path = self.path / "scan.json"
         try:
-            return ScanSpec(**self._read_json(path))
+            return ScanSpec(**read_json(path, self._damaged))
         except SaltusError as error:
             raise self._damaged(path, f"describes no scan ({error})") from None
 
@@ -81,7 +82,7 @@ class ScanFolder:
         if not path.exists():
             rows = [{"size": run.size, "seed": run.seed, "steps": list(steps)} for run, steps in ask().items()]
             self._write(path, pa.Table.from_pylist(rows, schema=SCAN_TABLES["runs"]))
-        rows = self._read(path, "runs").to_pylist()
+        rows = read_table(path, SCAN_TABLES["runs"], self._damaged).to_pylist()
         return {Run(row["size"], row["seed"]): row["steps"] for row in rows}
 
     def agree_on(self, prompts: pa.Table, digest: str, run: Run) -> None:
@@ -90,7 +91,7 @@ class ScanFolder:
         if not path.exists():
             self._write(path, prompts.replace_schema_metadata({key: digest.encode()}))
             return
-        recorded = self._read(path, "prompts")
+        recorded = read_table(path, SCAN_TABLES["prompts"], self._damaged)
         if not recorded.equals(prompts) or (recorded.schema.metadata or {}).get(key) != digest.encode():
             raise SaltusError(
                 f"the tokenizer of {run} makes other prompts than those that {self.path} began with; scan runs with "
@@ -113,7 +114,7 @@ class ScanFolder:
         steps = self._list_parts("checkpoints", run)
         if not steps:
             return {}
-        prompts = self._read(self.path / "prompts.parquet", "prompts").select(_PROMPT_KEY)
+        prompts = read_table(self.path / "prompts.parquet", SCAN_TABLES["prompts"], self._damaged).select(_PROMPT_KEY)
         return {step: self._read_part("probes", "checkpoints", run, step, prompts) for step in steps}
 
     def missing(self, run: Run) -> dict[int, str]:
@@ -138,22 +139,22 @@ class ScanFolder:
         folder = self.path / "records"
         if not folder.exists():
             return ScanRecords(self.path, self.spec(), self.finished, **self._gather())
-        for name, expected in self._read_json(folder / "manifest.json").items():
-            if not (folder / name).exists() or hash_file(folder / name) != expected:
-                raise self._damaged(folder / name, "differs from what was written")
-        tables = {name: self._read(folder / f"{name}.parquet", name) for name in SCAN_TABLES}
+        verify(folder, self._damaged)
+        tables = {
+            name: read_table(folder / f"{name}.parquet", SCAN_TABLES[name], self._damaged) for name in SCAN_TABLES
+        }
         return ScanRecords(self.path, self.spec(), self.finished, **tables)
 
     def summary(self) -> dict[str, Any]:
         """What `finish` was given: versions, machine, duration."""
-        return self._read_json(self.path / "finished.json")
+        return read_json(self.path / "finished.json", self._damaged)
 
     def _gather(self) -> dict[str, pa.Table]:
         if not (self.path / "prompts.parquet").exists():
             raise SaltusError(
                 f"{self.path} has no measured checkpoint; scan for longer, or a suite that has usable ones"
             )
-        runs = self._read(self.path / "runs.parquet", "runs")
+        runs = read_table(self.path / "runs.parquet", SCAN_TABLES["runs"], self._damaged)
         several = [Run(row["size"], row["seed"]) for row in runs.select(["size", "seed"]).to_pylist()]
         probes = [table for run in several for table in self.measured(run).values()]
         missing = [
@@ -164,7 +165,7 @@ class ScanFolder:
         return {
             "probes": pa.concat_tables([SCAN_TABLES["probes"].empty_table(), *probes]),
             "missing": pa.Table.from_pylist(missing, schema=SCAN_TABLES["missing"]),
-            "prompts": self._read(self.path / "prompts.parquet", "prompts"),
+            "prompts": read_table(self.path / "prompts.parquet", SCAN_TABLES["prompts"], self._damaged),
             "runs": runs,
         }
 
@@ -180,7 +181,7 @@ class ScanFolder:
     def _read_part(self, table: str, kind: str, run: Run, step: int, prompts: pa.Table | None = None) -> pa.Table:
         """One part, which must be of this checkpoint and, if it holds answers, to these prompts."""
         path = self._part(kind, run, step)
-        part = self._read(path, table)
+        part = read_table(path, SCAN_TABLES[table], self._damaged)
         for name, expected in (("size", run.size), ("seed", run.seed), ("step", step)):
             if part[name].unique().to_pylist() != [expected]:
                 raise self._damaged(path, f"is not of {run} at step {step}")
@@ -192,25 +193,6 @@ class ScanFolder:
         with explain_full_disk(self.path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, lambda partial: _write_table(table, partial))
-
-    def _read(self, path: Path, name: str) -> pa.Table:
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                table = file.read()
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise self._damaged(path, f"cannot be read ({' '.join(str(error).split())})") from None
-        if not table.schema.equals(SCAN_TABLES[name]):
-            raise self._damaged(path, "has other columns than it should")
-        return table
-
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        try:
-            values = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise self._damaged(path, f"cannot be read ({error})") from None
-        if not isinstance(values, dict):
-            raise self._damaged(path, "holds no JSON object")
-        return values
 
     def _damaged(self, path: Path, what: str) -> SaltusError:
         """What is wrong with a file, and the cheapest way out."""
