@@ -183,6 +183,7 @@ OTHER: dict[str, Any] = {
     "training.snapshot": {"every": 7},
     "training.checkpoint": {"every": 7},
     "training.stop_when_solved": True,
+    "training.influence": True,
     "training.initialisation_scale": 2.0,
     "training.patterns": False,
     "intervention": {"strength": 3.0},
