@@ -1,7 +1,7 @@
 """What can be done, in the words of the command line. The only place where the stages are put together."""
 
-from saltus.api.checkpoints import DEFAULT_POCKETS, audit, find_audit, patch, pocket, scan
-from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, find, ls, report, show
+from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
+from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, find, find_audit, ls, report, show
 from saltus.api.runs import run, run_all
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 

@@ -1,7 +1,5 @@
 """What can be done with the checkpoints of language models: pocket, audit, scan, patch."""
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, summarise
+from saltus.api.folders import DEFAULT_ROOT, find_audit, locate_audit, summarise
 from saltus.errors import SaltusError
 from saltus.lm.patch_store import PatchFolder
 from saltus.lm.scan_folder import ScanFolder
@@ -58,20 +56,6 @@ def audit(
     checkpoints = sum(len(suite.steps(run)) for run in runs)
     with AuditView(suite.name, checkpoints, console or Console()) as view:
         return audit_suite(suite, runs, locate_audit(suite.name, out), view)
-
-
-def find_audit(suite: str, out: Path = DEFAULT_ROOT) -> "AuditReport | None":
-    """The audit of a suite under `out`, if there is a finished one."""
-    from saltus.lm.audit import read_audit
-
-    folder = locate_audit(suite, out)
-    return read_audit(folder) if (folder / "findings.parquet").exists() else None
-
-
-def locate_audit(suite: str, out: Path = DEFAULT_ROOT) -> Path:
-    """Where the audit of a suite lies under `out`, or will."""
-    readable = re.sub(r"[^a-z0-9]+", "-", suite.lower()).strip("-")[-40:]
-    return out / f"audit-{readable}-{hashlib.sha256(suite.encode()).hexdigest()[:10]}"
 
 
 def scan(

@@ -1,5 +1,6 @@
 """Folders of results, whatever made them: ls, find, show, report."""
 
+import hashlib
 import os
 import platform
 import re
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from rich.console import Console
@@ -18,6 +19,9 @@ from saltus.lm.scan_folder import ScanFolder, list_scans
 from saltus.report.scan_tables import tabulate_patch, tabulate_scan, tabulate_sizes
 from saltus.report.tables import emergence_table
 from saltus.store import RunFolder, list_runs
+
+if TYPE_CHECKING:
+    from saltus.lm.audit import AuditReport
 
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
@@ -80,13 +84,26 @@ def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:
 
         write_report(runs, to)
     else:
-        from saltus.api.checkpoints import find_audit
         from saltus.report.checkpoints_page import write_checkpoint_report
 
         suites = dict.fromkeys(records.spec.suite for records in [*scans, *patches])
         audits = [audit.findings for suite in suites for audit in [find_audit(suite, folders[0].path.parent)] if audit]
         write_checkpoint_report(scans, patches, pa.concat_tables(audits) if audits else None, to)
     return to.resolve()
+
+
+def find_audit(suite: str, out: Path = DEFAULT_ROOT) -> "AuditReport | None":
+    """The audit of a suite under `out`, if there is a finished one."""
+    from saltus.lm.audit import read_audit
+
+    folder = locate_audit(suite, out)
+    return read_audit(folder) if (folder / "findings.parquet").exists() else None
+
+
+def locate_audit(suite: str, out: Path = DEFAULT_ROOT) -> Path:
+    """Where the audit of a suite lies under `out`, or will."""
+    readable = re.sub(r"[^a-z0-9]+", "-", suite.lower()).strip("-")[-40:]
+    return out / f"audit-{readable}-{hashlib.sha256(suite.encode()).hexdigest()[:10]}"
 
 
 def summarise(*packages: str) -> dict[str, Any]:
