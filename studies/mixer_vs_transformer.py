@@ -21,7 +21,9 @@ def make(sparsities: Sequence[int], *, seeds: int, steps: int) -> Contest:
     """Both arms on the linear map."""
     cells = {f"s{s}": linear_map(f"s{s}", sparsity=s, seeds=seeds, steps=steps) for s in sparsities}
     mixer = MlpMixerSpec(layers=1, d_model=128, variant="heads", heads=8)
-    return Contest({"transformer": LINEAR_MAP_MODEL, "mixer": mixer}, cells, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), swept=2)
+    return Contest(
+        {"transformer": LINEAR_MAP_MODEL, "mixer": mixer}, cells, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), swept=2
+    )
 
 
 contests = {

@@ -15,6 +15,7 @@ import pytest
 from saltus.errors import SaltusError
 from saltus.records import Patterns, RunRecords
 from saltus.report.page import write_report
+from saltus.specs import CustomSpec, RunSpec
 
 Build = Callable[..., RunRecords]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -181,3 +182,19 @@ def test_a_report_appears_whole_or_not_at_all(three_seeds: RunRecords, tmp_path:
 def test_a_report_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SaltusError, match="at least one run"):
         write_report([], tmp_path / "report.html")
+
+
+def test_code_of_a_module_of_one_s_own_is_shown_and_not_run(three_seeds: RunRecords, tmp_path: Path) -> None:
+    code = f"class Own:\n    text = {HOSTILE!r}\n    def __init__(self, d, q, heads=1): pass\n"
+    model = CustomSpec(name="Own", source=code, options={"heads": 2, "label": HOSTILE}, d_model=8)
+    spec = RunSpec.model_validate(three_seeds.spec.model_dump() | {"model": model})
+    none = Patterns(np.arange(0), three_seeds.patterns.patterns[:0])
+    page = render(tmp_path, replace(three_seeds, spec=spec, heads=three_seeds.heads.slice(0, 0), patterns=none))
+    usual = render(tmp_path, three_seeds)
+    assert len(page.scripts) == len(usual.scripts)
+    assert page.find("img") == []
+    text = "".join(page.text)
+    assert code in text
+    assert f"heads 2, label {HOSTILE}" in text
+    assert "Own (custom), 1 layer" in text
+    assert "The code of its mixer" not in "".join(usual.text)

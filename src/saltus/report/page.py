@@ -13,6 +13,7 @@ from saltus.report import captions, figures, head_figures
 from saltus.report.assembly import format_setting, to_json, write_page
 from saltus.report.attention import PackedPatterns, pack_patterns
 from saltus.report.tables import RunSummary, UnitNumbers, describe_result, list_numbers, summarise
+from saltus.specs import CustomSpec
 
 _MOST_SEEDS = 16  # that can be looked at one by one
 
@@ -37,6 +38,8 @@ class _Section:
     status: str
     essence: str
     settings: dict[str, dict[str, str]]
+    code: str
+    """Of a module of the user's own; empty for others."""
     corners: tuple[str, ...]
     figures: dict[str, _Figure]
     seeds: list[int]
@@ -88,6 +91,7 @@ def _describe_run(records: RunRecords) -> tuple[_Section, dict[str, Any]]:
         status=_describe_status(records, summary),
         essence=_describe_essence(records),
         settings=_list_settings(records),
+        code=records.spec.model.source if isinstance(records.spec.model, CustomSpec) else "",
         corners=records.facts.corners,
         figures=places,
         seeds=[summary.seeds[i].seed for i in indices],
@@ -143,7 +147,8 @@ def _describe_essence(records: RunRecords) -> str:
     layers = f"{spec.model.layers} layer{'s'[: spec.model.layers > 1]}"
     heads = spec.model.layers * spec.model.attention_heads
     layers = f"{heads} heads in {layers}" if heads else layers
-    kind, model = (name.replace("_", " ") for name in (spec.task.kind, spec.model.kind))
+    own = f"{spec.model.name} (custom)" if isinstance(spec.model, CustomSpec) else spec.model.kind
+    kind, model = (name.replace("_", " ") for name in (spec.task.kind, own))
     return (
         f"{kind} ({task}) · {model}, {layers}, width {spec.model.d_model} · "
         f"{spec.seeds} seed{'s'[: spec.seeds > 1]} · {spec.training.steps:,} steps"
@@ -151,8 +156,8 @@ def _describe_essence(records: RunRecords) -> str:
 
 
 def _list_settings(records: RunRecords) -> dict[str, dict[str, str]]:
-    """All settings of the run by group, those that are not set left out."""
-    dump = records.spec.model_dump(mode="json", exclude_none=True)
+    """All settings of the run by group, those that are not set left out, and code, which has a place of its own."""
+    dump = records.spec.model_dump(mode="json", exclude_none=True, exclude={"model": {"source"}})
     groups = {key: value for key, value in dump.items() if isinstance(value, Mapping)}
     groups = {"run": {key: value for key, value in dump.items() if key not in groups}} | groups
     return {
@@ -162,6 +167,8 @@ def _list_settings(records: RunRecords) -> dict[str, dict[str, str]]:
 
 
 def _format_setting(value: Any) -> str:
+    if isinstance(value, Mapping) and "every" not in value:
+        return ", ".join(f"{key} {_format_setting(item)}" for key, item in value.items()) or "none"
     if isinstance(value, Mapping):
         return f"from {value['first']} by a factor of {value['factor']:g} up to {value['every']}, then every that many"
     return format_setting(value)
