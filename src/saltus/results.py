@@ -17,10 +17,12 @@ class Results(Mapping[str, RunRecords]):
         self._scales: dict[str, str] = {}
         planned: list[str] = []
         for scale in study.scales:
-            for spec, records in read_scale(study, scale, root):
-                if records and spec.name not in self._cells:
-                    self._cells[spec.name], self._scales[spec.name] = records, scale
-                if scale == "full" or records:
+            for spec in list_runs(study, scale, root):
+                folder = RunFolder(root / spec.run_id)
+                if folder.finished and spec.name not in self._cells:
+                    folder.require(spec)
+                    self._cells[spec.name], self._scales[spec.name] = folder.records(), scale
+                if scale == "full" or folder.finished:
                     planned.append(spec.name)
         self.planned = list(dict.fromkeys(planned))
         """Names of all cells, there or not, as far as they are known."""
@@ -39,19 +41,14 @@ class Results(Mapping[str, RunRecords]):
         return self._scales[name]
 
 
-def read_scale(study: Study, scale: str, root: Path) -> list[tuple[RunSpec, RunRecords | None]]:
-    """The runs of a study at a scale and those that follow from them, with the records of the finished ones."""
-    first = [(spec, _read_finished(spec, root)) for spec in study.runs(scale)]
-    there = {spec.name: records for spec, records in first if records}
-    return first + [(spec, _read_finished(spec, root)) for spec in study.following(there, scale)]
-
-
-def _read_finished(spec: RunSpec, root: Path) -> RunRecords | None:
-    folder = RunFolder(root / spec.run_id)
-    if not folder.finished:
-        return None
-    folder.require(spec)
-    return folder.records()
+def list_runs(study: Study, scale: str, root: Path) -> list[RunSpec]:
+    """The runs of a study at a scale, and those that follow from the ones that are finished in `root`."""
+    first = study.runs(scale)
+    if study.then is None:
+        return first
+    folders = {spec.name: RunFolder(root / spec.run_id) for spec in first}
+    there = {name: folder.records() for name, folder in folders.items() if folder.finished}
+    return first + study.following(there, scale)
 
 
 KEPT = ("steps", "units")
@@ -69,10 +66,11 @@ def keep(study: Study, root: Path, to: Path) -> list[Path]:
     """
     kept: list[Path] = []
     for scale in study.scales:
-        for spec, records in read_scale(study, scale, root):
+        for spec in list_runs(study, scale, root):
             source, target = RunFolder(root / spec.run_id), to / spec.run_id
-            if records is None or target.exists():
+            if not source.finished or target.exists():
                 continue
+            records = source.records()
             whole = len(records.patterns.steps) > FEW_SNAPSHOTS
             tables = {name: getattr(records, name) for name in TABLES}
             for name in TABLES.keys() - KEPT:

@@ -11,7 +11,7 @@ from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.errors import SaltusError
-from saltus.results import read_scale
+from saltus.results import list_runs
 from saltus.studies import load_study
 
 Seeds = Annotated[int | None, typer.Option(help="Number of seeds, instead of what the study says.")]
@@ -72,7 +72,7 @@ def status(study: StudyFile, out: Out = DEFAULT_ROOT, scale: Scale = "full", dev
     from saltus.report.status import summarise_progress, tabulate_status
 
     console = Console()
-    specs = [spec for spec, _ in read_scale(load_study(study), scale, out)]
+    specs = list_runs(load_study(study), scale, out)
     console.print(tabulate_status(specs, out))
     console.print(summarise_progress(specs, out, choose_device(device).type), markup=False, highlight=False)
 
