@@ -44,8 +44,8 @@ FIRST = {"start": START} | move(START, "")
 SECOND = {"near": NEAR} | move(NEAR, "near-")
 MOVES = FIRST | SECOND
 PASSED = 0.35
-RANKS = (0, 3, 7)
-"""Rows, by the order in which they pass, whose steps are compared: the first, the fourth and the eighth of 16."""
+RANKS = (0, 3, 7, 11, 15)
+"""Rows, by the order in which they pass, whose steps are compared: the first and every fourth of 16."""
 
 CURVE = (4, 8, 13)
 """s of the points of the sparsity curve at S=16 whose rows are compared."""
@@ -132,8 +132,8 @@ def measure_distance(results: Results, move: str) -> tuple[float, int] | None:
 
     Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all of the rows are a factor of e.
 
-    A censored step counts as the budget where that is later than theirs, which makes the distance a lower bound, and is
-    left at 0 where the budget is sooner: it says nothing.
+    A censored step counts as the budget where that is later than theirs, which makes the distance a lower bound; where
+    the budget is sooner it says nothing and is left out.
     """
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     lengths = read_targets("cellular_automata_plateau")["data"]["standard"]
@@ -150,8 +150,9 @@ def measure_distance(results: Results, move: str) -> tuple[float, int] | None:
         elif name in (f"curve-{move}-s{s}" for s in CURVE):
             learned = rows[name.rpartition("-s")[2]]
             terms += [abs(float(count) - float(np.mean(learned))) / 16 for count in count_learned(records)]
-    terms += [abs(log(step / at)) if step is not None else max(0.0, log(budget / at)) for at, step, budget in pairs]
-    return (float(np.mean(terms)), sum(step is None for _, step, _ in pairs)) if terms else None
+    told = [(at, step, budget) for at, step, budget in pairs if step is not None or budget > at]
+    terms += [abs(log((budget if step is None else step) / at)) for at, step, budget in told]
+    return (float(np.mean(terms)), sum(step is None for _, step, _ in told)) if terms else None
 
 
 def list_distances(results: Results) -> dict[str, tuple[float, int]]:
@@ -228,10 +229,11 @@ def judge(results: Results) -> Sequence[Claim]:
     near = distances.get(used, (9.0, 0))[0] < 1.5 * distances[best][0]
     untried = [move for move in MOVES if move not in distances]
     whole = "in part" if untried else "reproduced"
+    verdict = whole if used == best else "in part" if near else "not reproduced"
     return [
         Claim(
             "the preset `PAPER` is the nearest of the settings of this search (ours, not a claim of the paper)",
-            whole if used == best else "in part" if near else "not reproduced",
+            verdict if used in distances else "not measured",
             f"nearest is {best} with {distances[best][0]:.2f} ({distances[best][1]} censored), then {second} with "
             f"{distances[second][0]:.2f}; the preset is {used}"
             + (f" with {distances[used][0]:.2f}" if used in distances else "")
