@@ -79,6 +79,7 @@ def judge(results: Results) -> Sequence[Claim]:
                     f"half of all rows {'not in the budget' if (half := halves[name]) is None else f'by {half:,.0f}'}"
                     for name in seeds
                 ),
+                cell,
             )
         )
     return claims

@@ -13,6 +13,7 @@ from saltus.contest import Contest, list_architectures, rank_arms
 from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, check_comparison, choose_rate
 from saltus.models.build import MIXERS
+from saltus.report.comparison import write_gate
 from saltus.results import Results, list_runs
 from saltus.specs import TransformerSpec
 from saltus.store import RunFolder
@@ -181,3 +182,12 @@ def test_nothing_to_compare_is_refused(values: dict[str, Any]) -> None:
     assert len(Contest(**usual).list_sweeps()) == 27
     with pytest.raises(SaltusError, match="needs two arms, a cell and three rates"):
         Contest(**(usual | values))
+
+
+def test_the_verdict_of_the_gate_says_where_it_fails() -> None:
+    cells = {"easy": make_records([200, 300]), "hard": make_records([None])}
+    arms = [make_arm("one", cells=cells), make_arm("other", cells=cells)]
+    assert "**This comparison fails the validity gate** for hard:" in write_gate(check_comparison(arms))
+    leaky = [make_arm("one", cells=cells), make_arm("other", cells=cells, future=1.0)]
+    assert "**This comparison fails the validity gate**: its" in write_gate(check_comparison(leaky))
+    assert "passes the validity gate: all 7" in write_gate(check_comparison([make_arm("one"), make_arm("other")]))

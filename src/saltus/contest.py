@@ -210,6 +210,7 @@ def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
                 f"{best} is ahead of all others, {cell}",
                 ("reproduced", "in part")[place] if place < 2 else "not reproduced",
                 f"units learned, mean over seeds, and the median step of a unit: {told}",
+                cell,
             )
         )
         others = [name for name in ranked if name not in (best, over)]
@@ -219,6 +220,7 @@ def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
                 f"most others are behind {over}, {cell}",
                 "reproduced" if len(behind) > len(others) / 2 else "not reproduced",
                 f"{len(behind)} of {len(others)} are: {', '.join(behind) or 'none'}",
+                cell,
             )
         )
     return claims

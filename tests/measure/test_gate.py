@@ -75,6 +75,10 @@ def test_a_cell_that_nobody_solves_says_nothing() -> None:
     (check,) = failing(make_arm("one", cells=cells), make_arm("other", cells=cells))
     assert check.name.startswith("in each cell at least one arm")
     assert "hard" in check.why
+    assert [check.concerns(cell) for cell in ("hard", "easy", None)] == [True, False, True]
+    (whole,) = failing(make_arm("one"), make_arm("other", future=1e-9))
+    assert [whole.concerns(cell) for cell in ("hard", "easy", None)] == [True, True, True]
+    assert not any(check.concerns(None) for check in check_comparison([make_arm("one"), make_arm("other")]))
 
 
 def test_of_rates_that_learn_as_much_the_one_with_less_loss_is_best() -> None:

@@ -40,6 +40,12 @@ class Check:
     name: str
     passed: bool
     why: str
+    cells: tuple[str, ...] = ()
+    """Those that it fails for, the others being as they should; if it fails and names none, it fails for all."""
+
+    def concerns(self, cell: str | None) -> bool:
+        """Whether what is said of a cell, or of all of them, falls with this check."""
+        return not self.passed and (not self.cells or cell is None or cell in self.cells)
 
 
 def choose_rate(sweep: Mapping[float, RunRecords]) -> float:
@@ -95,11 +101,13 @@ def _check_size(arms: Sequence[Arm]) -> Check:
     for cell in dict.fromkeys(cell for arm in arms for cell in arm.parameters):
         sizes = [arm.parameters[cell] for arm in arms if cell in arm.parameters]
         spreads[cell] = max(sizes) / min(sizes) - 1.0
+    wrong = tuple(cell for cell, spread in spreads.items() if spread > MATCHED)
     return Check(
         f"parameters are matched within {MATCHED:.0%}",
-        max(spreads.values()) <= MATCHED,
+        not wrong,
         "the largest has more than the smallest by "
         + ", ".join(f"{spread:.1%} ({cell})" for cell, spread in spreads.items()),
+        wrong,
     )
 
 
@@ -112,7 +120,7 @@ def _check_tokens(arms: Sequence[Arm]) -> Check:
     wrong = [cell for cell, budgets in seen.items() if len(budgets) > 1] + [
         cell for arm in arms for cell in arms[0].cells.keys() ^ arm.cells.keys()
     ]
-    return Check("tokens are matched", not wrong, f"cells that differ: {', '.join(wrong) or 'none'}")
+    return Check("tokens are matched", not wrong, f"cells that differ: {', '.join(wrong) or 'none'}", tuple(wrong))
 
 
 def _check_sweep(arms: Sequence[Arm]) -> Check:
@@ -142,6 +150,7 @@ def _check_budget(arms: Sequence[Arm]) -> Check:
         "in each cell at least one arm solves the task within the budget",
         not unsolved,
         f"cells that nobody solves: {', '.join(unsolved) or 'none'}",
+        tuple(unsolved),
     )
 
 

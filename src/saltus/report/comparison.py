@@ -49,6 +49,8 @@ class Claim:
     text: str
     verdict: Verdict
     why: str
+    cell: str | None = None
+    """Of a comparison of architectures, the cell that it is about; None if it is about all."""
 
 
 def write_comparisons(rows: Sequence[Comparison]) -> str:
@@ -81,12 +83,14 @@ def write_claims(claims: Sequence[Claim]) -> str:
 
 def write_gate(checks: Sequence[Check]) -> str:
     """The verdict of the gate in words, and a Markdown table: check, whether it holds, what was found."""
-    failed = sum(not check.passed for check in checks)
-    verdict = (
-        f"**This comparison fails the validity gate** in {failed} of {len(checks)} checks: its ranking says nothing."
-        if failed
-        else f"This comparison passes the validity gate: all {len(checks)} checks hold."
-    )
+    failed = [check for check in checks if not check.passed]
+    cells = dict.fromkeys(cell for check in failed for cell in check.cells)
+    if not failed:
+        verdict = f"This comparison passes the validity gate: all {len(checks)} checks hold."
+    elif all(check.cells for check in failed):
+        verdict = f"**This comparison fails the validity gate** for {', '.join(cells)}: its ranking says nothing there."
+    else:
+        verdict = "**This comparison fails the validity gate**: its ranking says nothing."
     lines = [f"{verdict}\n", "| check | holds | found |", "| --- | --- | --- |"]
     lines += [
         f"| {escape(check.name)} | {'yes' if check.passed else '**no**'} | {escape(check.why)} |" for check in checks

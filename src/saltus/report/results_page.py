@@ -122,7 +122,7 @@ def _limit(claim: Claim) -> Claim:
 
 def _doubt(claim: Claim, checks: Sequence[Check]) -> Claim:
     """What a comparison that fails the gate can say: nothing."""
-    failed = [check.name for check in checks if not check.passed]
+    failed = [check.name for check in checks if check.concerns(claim.cell)]
     if not failed:
         return claim
     return replace(claim, verdict="not measured", why=f"{claim.why}. The gate fails: {'; '.join(failed)}")
