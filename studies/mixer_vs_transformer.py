@@ -75,7 +75,8 @@ def judge(results: Results) -> Sequence[Claim]:
                 f"MLP-Mixer finds the rows of the linear map sooner than the transformer, {cell}",
                 "reproduced" if ahead and sooner else "in part" if ahead or sooner else "not reproduced",
                 "; ".join(
-                    f"{name}: {', '.join(map(str, learned[name]))} of 16 rows by seed, "
+                    f"{name}: all rows in {(learned[name] == 16).sum()} of {len(learned[name])} seeds "
+                    f"({', '.join(map(str, learned[name]))}), "
                     f"half of all rows {'not in the budget' if (half := halves[name]) is None else f'by {half:,.0f}'}"
                     for name in seeds
                 ),
