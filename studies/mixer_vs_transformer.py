@@ -58,7 +58,7 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """In each cell: which of the two solves more seeds, and, where both solve as many, which needs fewer steps."""
+    """In each cell: who has more rows at the end, and who had half of them sooner."""
     found = {arm.name: arm for arm in arms(results)}
     claims: list[Claim] = []
     for cell in contests["full"].cells:
