@@ -14,7 +14,7 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/ready ## train 8 seeds of a small linear map and write the report
+demo: .venv/compiled ## train 8 seeds of a small linear map and write the report
 	$(BIN)/saltus demo
 
 demo-lm: .venv/ready ## train 12 small language models, scan their checkpoints, patch across a jump, write the report
@@ -46,12 +46,15 @@ clean: ## remove the environment and the caches, not the runs
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
 
 # torch comes first and alone: a build for CPUs is taken where pip is shown one.
-# The demo's first steps are compiled here, once, so that no demo has to wait for the compiler.
 .venv/ready: requirements/run.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
 	$(BIN)/pip install --quiet --requirement requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Once, so that no demo has to wait for the compiler; tests do not need it.
+.venv/compiled: .venv/ready
 	@echo "compiling the demo's training step, once"
 	$(BIN)/saltus demo --steps 1 --out .venv/first > /dev/null
 	touch $@
