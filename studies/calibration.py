@@ -246,8 +246,12 @@ def judge(results: Results) -> Sequence[Claim]:
 
 def _judge_targets(results: Results, used: str) -> Sequence[Claim]:
     """Which targets the preset meets within a factor of 1.5, by the mean of its seeds."""
-    rows = [row for row in compare(results) if row.cell.partition("-")[2].startswith((f"{used}:", f"{used}-map"))]
-    rows += [row for row in compare(results) if row.cell.startswith(tuple(f"plateau-{used}-{size}" for size in SIZES))]
+    plateaus = tuple(f"plateau-{used}-{size}" for size in SIZES)
+    rows = [
+        row
+        for row in compare(results)
+        if row.cell.partition("-")[2].startswith((f"{used}:", f"{used}-map")) or row.cell.startswith(plateaus)
+    ]
     known = {row.cell: row.middle / row.theirs for row in rows if row.middle and row.theirs}
     met = [cell for cell, ratio in known.items() if abs(log(ratio)) <= log(1.5)]
     if not rows:

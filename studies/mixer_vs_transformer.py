@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from saltus.contest import Contest
-from saltus.measure.outcomes import count_learned, final_loss, unit_emergences
+from saltus.measure.outcomes import count_learned, final_loss, find_plateaus, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
 from saltus.paper.targets import read_targets
@@ -40,7 +40,7 @@ def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
 
 
 def compare(results: Results) -> Sequence[Comparison]:
-    """Final loss, and the step at which the mean loss passes 0.45."""
+    """Final loss, and the step at which the training loss passes 0.45."""
     targets = read_targets("mixer_vs_transformer")["data"]
     rows: list[Comparison] = []
     for arm in arms(results):
@@ -48,10 +48,7 @@ def compare(results: Results) -> Sequence[Comparison]:
             theirs = targets.get(f"s={cell[1:]}", {})
             scale = results.scale(records.spec.name)
             rows.append(Comparison(f"{arm.name}, {cell}: loss", theirs.get(arm.name), list(final_loss(records)), scale))
-            losses = records.cube("steps", "train_loss")
-            passed = [
-                float(records.evaluated_steps[below.argmax()]) if below.any() else None for below in losses < LEVEL
-            ]
+            passed = [plateau.by for plateau in find_plateaus(records, LEVEL)]
             there = theirs.get("steps to loss .45", {}).get(arm.name)
             rows.append(Comparison(f"{arm.name}, {cell}: step to loss {LEVEL}", there, passed, scale, digits=0))
     return rows
