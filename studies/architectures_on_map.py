@@ -13,11 +13,14 @@ from saltus.specs import RunSpec
 def make(size: int, d_model: int, *, seeds: int, swept: int, steps: int) -> Contest:
     """All arms with the parameters of the transformer, at s=2 and s=3."""
     arms = list_architectures(layers=1, d_model=d_model, heads=8)
-    cells = {
-        f"s{s}": linear_map(f"s{s}", size=size, sparsity=s, model=arms["transformer"], seeds=seeds, steps=steps)
-        for s in (2, 3)
-    }
-    return Contest(arms, cells, rates=(3e-4, 1e-3, 3e-3, 1e-2), swept=swept)
+
+    def cell(sparsity: int, seeds: int) -> RunSpec:
+        return linear_map(
+            f"s{sparsity}", size=size, sparsity=sparsity, model=arms["transformer"], seeds=seeds, steps=steps
+        )
+
+    cells = {f"s{s}": cell(s, seeds) for s in (2, 3)}
+    return Contest(arms, cells, cell(2, swept), rates=(3e-4, 1e-3, 3e-3, 1e-2))
 
 
 contests = {

@@ -12,8 +12,9 @@ from saltus.specs import AssociativeRecallSpec, RunSpec, ScheduleSpec, TrainingS
 def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: int) -> Contest:
     """All arms with the parameters of the transformer, two layers deep; more pairs are the harder cell."""
     arms = list_architectures(layers=2, d_model=d_model, heads=4)
-    cells = {
-        f"pairs-{number}": RunSpec(
+
+    def cell(number: int, seeds: int) -> RunSpec:
+        return RunSpec(
             name=f"pairs-{number}",
             task=AssociativeRecallSpec(pairs=number, queries=number, keys=2 * number, values=2 * number),
             model=arms["transformer"],
@@ -27,9 +28,8 @@ def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: i
             ),
             seeds=seeds,
         )
-        for number in pairs
-    }
-    return Contest(arms, cells, rates=(3e-4, 1e-3, 3e-3), swept=swept)
+
+    return Contest(arms, {f"pairs-{number}": cell(number, seeds) for number in pairs}, cell(pairs[0], swept))
 
 
 contests = {

@@ -18,12 +18,12 @@ LEVEL = 0.45
 
 
 def make(sparsities: Sequence[int], *, seeds: int, steps: int) -> Contest:
-    """Both arms on the linear map."""
+    """Both arms on the linear map; a sweep of 3,000 steps is long enough for rows to come."""
     cells = {f"s{s}": linear_map(f"s{s}", sparsity=s, seeds=seeds, steps=steps) for s in sparsities}
+    sweep = linear_map("s3", sparsity=3, seeds=2, steps=3_000)
     mixer = MlpMixerSpec(layers=1, d_model=128, variant="heads", heads=8)
-    return Contest(
-        {"transformer": LINEAR_MAP_MODEL, "mixer": mixer}, cells, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), swept=2
-    )
+    arms = {"transformer": LINEAR_MAP_MODEL, "mixer": mixer}
+    return Contest(arms, cells, sweep, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
 contests = {

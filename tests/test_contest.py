@@ -42,7 +42,7 @@ class RunningMean(nn.Module):
             value = value.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
         return value.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None]
 
-def make_cell(sparsity):
+def make_cell(sparsity, seeds):
     return RunSpec(
         name="cell",
         task=LinearMapSpec(size=4, sparsity=sparsity),
@@ -50,17 +50,17 @@ def make_cell(sparsity):
         training=TrainingSpec(
             steps=80, batch_sequences=16, compile=False, evaluate=ScheduleSpec(every=20), evaluation_sequences=64
         ),
-        seeds=2,
+        seeds=seeds,
     )
 
-cells = {"s1": make_cell(1)}
+cells = {"s1": make_cell(1, seeds=2)}
 contest = Contest(
     {
         "mean": CustomSpec.of(RunningMean, d_model=16),
         "leaky": CustomSpec.of(RunningMean, d_model=16, options={"leak": True}),
     },
     cells,
-    swept=1,
+    sweep=make_cell(1, seeds=1),
 )
 runs = contest.list_sweeps()
 draw, arms = contest.draw, contest.list_arms
@@ -178,7 +178,8 @@ def test_who_has_more_units_is_ahead_and_of_equals_who_had_them_sooner() -> None
 )
 def test_nothing_to_compare_is_refused(values: dict[str, Any]) -> None:
     arms = list_architectures(layers=1, d_model=32, heads=4)
-    usual: dict[str, Any] = {"arms": arms, "cells": {"s1": make_records([None]).spec}, "rates": (1e-4, 1e-3, 1e-2)}
+    cell = make_records([None]).spec
+    usual: dict[str, Any] = {"arms": arms, "cells": {"s1": cell}, "sweep": cell, "rates": (1e-4, 1e-3, 1e-2)}
     assert len(Contest(**usual).list_sweeps()) == 27
     with pytest.raises(SaltusError, match="needs two arms, a cell and three rates"):
         Contest(**(usual | values))

@@ -41,18 +41,21 @@ NOISE_STEPS = 500
 class Contest:
     """Which models, on which cells, at which learning rates.
 
-    First every arm is swept over the rates, on the first cell and on seeds that are not reported. Only then is it known
-    at which rate its cells are run, on its own best one, and with it a run on pure noise.
+    First every arm is swept over the rates, on a run of its own and on seeds that are not reported. Only then is it
+    known at which rate its cells are run, on its own best one, and with it a run on pure noise.
     """
 
     arms: Mapping[str, ModelSpec]
     """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
     cells: Mapping[str, RunSpec]
     """By name, the easiest first: runs whose name, model and learning rate are those of each arm in turn."""
+    sweep: RunSpec
+    """Like the easiest cell, with fewer seeds and perhaps fewer steps: the run that each rate is tried on.
+
+    It is moved to other maps and other seeds than those that are reported.
+    """
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
     """At least three; the best must not lie at the edge."""
-    swept: int = 4
-    """Seeds of each run of the sweep."""
 
     def __post_init__(self) -> None:
         rates = len(set(self.rates))
@@ -64,17 +67,15 @@ class Contest:
 
     def list_sweeps(self) -> list[RunSpec]:
         """The runs of the sweep."""
-        first = next(iter(self.cells.values()))
         return [
             _vary(
-                first,
+                self.sweep,
                 name=self._name_sweep(arm, rate),
                 model=model,
                 training={"learning_rate": rate},
-                seeds=self.swept,
-                master_seed=first.master_seed + SWEPT,
+                master_seed=self.sweep.master_seed + SWEPT,
             )
-            for arm, model in self._match(first).items()
+            for arm, model in self._match(self.sweep).items()
             for rate in self.rates
         ]
 

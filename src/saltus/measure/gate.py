@@ -137,7 +137,9 @@ def _check_sweep(arms: Sequence[Arm]) -> Check:
             problems.append(f"{arm.name} is best at the edge of its sweep, {choose_rate(arm.sweep):g}")
         if shared:
             problems.append(f"{arm.name} was swept on the master seed that is reported")
-    return Check("each arm has its own best learning rate", not problems, "; ".join(problems) or "all swept apart")
+    swept = {records.spec.training.steps for arm in arms for records in arm.sweep.values()}
+    said = "; ".join(problems) or f"all swept apart, for {' or '.join(f'{steps:,}' for steps in sorted(swept))} steps"
+    return Check("each arm has its own best learning rate", not problems, said)
 
 
 def _check_budget(arms: Sequence[Arm]) -> Check:
