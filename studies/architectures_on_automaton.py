@@ -19,7 +19,8 @@ def make(
     def cell(size: int, seeds: int) -> RunSpec:
         return automaton(f"cells-{size}", size=size, states=states, model=arms["transformer"], seeds=seeds, steps=steps)
 
-    return Contest(arms, {f"cells-{size}": cell(size, seeds) for size in sizes}, cell(sizes[0], swept))
+    cells = {f"cells-{size}": cell(size, seeds) for size in sizes}
+    return Contest(arms, cells, {f"cells-{sizes[0]}": cell(sizes[0], swept)})
 
 
 contests = {

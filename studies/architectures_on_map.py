@@ -20,7 +20,7 @@ def make(size: int, d_model: int, *, seeds: int, swept: int, steps: int) -> Cont
         )
 
     cells = {f"s{s}": cell(s, seeds) for s in (2, 3)}
-    return Contest(arms, cells, cell(2, swept), rates=(3e-4, 1e-3, 3e-3, 1e-2))
+    return Contest(arms, cells, {"s2": cell(2, swept)}, rates=(3e-4, 1e-3, 3e-3, 1e-2))
 
 
 contests = {

@@ -29,7 +29,8 @@ def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: i
             seeds=seeds,
         )
 
-    return Contest(arms, {f"pairs-{number}": cell(number, seeds) for number in pairs}, cell(pairs[0], swept))
+    cells = {f"pairs-{number}": cell(number, seeds) for number in pairs}
+    return Contest(arms, cells, {f"pairs-{pairs[0]}": cell(pairs[0], swept)})
 
 
 contests = {

@@ -60,7 +60,7 @@ contest = Contest(
         "leaky": CustomSpec.of(RunningMean, d_model=16, options={"leak": True}),
     },
     cells,
-    sweep=make_cell(1, seeds=1),
+    sweeps={"s1": make_cell(1, seeds=1)},
 )
 runs = contest.list_sweeps()
 draw, arms = contest.draw, contest.list_arms
@@ -86,13 +86,13 @@ def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path
     assert (code, error) == (0, "")
     names = [name for line in said.splitlines() if (name := re.match(r"records: .*/(.+)-[0-9a-f]{10}$", line))]
     assert [name[1] for name in names[:6]] == [
-        f"{arm}-sweep-{rate}" for arm in ("mean", "leaky") for rate in ("0.0003", "0.001", "0.003")
+        f"{arm}-sweep-s1-{rate}" for arm in ("mean", "leaky") for rate in ("0.0003", "0.001", "0.003")
     ]
     assert [name[1] for name in names[6:]] == [f"{arm}-{cell}" for arm in ("mean", "leaky") for cell in ("s1", "noise")]
     loaded = load_study(study)
     results = Results(loaded, out)
     for arm in ("mean", "leaky"):
-        sweep = {rate: results[f"{arm}-sweep-{rate:g}"] for rate in (3e-4, 1e-3, 3e-3)}
+        sweep = {rate: results[f"{arm}-sweep-s1-{rate:g}"] for rate in (3e-4, 1e-3, 3e-3)}
         for cell in ("s1", "noise"):
             assert results[f"{arm}-{cell}"].spec.training.learning_rate == choose_rate(sweep)
         assert {records.spec.master_seed for records in sweep.values()} == {1000}
@@ -125,14 +125,14 @@ def test_only_a_part_of_it_can_be_run(study: Path, tmp_path: Path, saltus: Saltu
     assert saltus("run", study, "--only", "mean-s1", "--out", out, "--device", "cpu")[::2] == (
         2,
         "error: only: 'mean-s1' is in the name of no run that can be trained; means starts with "
-        + ", ".join(f"{arm}-sweep-{rate}" for arm in ("mean", "leaky") for rate in (0.0003, 0.001, 0.003))
+        + ", ".join(f"{arm}-sweep-s1-{rate}" for arm in ("mean", "leaky") for rate in (0.0003, 0.001, 0.003))
         + "\n",
     )
     assert saltus("run", study, "--only", "mean-sweep", "--out", out, "--device", "cpu")[0] == 0
     assert saltus("run", study, "--only", "mean-s1", "--out", out, "--device", "cpu")[0] == 0
     specs = list_runs(load_study(study), "full", out)
     there = [spec.name for spec in specs if RunFolder(out / spec.run_id).finished]
-    assert there == ["mean-sweep-0.0003", "mean-sweep-0.001", "mean-sweep-0.003", "mean-s1"]
+    assert there == ["mean-sweep-s1-0.0003", "mean-sweep-s1-0.001", "mean-sweep-s1-0.003", "mean-s1"]
 
 
 def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -> None:
@@ -149,7 +149,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -
     specs = {folder.name: RunFolder(folder).spec() for folder in out.iterdir() if folder.name != "own"}
     mine = next(spec for spec in specs.values() if spec.name == "static-s3")
     assert "class StaticAttention" in mine.model.model_dump()["source"]
-    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-0.0003", "attention-sweep-0.001"]
+    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-s2-0.0003", "attention-sweep-s2-0.001"]
 
 
 def test_every_kind_of_model_takes_part() -> None:
@@ -179,10 +179,39 @@ def test_who_has_more_units_is_ahead_and_of_equals_who_had_them_sooner() -> None
 def test_nothing_to_compare_is_refused(values: dict[str, Any]) -> None:
     arms = list_architectures(layers=1, d_model=32, heads=4)
     cell = make_records([None]).spec
-    usual: dict[str, Any] = {"arms": arms, "cells": {"s1": cell}, "sweep": cell, "rates": (1e-4, 1e-3, 1e-2)}
+    usual: dict[str, Any] = {"arms": arms, "cells": {"s1": cell}, "sweeps": {"s1": cell}, "rates": (1e-4, 1e-3, 1e-2)}
     assert len(Contest(**usual).list_sweeps()) == 27
     with pytest.raises(SaltusError, match="needs two arms, a cell and three rates"):
         Contest(**(usual | values))
+
+
+def test_a_cell_takes_the_rate_of_its_own_sweep_or_of_the_last_easier_one() -> None:
+    cell = make_records([None]).spec
+    arms = dict(list(list_architectures(layers=1, d_model=32, heads=4).items())[:2])
+    contest = Contest(arms, {"a": cell, "b": cell, "c": cell}, {"a": cell, "c": cell})
+    sweeps = [run.name for run in contest.list_sweeps()]
+    assert sweeps == [f"{arm}-sweep-{of}-{rate:g}" for of in "ac" for arm in arms for rate in (3e-4, 1e-3, 3e-3)]
+    best = {"transformer-sweep-a-0.001", "transformer-sweep-c-0.0003", "mlp-mixer-sweep-a-0.003"}
+    results = {name: make_records([500 if name in best else None]) for name in sweeps if "mixer-sweep-c" not in name}
+    chosen = {run.name: run.training.learning_rate for run in contest.list_reported(results)}
+    # The mixer's sweep at the hardest cell is not there, so that cell waits.
+    assert chosen == {
+        "transformer-a": 1e-3,
+        "transformer-noise": 1e-3,
+        "transformer-b": 1e-3,
+        "transformer-c": 3e-4,
+        "mlp-mixer-a": 3e-3,
+        "mlp-mixer-noise": 3e-3,
+        "mlp-mixer-b": 3e-3,
+    }
+
+
+def test_a_sweep_of_no_cell_is_refused() -> None:
+    cell = make_records([None]).spec
+    arms = list_architectures(layers=1, d_model=32, heads=4)
+    for sweeps, said in (({}, "no cell"), ({"s2": cell}, "s2"), ({"s1": cell, "s3": cell}, "s1, s3")):
+        with pytest.raises(SaltusError, match=f"there are sweeps for {said}; allowed are its cells, s1, s2"):
+            Contest(arms, {"s1": cell, "s2": cell}, sweeps)
 
 
 def test_the_verdict_of_the_gate_says_where_it_fails() -> None:

@@ -41,18 +41,19 @@ NOISE_STEPS = 500
 class Contest:
     """Which models, on which cells, at which learning rates.
 
-    First every arm is swept over the rates, on a run of its own and on seeds that are not reported. Only then is it
-    known at which rate its cells are run, on its own best one, and with it a run on pure noise.
+    First every arm is swept over the rates, on seeds that are not reported. Only then is it known at which rate its
+    cells are run, on its own best one, and with it a run on pure noise.
     """
 
     arms: Mapping[str, ModelSpec]
     """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
     cells: Mapping[str, RunSpec]
     """By name, the easiest first: runs whose name, model and learning rate are those of each arm in turn."""
-    sweep: RunSpec
-    """Like the easiest cell, with fewer seeds and perhaps fewer steps: the run that each rate is tried on.
+    sweeps: Mapping[str, RunSpec]
+    """By cell, what each rate is tried on: the run of the cell with fewer seeds and perhaps fewer steps.
 
-    It is moved to other maps and other seeds than those that are reported.
+    It is moved to other maps and other seeds than those that are reported. A cell without a sweep of its own takes the
+    rate of the last easier one that has one, so the easiest needs one.
     """
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
     """At least three; the best must not lie at the edge."""
@@ -64,47 +65,51 @@ class Contest:
                 f"contest: {len(self.arms)} arms, {len(self.cells)} cells and {rates} different learning rates were "
                 "given; it needs two arms, a cell and three rates"
             )
+        if next(iter(self.cells)) not in self.sweeps or not self.sweeps.keys() <= self.cells.keys():
+            raise SaltusError(
+                f"contest: there are sweeps for {', '.join(self.sweeps) or 'no cell'}; allowed are its cells, "
+                f"{', '.join(self.cells)}, and the first of them needs one"
+            )
 
     def list_sweeps(self) -> list[RunSpec]:
         """The runs of the sweep."""
         return [
             _vary(
-                self.sweep,
-                name=self._name_sweep(arm, rate),
+                sweep,
+                name=_name_sweep(arm, cell, rate),
                 model=model,
                 training={"learning_rate": rate},
-                master_seed=self.sweep.master_seed + SWEPT,
+                master_seed=sweep.master_seed + SWEPT,
             )
-            for arm, model in self._match(self.sweep).items()
+            for cell, sweep in self.sweeps.items()
+            for arm, model in self._match(sweep).items()
             for rate in self.rates
         ]
 
     def list_reported(self, results: Mapping[str, RunRecords]) -> list[RunSpec]:
-        """The runs that follow from the sweep, of the arms whose sweep is there: their cells, and noise."""
+        """The runs that follow from the sweeps that are there: for each arm its cells, and noise with the first."""
         runs: list[RunSpec] = []
         matched = {cell: self._match(spec) for cell, spec in self.cells.items()}
         easiest, first = next(iter(self.cells.items()))
+        noise = {"kind": "noise", "length": first.task.length, "symbols": first.task.vocabulary}
         for arm in self.arms:
-            sweep = self._find_sweep(arm, results)
-            if len(sweep) < len(self.rates):
-                continue
-            training = {"learning_rate": choose_rate(sweep), "influence": True}
-            runs += [
-                _vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
-                for cell, spec in self.cells.items()
-            ]
-            steps = min(NOISE_STEPS, first.training.steps)
-            noise = {"kind": "noise", "length": first.task.length, "symbols": first.task.vocabulary}
-            runs.append(
-                _vary(
-                    first,
-                    name=f"{arm}-noise",
-                    task=noise,
-                    model=matched[easiest][arm],
-                    training=training | {"steps": steps},
-                    seeds=min(2, first.seeds),
-                )
-            )
+            for cell, spec in self.cells.items():
+                sweep = self._find_sweep(arm, cell, results)
+                if len(sweep) < len(self.rates):
+                    continue
+                training = {"learning_rate": choose_rate(sweep), "influence": True}
+                runs.append(_vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training))
+                if cell == easiest:
+                    runs.append(
+                        _vary(
+                            first,
+                            name=f"{arm}-noise",
+                            task=noise,
+                            model=matched[cell][arm],
+                            training=training | {"steps": min(NOISE_STEPS, first.training.steps)},
+                            seeds=min(2, first.seeds),
+                        )
+                    )
         return runs
 
     def list_arms(self, results: Mapping[str, RunRecords]) -> list[Arm]:
@@ -121,7 +126,7 @@ class Contest:
                         parameters={cell: count_parameters(r.spec.model, r.facts) for cell, r in cells.items()},
                         cells=cells,
                         noise=results.get(f"{arm}-noise"),
-                        sweep=self._find_sweep(arm, results),
+                        sweeps={cell: self._find_sweep(arm, cell, results) for cell in cells},
                         future=max(known) if len(known) == len(moved) else None,
                     )
                 )
@@ -160,12 +165,12 @@ class Contest:
     def _match(self, cell: RunSpec) -> dict[str, ModelSpec]:
         return match_parameters(self.arms, read_facts(cell))
 
-    def _find_sweep(self, arm: str, results: Mapping[str, RunRecords]) -> dict[float, RunRecords]:
-        names = {rate: self._name_sweep(arm, rate) for rate in self.rates}
+    def _find_sweep(self, arm: str, cell: str, results: Mapping[str, RunRecords]) -> dict[float, RunRecords]:
+        """By rate, the sweep that decides for a cell: its own, or the last easier cell's."""
+        order = list(self.cells)
+        swept = [other for other in order[: order.index(cell) + 1] if other in self.sweeps][-1]
+        names = {rate: _name_sweep(arm, swept, rate) for rate in self.rates}
         return {rate: results[name] for rate, name in names.items() if name in results}
-
-    def _name_sweep(self, arm: str, rate: float) -> str:
-        return f"{arm}-sweep-{rate:g}"
 
 
 def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, ModelSpec]:
@@ -182,6 +187,10 @@ def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, Mo
         "linear-attention": LinearAttentionSpec(**width, heads=heads),
         "convolution": ConvolutionSpec(**width),
     }
+
+
+def _name_sweep(arm: str, cell: str, rate: float) -> str:
+    return f"{arm}-sweep-{cell}-{rate:g}"
 
 
 def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:

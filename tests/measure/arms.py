@@ -1,6 +1,6 @@
 """Arms of a comparison made by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,12 @@ def make_records(
     )
 
 
+def make_sweeps(solved_at: Mapping[float, int | None], *, master_seed: int = 9) -> dict[str, dict[float, RunRecords]]:
+    """The same sweep for both cells: at each rate one seed that solves at the step given, and one that never does."""
+    sweep = {rate: make_records([at, None], rate=rate, master_seed=master_seed) for rate, at in solved_at.items()}
+    return {"easy": sweep, "hard": sweep}
+
+
 def make_arm(name: str = "one", **values: Any) -> Arm:
     """An arm that passes: the hard cell takes longer, the middle of its sweep is the best."""
     usual = Arm(
@@ -52,10 +58,7 @@ def make_arm(name: str = "one", **values: Any) -> Arm:
         parameters={"easy": 1000, "hard": 900},
         cells={"easy": make_records([200, 300]), "hard": make_records([600, None])},
         noise=make_records([None, None], loss=float(np.log(2))),
-        sweep={
-            rate: make_records([at, None], rate=rate, master_seed=9)
-            for rate, at in ((3e-4, None), (1e-3, 500), (3e-3, None))
-        },
+        sweeps=make_sweeps({3e-4: None, 1e-3: 500, 3e-3: None}),
         future=0.0,
     )
     return replace(usual, **values)

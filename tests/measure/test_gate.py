@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.measure.arms import make_arm, make_records
+from tests.measure.arms import make_arm, make_records, make_sweeps
 
 from saltus.measure.gate import Arm, Check, check_comparison, choose_rate
 
@@ -31,29 +31,19 @@ def test_an_honest_comparison_passes() -> None:
             "cells that differ: easy",
         ),
         ({"cells": {"easy": make_records([200, 300])}}, "tokens are matched", "cells that differ: hard"),
-        ({"sweep": {1e-3: make_records([500], master_seed=9)}}, "own best learning rate", "swept over 1 rates"),
+        ({"sweeps": make_sweeps({1e-3: 500})}, "own best learning rate", "other (easy) was swept over 1 rates"),
         (
-            {"sweep": {rate: make_records([500], rate=rate) for rate in (3e-4, 1e-3, 3e-3)}},
+            {"sweeps": make_sweeps({3e-4: None, 1e-3: 500, 3e-3: None}, master_seed=0)},
             "own best learning rate",
             "on the master seed that is reported",
         ),
         (
-            {
-                "sweep": {
-                    rate: make_records([at], rate=rate, master_seed=9)
-                    for rate, at in ((1e-3, None), (3e-3, 500), (1e-2, None))
-                }
-            },
+            {"sweeps": make_sweeps({1e-3: None, 3e-3: 500, 1e-2: None})},
             "own best learning rate",
-            "reported at [0.001], its best is 0.003",
+            "reported at 0.001, its best is 0.003",
         ),
         (
-            {
-                "sweep": {
-                    rate: make_records([at], rate=rate, master_seed=9)
-                    for rate, at in ((1e-3, 500), (3e-3, None), (1e-2, None))
-                }
-            },
+            {"sweeps": make_sweeps({1e-3: 500, 3e-3: None, 1e-2: None})},
             "own best learning rate",
             "at the edge of its sweep",
         ),
@@ -68,6 +58,15 @@ def test_each_fault_is_named(values: dict[str, Any], name: str, why: str) -> Non
     (check,) = failing(make_arm("one"), make_arm("other", **values))
     assert name in check.name
     assert why in check.why
+
+
+def test_a_rate_is_judged_cell_by_cell() -> None:
+    sweeps = make_sweeps({3e-4: None, 1e-3: 500, 3e-3: None}) | {
+        "hard": make_sweeps({1e-3: None, 3e-3: 500, 1e-2: None})["hard"]
+    }
+    (check,) = failing(make_arm("one"), make_arm("other", sweeps=sweeps))
+    assert check.why == "other (hard) is reported at 0.001, its best is 0.003"
+    assert [check.concerns(cell) for cell in ("hard", "easy")] == [True, False]
 
 
 def test_a_cell_that_nobody_solves_says_nothing() -> None:

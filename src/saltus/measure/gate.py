@@ -27,8 +27,8 @@ class Arm:
     """By difficulty, the easiest first: the reported runs."""
     noise: RunRecords | None
     """A run on targets of pure noise."""
-    sweep: Mapping[float, RunRecords]
-    """By learning rate, runs on other seeds and maps than the reported ones."""
+    sweeps: Mapping[str, Mapping[float, RunRecords]]
+    """By cell, and by learning rate: the runs that decided its rate, on other seeds and maps than the reported ones."""
     future: float | None
     """The largest influence of a token on a prediction before it, after training; None if not measured."""
 
@@ -66,7 +66,7 @@ def check_comparison(arms: Sequence[Arm]) -> list[Check]:
         _check_future(arms),
         _check_size(arms),
         _check_tokens(arms),
-        _check_sweep(arms),
+        _check_sweeps(arms),
         _check_budget(arms),
         _check_difficulty(arms),
     ]
@@ -123,23 +123,29 @@ def _check_tokens(arms: Sequence[Arm]) -> Check:
     return Check("tokens are matched", not wrong, f"cells that differ: {', '.join(wrong) or 'none'}", tuple(wrong))
 
 
-def _check_sweep(arms: Sequence[Arm]) -> Check:
+def _check_sweeps(arms: Sequence[Arm]) -> Check:
     """Each arm has its own best rate, from at least three, found on other seeds, and not at the edge of the sweep."""
-    problems: list[str] = []
+    problems: dict[str, str] = {}
+    """What is wrong, and the cell that it is wrong for."""
     for arm in arms:
-        used = {records.spec.training.learning_rate for records in arm.cells.values()}
-        shared = {r.spec.master_seed for r in arm.sweep.values()} & {r.spec.master_seed for r in arm.cells.values()}
-        if len(arm.sweep) < 3:
-            problems.append(f"{arm.name} was swept over {len(arm.sweep)} rates")
-        elif used != {choose_rate(arm.sweep)}:
-            problems.append(f"{arm.name} is reported at {sorted(used)}, its best is {choose_rate(arm.sweep):g}")
-        elif choose_rate(arm.sweep) in (min(arm.sweep), max(arm.sweep)):
-            problems.append(f"{arm.name} is best at the edge of its sweep, {choose_rate(arm.sweep):g}")
-        if shared:
-            problems.append(f"{arm.name} was swept on the master seed that is reported")
-    swept = {records.spec.training.steps for arm in arms for records in arm.sweep.values()}
-    said = "; ".join(problems) or f"all swept apart, for {' or '.join(f'{steps:,}' for steps in sorted(swept))} steps"
-    return Check("each arm has its own best learning rate", not problems, said)
+        for cell, records in arm.cells.items():
+            sweep, used, name = arm.sweeps[cell], records.spec.training.learning_rate, f"{arm.name} ({cell})"
+            best = choose_rate(sweep) if sweep else None
+            if len(sweep) < 3:
+                problems[f"{name} was swept over {len(sweep)} rates"] = cell
+            elif used != best:
+                problems[f"{name} is reported at {used:g}, its best is {best:g}"] = cell
+            elif best in (min(sweep), max(sweep)):
+                problems[f"{name} is best at the edge of its sweep, {best:g}"] = cell
+            if records.spec.master_seed in {swept.spec.master_seed for swept in sweep.values()}:
+                problems[f"{name} was swept on the master seed that is reported"] = cell
+    steps = {r.spec.training.steps for arm in arms for sweep in arm.sweeps.values() for r in sweep.values()}
+    return Check(
+        "each arm has its own best learning rate",
+        not problems,
+        "; ".join(problems) or f"all swept apart, for {' or '.join(f'{n:,}' for n in sorted(steps))} steps",
+        tuple(dict.fromkeys(problems.values())),
+    )
 
 
 def _check_budget(arms: Sequence[Arm]) -> Check:
