@@ -43,6 +43,7 @@ def draw(results: Results) -> Figure:
     for row in records.cube("units", "loss")[seed].T:
         axes[0].plot(steps, row, linewidth=0.9, alpha=0.8)
     axes[0].axhline(np.log(2), color=THEIRS, linestyle=":", linewidth=1)
+    axes[0].set_ylim(-0.03, 0.9)  # before the first steps the loss is far above chance
     label(axes[0], f"each row's loss falls on its own (seed {seed})", "step", "loss (nats); dotted: chance")
     entropy = records.cube("heads", "entropy")[seed, :, 0].mean(-1)  # [evaluation, head]
     for head in entropy.T:
@@ -63,8 +64,9 @@ def draw(results: Results) -> Figure:
     for offset in (0, 17):
         axes[3].plot(true[:, 1] + offset, true[:, 0], "s", markersize=5, markerfacecolor="none", color=OURS[1])
     axes[3].grid(visible=False)
-    when = f"steps {patterns.steps[before]} and {patterns.steps[before + 1]}"
-    label(axes[3], f"head {head} at {when}; squares: the truth", "key, before | after", "row")
+    axes[3].set_xticks([0, 5, 10, 15, 17, 22, 27, 32], ["0", "5", "10", "15"] * 2)
+    when = f"steps {patterns.steps[before]:,} and {patterns.steps[before + 1]:,}"
+    label(axes[3], f"head {head}, {when}: row {row} finds a key", "key, before | after; squares: the truth", "row")
     return figure
 
 
@@ -100,7 +102,7 @@ def judge(results: Results) -> Sequence[Claim]:
     drops = measure_entropy_drops(records)
     return [
         Claim(
-            f"a row's loss falls within {low} to {high} steps",
+            f"a row's loss falls at once, by the authors' figure within {low} to {high} steps",
             "reproduced" if abrupt else "in part" if len(durations) else "not reproduced",
             f"from 90% to 10% of chance: {typical}",
         ),
