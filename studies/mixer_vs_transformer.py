@@ -17,20 +17,20 @@ LEVEL = 0.45
 """The training loss, in nats, whose step the authors' figure tells."""
 
 
-def make(sparsities: Sequence[int], *, seeds: int, steps: int) -> Contest:
-    """Both arms on the linear map; each rate is tried until rows come, at s=3 for 3,000 steps, at s=7 for 5,000."""
+def make(sparsities: Sequence[int], swept: Mapping[int, int], *, seeds: int, steps: int) -> Contest:
+    """Both arms on the linear map; `swept` are the sparsities at which each rate is tried, and for how many steps."""
     arms = {
         "transformer": LINEAR_MAP_MODEL,
         "mixer": MlpMixerSpec(layers=1, d_model=128, variant="heads", heads=8),
     }
     cells = {f"s{s}": linear_map(f"s{s}", sparsity=s, seeds=seeds, steps=steps) for s in sparsities}
-    sweeps = {f"s{s}": linear_map(f"s{s}", sparsity=s, seeds=2, steps=n) for s, n in ((3, 3_000), (7, 5_000))}
+    sweeps = {f"s{s}": linear_map(f"s{s}", sparsity=s, seeds=2, steps=n) for s, n in swept.items()}
     return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
 contests = {
-    "full": make((3, 5, 7), seeds=8, steps=10_000),
-    "laptop": make((3, 7), seeds=8, steps=3_000),
+    "full": make((3, 5, 7), {3: 3_000, 5: 10_000}, seeds=8, steps=10_000),
+    "laptop": make((3, 7), {3: 3_000}, seeds=8, steps=3_000),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
 draw, arms = contests["full"].draw, contests["full"].list_arms
