@@ -1,19 +1,23 @@
 """Small runs made by hand, of which every number is known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from tests.report.visit import ARGUMENTS, CHROMIUM
 
 from saltus.lm.records import PATCH_TABLES, SCAN_TABLES, PatchRecords, ScanRecords
 from saltus.lm.specs import CopyingSpec, IndirectObjectSpec, PatchSpec, ScanSpec
 from saltus.records import TABLES, Patterns, RunRecords
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.base import TaskFacts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 EVERY = 10
 """Steps between two evaluations."""
@@ -281,3 +285,13 @@ def findings() -> pa.Table:
     names += [("other_seed", pa.string()), ("other_step", pa.int32()), ("kind", pa.string())]
     names += [("severity", pa.string()), ("detail", pa.string()), ("value", pa.float64())]
     return pa.Table.from_pylist([{"step": None, "value": float("nan")} | row for row in rows], schema=pa.schema(names))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; ends where it is")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

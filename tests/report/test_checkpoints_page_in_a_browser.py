@@ -1,91 +1,26 @@
 """The page of scans and patch studies in Chromium, opened from the disk with every other request cut off."""
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from tests.report.visit import MARKS, Visit
 
 from saltus.lm.records import PatchRecords, ScanRecords
 from saltus.report.checkpoints_page import write_checkpoint_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser
 
 Scan = Callable[..., ScanRecords]
 Patch = Callable[..., PatchRecords]
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2), alert(3)">'
+PATCHES = "[data-section='1']"
 STEPS = (0, 1, 10, 100, 1000, 2000, 4000)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path; ends where one is installed"),
-]
-
-
-class Visit:
-    """One page, with everything it complained of or asked for."""
-
-    def __init__(self, browser: "Browser", path: Path, width: int) -> None:
-        self.problems: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme="light")
-        context.route("**/*", self._cut_off)
-        self.page: Page = context.new_page()
-        self.page.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
-        self._path = path
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
-
-    def _cut_off(self, route: "Route") -> None:
-        if route.request.url == self._path.as_uri():
-            route.continue_()
-        elif route.request.url.startswith("blob:"):
-            route.fallback()
-        else:
-            self.problems.append(route.request.url)
-            route.abort()
-
-    def figure(self, name: str, section: int = 0) -> Any:
-        """The data that plotly has drawn."""
-        selector = f".plot[data-section='{section}'][data-figure={name}]"
-        return self.page.evaluate("selector => JSON.stringify(document.querySelector(selector).data)", selector)
-
-    def pixels(self, number: int) -> str:
-        """What an attention map holds."""
-        return self.page.evaluate("number => document.querySelectorAll('.panel canvas')[number].toDataURL()", number)
-
-    def colour_of(self, selector: str, name: str) -> str:
-        script = "([selector, name]) => getComputedStyle(document.querySelector(selector)).getPropertyValue(name)"
-        return self.page.evaluate(script, [selector, name])
-
-    def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Playwright's own wait evaluates text in the page, which the page's policy forbids."""
-        deadline = time.monotonic() + 20.0
-        while not reached():
-            assert time.monotonic() < deadline, "what was waited for did not happen within 20 seconds"
-            self.page.wait_for_timeout(30)
-
-    def download(self, number: int) -> tuple[str, list[str]]:
-        """Name and lines of the file behind a button."""
-        with self.page.expect_download() as download:
-            self.page.locator(".download").nth(number).click()
-        return download.value.suggested_filename, Path(download.value.path()).read_text().splitlines()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; ends where it is")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +49,7 @@ def test_a_visit_is_quiet_and_draws_everything(visit: Visit) -> None:
 
 
 def test_another_capability_changes_its_figures_and_shows_its_margin(visit: Visit) -> None:
-    before, patched = visit.figure("sizes"), visit.figure("shares", 1)
+    before, patched = visit.figure("sizes"), visit.figure("shares", PATCHES)
     assert visit.page.locator(".block").is_hidden()
     visit.page.locator("select[data-key=capability]").select_option("1")
     visit.wait_until(lambda: visit.page.locator(".block .main-svg").count() > 0)
@@ -122,7 +57,7 @@ def test_another_capability_changes_its_figures_and_shows_its_margin(visit: Visi
     caption = visit.page.locator("figcaption[data-figure=sizes]").inner_text()
     assert caption.startswith("ioi is there")
     assert visit.figure("sizes") == before  # emergence is the same for both in this scan
-    assert visit.figure("shares", 1) == patched
+    assert visit.figure("shares", PATCHES) == patched
     visit.page.locator("select[data-key=capability]").select_option("0")
     visit.wait_until(lambda: visit.page.locator(".block").is_hidden())
     assert visit.problems == []
@@ -173,7 +108,7 @@ def test_tables_reach_the_disk(visit: Visit) -> None:
 
 def test_dark_pages_have_dark_plots_and_maps(visit: Visit) -> None:
     tick = "[data-figure=sizes] .xtick text"
-    light, maps = visit.figure("map-patch", 1), visit.pixels(0)
+    light, maps = visit.figure("map-patch", PATCHES), visit.pixels(0)
     colours = "() => document.querySelector('[data-figure=map-patch]').layout.coloraxis.colorscale[2][1]"
     assert visit.page.evaluate(colours) == "#F3F3F1"
     assert visit.colour_of(tick, "fill") == "rgb(29, 35, 41)"
@@ -181,7 +116,7 @@ def test_dark_pages_have_dark_plots_and_maps(visit: Visit) -> None:
     visit.page.emulate_media(color_scheme="dark")
     visit.wait_until(lambda: visit.colour_of(tick, "fill") == "rgb(228, 231, 234)")
     visit.wait_until(lambda: visit.page.evaluate(colours) == "#262C34")
-    assert visit.figure("map-patch", 1) == light  # the same numbers
+    assert visit.figure("map-patch", PATCHES) == light  # the same numbers
     assert visit.colour_of(".scale i", "background-image") != scale
     assert visit.pixels(0) != maps
     visit.page.emulate_media(color_scheme="light")
@@ -207,9 +142,7 @@ def test_no_width_overflows(browser: "Browser", scan: Scan, patch: Patch, findin
     for width in (375, 1280):
         visit.page.set_viewport_size({"width": width, "height": 800})
         visit.page.wait_for_timeout(300)
-        shown, given = visit.page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
+        shown, given = visit.widths()
         assert shown <= given == width
         wide = "width => [...document.querySelectorAll('.plot, canvas')].filter(e => e.clientWidth > width - 40).length"
         assert visit.page.evaluate(wide, width) == 0
