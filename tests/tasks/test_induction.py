@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tasks.enumeration import enumerate_floor
+from tests.tasks.induction_rule import check_truth, solve
 
 from saltus.errors import SaltusError
 from saltus.specs import InductionSpec
@@ -30,11 +31,6 @@ def specs(draw: st.DrawFn) -> InductionSpec:
         shortest=shortest,
         longest=longest,
     )
-
-
-def solve(tokens: list[int], query: int) -> int:
-    """The token after the first earlier token that equals the one at the query."""
-    return tokens[tokens.index(tokens[query], 0, query) + 1]
 
 
 @given(specs(), st.integers(0, 2**32))
@@ -58,25 +54,8 @@ def test_the_tokens_before_it_give_every_answer(spec: InductionSpec, seed: int) 
 @given(specs(), st.integers(0, 2**32))
 @settings(max_examples=50, deadline=None)
 def test_the_truth_map_is_the_true_one(spec: InductionSpec, seed: int) -> None:
-    """Another token at the true key is another answer; at any but it, the one before and the query, it is the same."""
     task = Induction(spec)
-    facts = task.facts
-    sequences = task.sample(np.random.default_rng(seed), 3)
-    truth = task.truth_of(sequences)
-    np.testing.assert_array_equal(truth.sum(axis=2), np.tile(facts.needed, (3, 1)))
-    np.testing.assert_array_equal(facts.needed, facts.scored)
-    assert not (truth & ~facts.candidates).any()
-    assert not facts.truth.any()
-    for tokens, true in zip(sequences.tolist(), truth, strict=True):
-        for query in np.flatnonzero(facts.scored).tolist():
-            (place,) = np.flatnonzero(true[query]).tolist()
-            for key in range(query):
-                if tokens[key] == tokens[query]:
-                    assert key == place - 1
-                    continue
-                flipped = tokens.copy()
-                flipped[key] = spec.symbols  # a symbol of its own
-                assert (solve(flipped, query) != tokens[query + 1]) == (key == place)
+    check_truth(task, task.sample(np.random.default_rng(seed), 3))
 
 
 def test_every_candidate_is_true_alike() -> None:
