@@ -87,6 +87,38 @@ def test_what_is_kept_is_a_run_without_weights_that_reads_and_reports(
     assert (len(records.positions), len(records.heads)) == (0, len(whole.heads))  # its patterns were asked for
 
 
+def test_a_cell_that_another_study_has_run_is_taken_from_there(
+    study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
+) -> None:
+    out, kept = tmp_path / "runs", tmp_path / "docs" / "records"
+    assert saltus("run", study, "--only", "a", "--out", out, "--device", "cpu")[0] == 0
+    (done,) = out.glob("a-*")
+    other = tmp_path / "other.py"
+    other.write_text(study.read_text().replace('"a"', '"first"').replace('"b"', '"second"'))
+    assert "1 of 3 runs are finished" in saltus("status", other, "--out", out)[1]
+    code, said, _ = saltus("run", other, "--only", "first", "--out", out, "--device", "cpu")
+    assert code == 0
+    assert f"{done} is finished already" in said
+    for path in (other, study):
+        saltus("keep", path, "--out", out, "--to", kept)
+    assert [folder.name for folder in kept.iterdir()] == [done.name]
+    for place in (out, kept):
+        results = Results(load_study(other), place)
+        assert list(results) == ["first"]
+        assert results["first"].spec.name == "first"
+        loss, there = (records.cube("steps", "loss") for records in (results["first"], RunFolder(done).records()))
+        assert_array_equal(loss, there)
+    # One that is not finished belongs to the study that began it.
+    (done / "finished.json").unlink()
+    assert "first" not in Results(load_study(other), out)
+
+
+def test_what_has_two_names_is_trained_once(tiny: RunSpec, tmp_path: Path, in_this_process: None) -> None:
+    both = api.run_all([tiny, tiny.model_copy(update={"name": "again"})], out=tmp_path, device="cpu")
+    assert [folder.path for folder in both] == [tmp_path / tiny.run_id] * 2
+    assert [path.name for path in tmp_path.iterdir()] == [tiny.run_id]
+
+
 def test_a_few_snapshots_are_not_kept(study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None) -> None:
     ends = "{'every': 1000, 'factor': 1000.0}"
     study.write_text(study.read_text() + f"\nruns = [make('a', 2, snapshot={ends})]\n")

@@ -1,11 +1,12 @@
 """The results of a study: for each of its cells the records of the largest scale at which it has been run."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from saltus.records import TABLES, Patterns, RunRecords
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
+from saltus.store import find_run
 from saltus.studies import Study
 
 
@@ -18,10 +19,12 @@ class Results(Mapping[str, RunRecords]):
         planned: list[str] = []
         for scale in study.scales:
             for spec in list_runs(study, scale, root):
-                folder = RunFolder(root / spec.run_id)
+                folder = find_run(root, spec)
                 if folder.finished and spec.name not in self._cells:
                     folder.require(spec)
-                    self._cells[spec.name], self._scales[spec.name] = folder.records(), scale
+                    # Where another study has trained it, it has another name there.
+                    self._cells[spec.name] = replace(folder.records(), spec=spec)
+                    self._scales[spec.name] = scale
                 if scale == "full" or folder.finished:
                     planned.append(spec.name)
         self.planned = list(dict.fromkeys(planned))
@@ -46,7 +49,7 @@ def list_runs(study: Study, scale: str, root: Path) -> list[RunSpec]:
     first = study.runs(scale)
     if study.then is None:
         return first
-    folders = {spec.name: RunFolder(root / spec.run_id) for spec in first}
+    folders = {spec.name: find_run(root, spec) for spec in first}
     there = {name: folder.records() for name, folder in folders.items() if folder.finished}
     return first + study.following(there, scale)
 
@@ -67,8 +70,8 @@ def keep(study: Study, root: Path, to: Path) -> list[Path]:
     kept: list[Path] = []
     for scale in study.scales:
         for spec in list_runs(study, scale, root):
-            source, target = RunFolder(root / spec.run_id), to / spec.run_id
-            if not source.finished or target.exists():
+            source = find_run(root, spec)
+            if not source.finished or find_run(to, spec).finished:
                 continue
             records = source.records()
             whole = len(records.patterns.steps) > FEW_SNAPSHOTS
@@ -76,6 +79,7 @@ def keep(study: Study, root: Path, to: Path) -> list[Path]:
             for name in TABLES.keys() - KEPT:
                 if not (whole and name == "heads"):
                     tables[name] = tables[name].slice(0, 0)
+            target = to / source.path.name
             source.copy_records(target, tables, records.patterns if whole else _keep_last(records.patterns))
             kept.append(target)
     return kept

@@ -64,8 +64,8 @@ class RunFolder:
             raise _damaged(path, f"describes no run ({error})") from None
 
     def require(self, spec: RunSpec) -> None:
-        """Refuse to go on if the run was started from another description than `spec`."""
-        if self.spec() != spec:
+        """Refuse to go on if the run was started from another description than `spec`, whatever its name."""
+        if self.spec().model_copy(update={"name": spec.name}) != spec:
             raise SaltusError(
                 f"{self.path / 'spec.json'} does not describe the run {spec.run_id} that was asked for; "
                 f"undo what was changed in it, or move {self.path} away, and run the same command again"
@@ -195,6 +195,16 @@ class RunFolder:
         }
         patterns = join_patterns([Patterns(**_read_arrays(part / "patterns.safetensors")[0]) for part in parts])
         return RunRecords(self.path, self.spec(), facts, self.finished, **tables, patterns=patterns)
+
+
+def find_run(root: Path, spec: RunSpec) -> RunFolder:
+    """The folder of a run under `root`, which need not exist.
+
+    Where it does not, and the same run has been finished under another name, such as by another study, it is that one.
+    """
+    own = RunFolder(root / spec.run_id)
+    others = [] if own.path.exists() else [RunFolder(path) for path in sorted(root.glob(f"*-{spec.content_hash}"))]
+    return next((other for other in others if other.finished), own)
 
 
 def list_runs(root: Path) -> list[RunFolder]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT, summarise
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
+from saltus.store import RunFolder, find_run
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
@@ -35,9 +35,13 @@ def run_all(
 
     console = console or Console()
     chosen = choose_device(device)
-    folders = [RunFolder(out / spec.run_id) for spec in specs]
+    folders: dict[str, RunFolder] = {}
+    """By content: what has several names is trained once."""
     waiting: list[tuple[RunSpec, RunFolder]] = []
-    for spec, folder in zip(specs, folders, strict=True):
+    for spec in specs:
+        if spec.content_hash in folders:
+            continue
+        folder = folders[spec.content_hash] = find_run(out, spec)
         if folder.finished:
             folder.require(spec)
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
@@ -50,7 +54,7 @@ def run_all(
             waiting = [pair for pair in waiting if pair not in group]
             if waiting:
                 console.print(summarise_progress(specs, out, chosen.type), markup=False, highlight=False)
-    return folders
+    return [folders[spec.content_hash] for spec in specs]
 
 
 def _choose_group(waiting: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine") -> list[tuple[RunSpec, RunFolder]]:

@@ -11,7 +11,7 @@ from saltus.errors import SaltusError
 from saltus.report.results_page import write_results
 from saltus.results import Results, keep
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
+from saltus.store import RunFolder, find_run
 from saltus.studies import Study, load_study
 
 
@@ -41,8 +41,8 @@ def run_study(
     if not chosen and not study.then:
         raise SaltusError(f"only: {only!r} is in no run's name; the names are {', '.join(s.name for s in first)}")
     folders = run_all(chosen, out=out, device=device, console=console)
-    done = [RunFolder(out / spec.with_overrides(seeds=seeds, steps=steps).run_id) for spec in first]
-    results = {folder.spec().name: folder.records() for folder in done if folder.finished}
+    done = {spec.name: find_run(out, spec.with_overrides(seeds=seeds, steps=steps)) for spec in first}
+    results = {name: folder.records() for name, folder in done.items() if folder.finished}
     following = choose(study.following(results, scale))
     if not (chosen or following):
         raise SaltusError(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from saltus.measure.work import count_flops
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
+from saltus.store import RunFolder, find_run
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,14 @@ class Standing:
 
 def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
     """Where each run stands under `out`."""
-    return [_read_standing(spec, RunFolder(out / spec.run_id)) for spec in specs]
+    return [_read_standing(spec, find_run(out, spec)) for spec in specs]
 
 
 def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
     """Seconds until all are done at the median speed of those that are finished on `device`; None if none is."""
     speeds = [s.speed for s in standings if s.speed and s.device == device]
-    return sum(s.rest for s in standings) / float(np.median(speeds)) if speeds else None
+    rest = {s.spec.content_hash: s.rest for s in standings}  # what has several names is trained once
+    return sum(rest.values()) / float(np.median(speeds)) if speeds else None
 
 
 def summarise_progress(specs: Sequence[RunSpec], out: Path, device: str) -> str:

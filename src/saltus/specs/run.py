@@ -84,13 +84,18 @@ class RunSpec(Spec):
 
     @property
     def run_id(self) -> str:
-        """`name-hash`, the hash being of everything that decides the numbers.
+        """`name-hash`: `content_hash`, and a name to find it by."""
+        return f"{self.name}-{self.content_hash}"
 
-        Keys at their defaults are left out, so that one that is added later changes no id. Hence no default may change.
+    @property
+    def content_hash(self) -> str:
+        """Ten hexadecimal digits of everything that decides the numbers, which the name does not.
+
+        Keys at their defaults are left out, so that one that is added later changes none. Hence no default may change.
         """
         values = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
         content = json.dumps(values | {"kinds": [self.task.kind, self.model.kind]}, sort_keys=True)
-        return f"{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+        return hashlib.sha256(content.encode()).hexdigest()[:10]
 
     def with_overrides(self, *, seeds: int | None = None, steps: int | None = None) -> "RunSpec":
         """The same run with another number of seeds or steps, validated again."""
