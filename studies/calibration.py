@@ -1,7 +1,7 @@
 """Which of the choices that the paper leaves open comes nearest to its numbers? Moved one at a time, in two rounds."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
@@ -127,44 +127,64 @@ def find_steps(records: RunRecords) -> list[list[float | None]]:
     return found
 
 
-def measure_distance(results: Results, move: str) -> tuple[float, int] | None:
-    """Mean distance over the targets of a move and its seeds, and how many of them are censored.
+@dataclass(frozen=True)
+class Term:
+    """How far one seed is from one target."""
 
-    Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all of the rows are a factor of e.
+    kind: str
+    """jumps, plateau or curve."""
+    distance: float
+    """Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all are a factor of e."""
+    censored: bool
+    """Whether the step did not come; the budget stands for it then, and the distance is a lower bound."""
 
-    A censored step counts as the budget where that is later than theirs, which makes the distance a lower bound; where
-    the budget is sooner it says nothing and is left out.
-    """
+
+def list_terms(results: Results, move: str) -> list[Term]:
+    """Every target of a move, seed by seed; where the budget ends before theirs, a censored step says nothing."""
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     lengths = read_targets("cellular_automata_plateau")["data"]["standard"]
     rows = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
-    pairs: list[tuple[float, float | None, float]] = []
-    terms: list[float] = []
+    terms: list[Term] = []
     for name, records in results.items():
         budget = float(records.spec.training.steps)
+        steps: list[tuple[float, float | None]] = []
         if name == f"jumps-{move}" or name.startswith(f"jumps-{move}-map"):
-            pairs += [(theirs[rank], seed[i], budget) for seed in find_steps(records) for i, rank in enumerate(RANKS)]
+            steps = [(theirs[rank], seed[i]) for seed in find_steps(records) for i, rank in enumerate(RANKS)]
         elif name in (f"plateau-{move}-{size}" for size in SIZES):
             target = lengths[name.rpartition("-")[2]]
-            pairs += [(target, plateau.by, budget) for plateau in find_plateaus(records, 1.3)]
+            steps = [(target, plateau.by) for plateau in find_plateaus(records, 1.3)]
         elif name in (f"curve-{move}-s{s}" for s in CURVE):
-            learned = rows[name.rpartition("-s")[2]]
-            terms += [abs(float(count) - float(np.mean(learned))) / 16 for count in count_learned(records)]
-    told = [(at, step, budget) for at, step, budget in pairs if step is not None or budget > at]
-    terms += [abs(log((budget if step is None else step) / at)) for at, step, budget in told]
-    return (float(np.mean(terms)), sum(step is None for _, step, _ in told)) if terms else None
+            learned = float(np.mean(rows[name.rpartition("-s")[2]]))
+            terms += [Term("curve", abs(float(n) - learned) / 16, censored=False) for n in count_learned(records)]
+        terms += [
+            Term(name.partition("-")[0], abs(log((step or budget) / target)), censored=step is None)
+            for target, step in steps
+            if step is not None or budget > target
+        ]
+    return terms
 
 
-def list_distances(results: Results) -> dict[str, tuple[float, int]]:
-    """By move, nearest first."""
-    known = {move: found for move in MOVES if (found := measure_distance(results, move))}
-    return dict(sorted(known.items(), key=lambda item: item[1][0]))
+def list_distances(results: Results) -> tuple[list[str], dict[str, tuple[float, int]]]:
+    """By move, nearest first, the mean distance and how many terms of it are censored; and the kinds that it is over.
+
+    Those are the kinds that all of the moves have been run for, or they would not be comparable; all need the jumps.
+    """
+    every = {move: list_terms(results, move) for move in MOVES}
+    kinds = [known for terms in every.values() if "jumps" in (known := {term.kind for term in terms})]
+    shared = sorted(set[str].intersection(*kinds)) if kinds else []
+    chosen = {
+        move: [term for term in terms if term.kind in shared]
+        for move, terms in every.items()
+        if any(term.kind == "jumps" for term in terms)
+    }
+    found = {m: (float(np.mean([t.distance for t in ts])), sum(t.censored for t in ts)) for m, ts in chosen.items()}
+    return shared, dict(sorted(found.items(), key=lambda item: item[1][0]))
 
 
 def draw(results: Results) -> Figure:
     """Distance of each move; rows passed over steps for the start and the nearest, theirs in grey."""
     figure, axes = open_plate(2, height=4.6)
-    distances = list_distances(results)
+    kinds, distances = list_distances(results)
     axes[0].barh(list(distances), [value for value, _ in distances.values()], color=OURS[0])
     for place, (value, censored) in enumerate(distances.values()):
         axes[0].text(
@@ -172,7 +192,8 @@ def draw(results: Results) -> Figure:
         )
     axes[0].margins(x=0.35)
     axes[0].invert_yaxis()
-    label(axes[0], "distance to the authors' numbers", "mean |ln(ours / theirs)|, a lower bound if censored", "")
+    over = f"mean distance over {', '.join(kinds)}; a lower bound if censored"
+    label(axes[0], "distance to the authors' numbers", over, "")
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     axes[1].step(theirs, range(1, 17), where="post", color=THEIRS, linewidth=2, label="authors, one seed (read off)")
     shown = [name for name in distances if f"jumps-{name}" in results]
@@ -221,7 +242,7 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 def judge(results: Results) -> Sequence[Claim]:
     """The nearest setting, how sharp the optimum is, and whether it is the one that the studies use."""
-    distances = list_distances(results)
+    kinds, distances = list_distances(results)
     if len(distances) < 2:
         return []
     best, second = list(distances)[:2]
@@ -234,7 +255,8 @@ def judge(results: Results) -> Sequence[Claim]:
         Claim(
             "the preset `PAPER` is the nearest of the settings of this search (ours, not a claim of the paper)",
             verdict if used in distances else "not measured",
-            f"nearest is {best} with {distances[best][0]:.2f} ({distances[best][1]} censored), then {second} with "
+            f"by {', '.join(kinds)}, nearest is {best} with {distances[best][0]:.2f} ({distances[best][1]} censored), "
+            f"then {second} with "
             f"{distances[second][0]:.2f}; the preset is {used}"
             + (f" with {distances[used][0]:.2f}" if used in distances else "")
             + ". A distance of ln 2 = 0.69 is a factor of two"
@@ -250,7 +272,8 @@ def _judge_targets(results: Results, used: str) -> Sequence[Claim]:
     rows = [
         row
         for row in compare(results)
-        if row.cell.partition("-")[2].startswith((f"{used}:", f"{used}-map")) or row.cell.startswith(plateaus)
+        if row.cell.partition("-")[2].startswith((f"{used}:", f"{used}-map", f"{used}-s"))
+        or row.cell.startswith(plateaus)
     ]
     known = {row.cell: row.middle / row.theirs for row in rows if row.middle and row.theirs}
     met = [cell for cell, ratio in known.items() if abs(log(ratio)) <= log(1.5)]
