@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, choose_rate
-from saltus.measure.outcomes import count_learned, task_emergences, unit_emergences
+from saltus.measure.outcomes import count_learned, median_unit_step, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.models.build import count_parameters, match_parameters
 from saltus.records import RunRecords
@@ -238,6 +238,5 @@ def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
 
 def _score(records: RunRecords) -> tuple[float, float]:
     """Units learned in the mean, and less the median step of a unit."""
-    units = [unit for seed in unit_emergences(records) for unit in seed]
-    median = estimate_survival(*times_of(units)).median
+    median = median_unit_step(records)
     return float(count_learned(records).mean()), -inf if median is None else -float(median)

@@ -80,6 +80,11 @@ def test_a_cell_that_nobody_solves_says_nothing() -> None:
     assert not any(check.concerns(None) for check in check_comparison([make_arm("one"), make_arm("other")]))
 
 
-def test_of_rates_that_learn_as_much_the_one_with_less_loss_is_best() -> None:
-    sweep = {rate: make_records([500], rate=rate, loss=loss) for rate, loss in ((1e-3, 0.2), (3e-3, 0.1))}
-    assert choose_rate(sweep) == 3e-3
+def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_with_less_loss() -> None:
+    def choose(*tried: tuple[list[int | None], float]) -> float:
+        return choose_rate({i: make_records(at, rate=1e-3 * i, loss=loss) for i, (at, loss) in enumerate(tried, 1)})
+
+    assert choose(([300, 500], 0.2), ([500, None], 0.1)) == 1
+    assert choose(([500], 0.1), ([300], 0.2)) == 2
+    assert choose(([500], 0.2), ([500], 0.1)) == 2
+    assert choose(([None], 0.1), ([None], 0.2)) == 1

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
 
 from saltus.measure.emergence import Emergence, find_all, find_task_emergence
+from saltus.measure.survival import estimate_survival, times_of
 from saltus.records import RunRecords
 
 
@@ -38,6 +39,11 @@ def unit_emergences(records: RunRecords) -> list[list[Emergence]]:
 def task_emergences(records: RunRecords) -> list[Emergence]:
     """The emergence of all units at once, [seed]."""
     return find_task_emergence(records.evaluated_steps, records.cube("units", "progress"), records.spec.emergence)
+
+
+def median_unit_step(records: RunRecords) -> float | None:
+    """The step by which half of the units of all seeds were there (Kaplan-Meier); None if not in the budget."""
+    return estimate_survival(*times_of([unit for seed in unit_emergences(records) for unit in seed])).median
 
 
 def find_plateaus(records: RunRecords, level: float) -> list[Emergence]:
