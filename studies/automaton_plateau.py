@@ -10,7 +10,7 @@ from saltus.measure.outcomes import find_plateaus
 from saltus.paper.setting import PLATEAU_SIZES, name_plateau, plateaus
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, add_legend, draw_ours, draw_theirs, label, open_plate
+from saltus.report.plates import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
 from saltus.results import Results
 
 LEVEL = 1.3
@@ -32,18 +32,12 @@ def draw(results: Results) -> Figure:
     for panel, biased in zip(axes, (False, True), strict=True):
         theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
         draw_theirs(panel, [int(size) for size in theirs], list(theirs.values()))
-        there = [size for size in PLATEAU_SIZES if find_lengths(results, size, biased=biased)]
-        lengths = [find_lengths(results, size, biased=biased) for size in there]
-        values = [[np.nan if v is None else v for v in length] for length in lengths]
-        draw_ours(panel, there, values, "ours, dots: seeds", OURS[biased])
-        for size, length in zip(there, lengths, strict=True):
-            budget = results[name_plateau(size, biased=biased)].spec.training.steps
-            late = [budget for step in length if step is None]
-            panel.plot([size] * len(late), late, linestyle="", marker="^", color=OURS[biased], fillstyle="none")
+        cells = {size: results.get(name_plateau(size, biased=biased)) for size in PLATEAU_SIZES}
+        draw_plateaus(panel, cells, LEVEL, OURS[biased])
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
         title = "with the true pattern as a bias" if biased else "without a bias"
-        label(panel, title, "S (cells)", "first step with loss < 1.3; triangles: not in budget")
+        label(panel, title, "S (cells)", "plateau (steps); triangles: censored")
         add_legend(panel)
     return figure
 

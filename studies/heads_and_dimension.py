@@ -60,10 +60,9 @@ def draw(results: Results) -> Figure:
             dash = {4: "-", 8: "--", 16: ":"}[dimension]
             heads = [int(h) for h in theirs]
             panel.plot(heads, theirs.values(), color=THEIRS, linestyle=dash, label=f"authors, d_head={dimension}")
-            there = [h for h in heads if name_of(task, h, dimension) in results]
-            if there:
-                losses = [final_loss(results[name_of(task, h, dimension)]) for h in there]
-                draw_ours(panel, there, losses, f"ours, d_head={dimension}", colour)
+            cells = {h: results.get(name_of(task, h, dimension)) for h in heads}
+            losses = [final_loss(cell) if cell else [] for cell in cells.values()]
+            draw_ours(panel, cells, losses, f"ours, d_head={dimension}", colour)
         panel.set_xscale("log", base=2)
         label(panel, TASKS[task], "heads", "final training loss (nats)")
         add_legend(panel)

@@ -36,10 +36,9 @@ def draw(results: Results) -> Figure:
     """Final loss against heads, for each task."""
     figure, axes = open_plate(2)
     for panel, (task, title) in zip(axes, TASKS.items(), strict=True):
-        there = list_heads(results, task)
-        if there:
-            losses = [final_loss(results[f"{task}-h{heads}"]) for heads in there]
-            draw_ours(panel, there, losses, "ours, dots: seeds", OURS[0])
+        cells = {heads: results.get(f"{task}-h{heads}") for heads in HEADS}
+        losses = [final_loss(cell) if cell else [] for cell in cells.values()]
+        draw_ours(panel, cells, losses, "ours, dots: seeds", OURS[0])
         panel.set_xscale("log", base=2)
         label(panel, title, "heads (head dimension 128 / heads)", "final training loss (nats)")
         add_legend(panel)

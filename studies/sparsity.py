@@ -42,16 +42,15 @@ def draw(results: Results) -> Figure:
     """Loss against s for each size; the share of seeds that solve against the number of subsets."""
     figure, axes = open_plate(2, 2)
     for panel, size in zip(axes, SIZES, strict=False):
-        cells = list_cells(results, size)
+        cells = {s: results.get(name_of(size, s)) for s in range(1, size + 1)}
         theirs = read_targets("linear_map_sparsity")["data"].get(f"S={size}", {})
         if theirs:
             draw_theirs(panel, [int(s) for s in theirs], list(theirs.values()))
-        if cells:
-            draw_ours(
-                panel, cells, [final_loss(results[name_of(size, s)]) for s in cells], "ours, dots: seeds", OURS[0]
-            )
+        losses = [final_loss(cell) if cell else [] for cell in cells.values()]
+        draw_ours(panel, cells, losses, "ours, dots: seeds", OURS[0])
         floor = (size - 1) / (2 * size - 1) * log(2)
         panel.axhline(floor, color="black", linewidth=0.8, linestyle=":")
+        panel.set_ylim(0.3, 0.72)
         label(panel, f"S={size}", "sparsity s", "final training loss (nats); dotted: floor")
         add_legend(panel)
     for size, colour in zip(SIZES, OURS, strict=False):
@@ -66,6 +65,8 @@ def draw(results: Results) -> Figure:
             if s > size / 2:
                 axes[3].annotate(f"s={s}", (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
     axes[3].set_xscale("log")
+    axes[3].set_xlim(0.7, 2 * comb(32, 16))
+    axes[3].set_ylim(-0.05, 1.05)
     label(axes[3], "difficulty: seeds that solve all rows", "C(S, s); labelled: s > S/2", "share, exact 95% interval")
     return figure
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, find_plateaus
 from saltus.paper.setting import automaton, linear_map
 from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
+from saltus.report.plates import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
 from saltus.results import Results
 from saltus.specs import RunSpec
 
@@ -33,17 +32,12 @@ laptop = make(seeds=1, map_steps=1_500, automaton_steps=600)
 def draw(results: Results) -> Figure:
     """Rows learned on the linear map; plateau length on the automaton."""
     figure, axes = open_plate(2)
-    there = [t for t in MAP_STATES if f"map-t{t}" in results]
-    if there:
-        draw_ours(axes[0], there, [count_learned(results[f"map-t{t}"]) for t in there], "dots: seeds", OURS[0])
+    cells = {t: results.get(f"map-t{t}") for t in MAP_STATES}
+    learned = [count_learned(cell) if cell else [] for cell in cells.values()]
+    draw_ours(axes[0], cells, learned, "ours, dots: seeds", OURS[0])
     label(axes[0], "linear map, S=16, s=3", "states T", "rows learned of 16")
-    there = [t for t in AUTOMATON_STATES if f"automaton-t{t}" in results]
-    if there:
-        lengths = [
-            [np.nan if p.by is None else p.by for p in find_plateaus(results[f"automaton-t{t}"], LEVEL)] for t in there
-        ]
-        draw_ours(axes[1], there, lengths, "dots: seeds", OURS[1])
-    label(axes[1], "cellular automata, S=8", "states T", "first step with loss < 1.3")
+    draw_plateaus(axes[1], {t: results.get(f"automaton-t{t}") for t in AUTOMATON_STATES}, LEVEL, OURS[1])
+    label(axes[1], "cellular automata, S=8", "states T", "plateau (steps); triangles: censored")
     for panel in axes:
         panel.set_xscale("log", base=2)
         add_legend(panel)

@@ -1,12 +1,15 @@
 """Still figures of results, in the layout of the paper: what all of them share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+
+from saltus.measure.outcomes import find_plateaus
+from saltus.records import RunRecords
 
 OURS = ("#3366a8", "#c2571a", "#3a8a4d", "#8a4fa3", "#a8862b", "#4b4b4b")
 """Colours of our curves, dark enough for a white page and apart for the colour-blind."""
@@ -47,8 +50,25 @@ def draw_theirs(panel: Axes, x: Sequence[float], y: Sequence[float | None]) -> N
 
 
 def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name: str, colour: str) -> None:
-    """Our seeds as dots and their mean as a line; `seeds` gives those of each x, NaN where a seed is censored."""
+    """Our seeds as dots and their mean as a line; `seeds` gives those of each x, none where it has not been run.
+
+    NaN is a censored seed; where there is one there is no mean, and the line is broken.
+    """
     xs, values = list(x), [np.asarray(v, dtype=np.float64) for v in seeds]
-    panel.plot(xs, [v.mean() for v in values], color=colour, linewidth=1.4, label=name, zorder=3)
+    if not any(len(dots) for dots in values):
+        panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=THEIRS, fontsize=9)
+        return
+    means = [dots.mean() if len(dots) else np.nan for dots in values]
+    panel.plot(xs, means, color=colour, linewidth=1.4, label=name, zorder=3)
     for position, dots in zip(xs, values, strict=True):
         panel.plot([position] * len(dots), dots, linestyle="", marker=".", color=colour, markersize=6, zorder=4)
+
+
+def draw_plateaus(panel: Axes, cells: Mapping[int, RunRecords | None], level: float, colour: str) -> None:
+    """By x, how long the training loss of each seed stays at `level` or above; a triangle if past the budget."""
+    ends = {x: [p.by for p in find_plateaus(cell, level)] if cell else [] for x, cell in cells.items()}
+    lengths = [[np.nan if step is None else step for step in steps] for steps in ends.values()]
+    draw_ours(panel, ends, lengths, "ours, dots: seeds", colour)
+    for x, cell in cells.items():
+        late = [cell.spec.training.steps for step in ends[x] if step is None] if cell else []
+        panel.plot([x] * len(late), late, linestyle="", marker="^", color=colour, fillstyle="none")
