@@ -20,7 +20,7 @@ def make(size: int, d_model: int, *, seeds: int, swept: int, steps: int) -> Cont
         )
 
     cells, sweeps = ({f"s{s}": cell(s, number) for s in (2, 3)} for number in (seeds, swept))
-    return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
+    return Contest(arms, cells, sweeps, rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
 contests = {

@@ -149,7 +149,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -
     specs = {folder.name: RunFolder(folder).spec() for folder in out.iterdir() if folder.name != "own"}
     mine = next(spec for spec in specs.values() if spec.name == "static-s3")
     assert "class StaticAttention" in mine.model.model_dump()["source"]
-    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-s2-0.0003", "attention-sweep-s2-0.001"]
+    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-s2-0.0001", "attention-sweep-s2-0.0003"]
 
 
 def test_every_kind_of_model_takes_part() -> None:
