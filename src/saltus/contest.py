@@ -14,7 +14,7 @@ from saltus.measure.survival import estimate_survival, times_of
 from saltus.models.build import count_parameters, match_parameters
 from saltus.records import RunRecords
 from saltus.report.comparison import Claim
-from saltus.report.plates import OURS, add_legend, label, open_plate
+from saltus.report.plates import OURS, add_legend, label, open_plate, say_not_run
 from saltus.specs import (
     ConvolutionSpec,
     GatedDeltaNetSpec,
@@ -137,6 +137,9 @@ class Contest:
         arms = self.list_arms(results)
         cells = [cell for cell in self.cells if any(cell in arm.cells for arm in arms)]
         figure, axes = open_plate(3, max(1, len(cells)))
+        if not cells:
+            for panel in axes:
+                say_not_run(panel)
         for row, cell in enumerate(cells):
             whole, units, loss = axes[3 * row : 3 * row + 3]
             for place, arm in enumerate(arms):

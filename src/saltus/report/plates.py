@@ -43,6 +43,11 @@ def add_legend(panel: Axes) -> None:
         panel.legend(fontsize=7.5, frameon=False)
 
 
+def say_not_run(panel: Axes) -> None:
+    """Write so into a panel that has nothing of ours to show."""
+    panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=THEIRS, fontsize=9)
+
+
 def draw_theirs(panel: Axes, x: Sequence[float], y: Sequence[float | None]) -> None:
     """The authors' points, joined, in grey; where they give none the line is broken."""
     values = [np.nan if value is None else value for value in y]
@@ -56,7 +61,7 @@ def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name:
     """
     xs, values = list(x), [np.asarray(v, dtype=np.float64) for v in seeds]
     if not any(len(dots) for dots in values):
-        panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=THEIRS, fontsize=9)
+        say_not_run(panel)
         return
     means = [dots.mean() if len(dots) else np.nan for dots in values]
     panel.plot(xs, means, color=colour, linewidth=1.4, label=name, zorder=3)
