@@ -61,8 +61,9 @@ def draw(results: Results) -> Figure:
             heads = [int(h) for h in theirs]
             panel.plot(heads, theirs.values(), color=THEIRS, linestyle=dash, label=f"authors, d_head={dimension}")
             cells = {h: results.get(name_of(task, h, dimension)) for h in heads}
-            losses = [final_loss(cell) if cell else [] for cell in cells.values()]
-            draw_ours(panel, cells, losses, f"ours, d_head={dimension}", colour)
+            if any(cells.values()):  # the panel is shared, so one dimension that has not been run says nothing in it
+                losses = [final_loss(cell) if cell else [] for cell in cells.values()]
+                draw_ours(panel, cells, losses, f"ours, d_head={dimension}", colour)
         panel.set_xscale("log", base=2)
         label(panel, TASKS[task], "heads", "final training loss (nats)")
         add_legend(panel)

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from saltus.contest import Contest
-from saltus.measure.outcomes import count_learned, final_loss, find_plateaus, unit_emergences
-from saltus.measure.survival import estimate_survival, times_of
+from saltus.measure.outcomes import count_learned, final_loss, find_plateaus, median_unit_step
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
 from saltus.paper.targets import read_targets
 from saltus.records import RunRecords
@@ -63,11 +62,9 @@ def judge(results: Results) -> Sequence[Claim]:
     for cell in contests["full"].cells:
         if not all(arm in found and cell in found[arm].cells for arm in ("transformer", "mixer")):
             continue
-        seeds = {name: unit_emergences(arm.cells[cell]) for name, arm in found.items()}
         learned = {name: count_learned(arm.cells[cell]) for name, arm in found.items()}
-        curves = {name: estimate_survival(*times_of([row for rows in seeds[name] for row in rows])) for name in seeds}
         ahead = learned["mixer"].mean() > learned["transformer"].mean()
-        halves = {name: curve.median for name, curve in curves.items()}
+        halves = {name: median_unit_step(arm.cells[cell]) for name, arm in found.items()}
         sooner = halves["mixer"] is not None and halves["mixer"] < (halves["transformer"] or inf)
         claims.append(
             Claim(
@@ -77,7 +74,7 @@ def judge(results: Results) -> Sequence[Claim]:
                     f"{name}: all rows in {(learned[name] == 16).sum()} of {len(learned[name])} seeds "
                     f"({', '.join(map(str, learned[name]))}), "
                     f"half of all rows {'not in the budget' if (half := halves[name]) is None else f'by {half:,.0f}'}"
-                    for name in seeds
+                    for name in learned
                 ),
                 cell,
             )

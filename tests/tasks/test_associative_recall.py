@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tasks.enumeration import enumerate_floor
-from tests.tasks.induction_rule import check_truth, solve
+from tests.tasks.truth_maps import check_truth, solve
 
 from saltus.errors import SaltusError
 from saltus.specs import AssociativeRecallSpec
