@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from saltus.contest import Contest, list_architectures, rank_arms
-from saltus.paper.setting import automaton
+from saltus.paper.setting import Setting, automaton
 from saltus.records import RunRecords
 from saltus.report.comparison import Claim
 from saltus.results import Results
@@ -11,21 +11,31 @@ from saltus.specs import RunSpec
 
 
 def make(
-    sizes: Sequence[int], states: int, layers: int, d_model: int, *, seeds: int, swept: int, steps: int
+    pools: Sequence[int], states: int, layers: int, d_model: int, *, tokens: int, seeds: int, swept: int, steps: int
 ) -> Contest:
-    """All arms with the parameters of the transformer; the longer context is the harder cell."""
+    """All arms with the parameters of the transformer, on 8 cells; the more rules there are, the harder."""
     arms = list_architectures(layers=layers, d_model=d_model, heads=8)
 
-    def cell(size: int, seeds: int) -> RunSpec:
-        return automaton(f"cells-{size}", size=size, states=states, model=arms["transformer"], seeds=seeds, steps=steps)
+    def cell(rules: int, seeds: int) -> RunSpec:
+        return automaton(
+            f"rules-{rules}",
+            size=8,
+            states=states,
+            rules=rules,
+            model=arms["transformer"],
+            seeds=seeds,
+            steps=steps,
+            setting=Setting(automaton_tokens=tokens),  # an initialisation that no arm was tuned for
+            stop_when_solved=True,
+        )
 
-    cells = {f"cells-{size}": cell(size, seeds) for size in sizes}
-    return Contest(arms, cells, {f"cells-{sizes[0]}": cell(sizes[0], swept)})
+    cells, sweeps = ({f"rules-{rules}": cell(rules, number) for rules in pools} for number in (seeds, swept))
+    return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2))
 
 
 contests = {
-    "full": make((4, 8), 16, 4, 128, seeds=8, swept=2, steps=5_000),
-    "laptop": make((4, 8), 4, 2, 64, seeds=2, swept=1, steps=600),
+    "full": make((1, 4, 16, 256), 16, 4, 128, tokens=8192, seeds=8, swept=2, steps=10_000),
+    "laptop": make((1, 4), 4, 2, 64, tokens=2048, seeds=2, swept=1, steps=1_000),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
 draw, arms = contests["full"].draw, contests["full"].list_arms

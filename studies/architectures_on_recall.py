@@ -29,13 +29,13 @@ def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: i
             seeds=seeds,
         )
 
-    cells = {f"pairs-{number}": cell(number, seeds) for number in pairs}
-    return Contest(arms, cells, {f"pairs-{pairs[0]}": cell(pairs[0], swept)})
+    cells, sweeps = ({f"pairs-{number}": cell(number, count) for number in pairs} for count in (seeds, swept))
+    return Contest(arms, cells, sweeps)
 
 
 contests = {
-    "full": make((8, 32), 128, seeds=8, swept=4, steps=30_000),
-    "laptop": make((4, 8), 64, seeds=2, swept=1, steps=2_500),
+    "full": make((2, 4, 8, 32), 128, seeds=8, swept=4, steps=30_000),
+    "laptop": make((2, 4), 64, seeds=2, swept=1, steps=2_000),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
 draw, arms = contests["full"].draw, contests["full"].list_arms

@@ -101,6 +101,7 @@ def automaton(
     *,
     size: int = 16,
     states: int = 16,
+    rules: int = 256,
     steps: int,
     seeds: int = 3,
     model: ModelSpec = AUTOMATON_MODEL,
@@ -109,7 +110,7 @@ def automaton(
     master_seed: int = 0,
     **training: Any,
 ) -> RunSpec:
-    """A cell on cellular automata with C=4, W=3, 256 rules (the paper): a fixed number of tokens in a batch.
+    """A cell on cellular automata with C=4, W=3 (the paper, which has 256 rules): a fixed number of tokens in a batch.
 
     `training` are further keys of `TrainingSpec`. Attention is not measured: with 16 states it costs more than the
     training.
@@ -122,7 +123,7 @@ def automaton(
     }
     return RunSpec(
         name=name,
-        task=CellularAutomatonSpec(size=size, states=states),
+        task=CellularAutomatonSpec(size=size, states=states, rules=rules),
         model=model,
         training=setting.training(steps, setting.automaton_tokens, **(values | training)),
         intervention=intervention,
