@@ -1,4 +1,8 @@
-"""Every architecture on the linear map, where the true pattern is fixed by position."""
+"""Every architecture on the linear map, where the true pattern is fixed by position.
+
+All have the preset's setting, and with it an initialisation three times the usual one, which was found for the
+transformer: a handicap that the sweep over learning rates may not make up for in each of the others.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,12 +24,12 @@ def make(size: int, d_model: int, *, seeds: int, swept: int, steps: int) -> Cont
         )
 
     cells, sweeps = ({f"s{s}": cell(s, number) for s in (2, 3)} for number in (seeds, swept))
-    return Contest(arms, cells, sweeps, rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
+    return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
 contests = {
     "full": make(16, 128, seeds=8, swept=4, steps=10_000),
-    "laptop": make(8, 64, seeds=3, swept=1, steps=1_000),
+    "laptop": make(8, 64, seeds=4, swept=2, steps=1_000),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
 draw, arms = contests["full"].draw, contests["full"].list_arms

@@ -179,6 +179,13 @@ def test_what_a_study_does_not_have_is_said(
     assert (code, error) == (2, f"error: {sentence}\n")
 
 
+def test_a_laptop_cell_that_would_never_be_drawn_is_refused(study: Path, saltus: Saltus) -> None:
+    study.write_text(study.read_text() + "\nlaptop = [make('d', 1)]\n")
+    code, _, error = saltus("run", study)
+    assert code == 2
+    assert error.endswith("little.py: `laptop` has 'd'; its names are to be those of `runs`, such as 'a'\n")
+
+
 def test_a_figure_that_is_no_function_is_refused(study: Path, saltus: Saltus) -> None:
     study.write_text(study.read_text() + "\ndraw = 3\n")
     code, _, error = saltus("run", study)

@@ -12,7 +12,7 @@ from saltus.records import RunRecords
 from saltus.specs import RunSpec
 
 SCALES = ("full", "laptop")
-"""A study's `runs`, and its `laptop`: the same names and shapes, but fewer of them, and fewer seeds."""
+"""A study's `runs`, and its `laptop`: the same cells by name, but fewer of them, smaller, and with fewer seeds."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def load_study(path: Path) -> Study:
     scales = {"full": _check_runs(path, "runs", exported.get("runs"))}
     if "laptop" in exported:
         scales["laptop"] = _check_runs(path, "laptop", exported["laptop"])
+        _check_cells(path, scales)
     made = {name: exported.get(name) for name in ("draw", "compare", "judge", "then", "arms")}
     if wrong := [name for name, function in made.items() if function is not None and not callable(function)]:
         raise SaltusError(f"{path}: `{wrong[0]}` is {reprlib.repr(made[wrong[0]])}; it is a function of the results")
@@ -76,6 +77,15 @@ def _check_runs(path: Path, name: str, runs: Any) -> list[RunSpec]:
     if repeated := {name for name in names if names.count(name) > 1}:
         raise SaltusError(f"{path}: the name {min(repeated)!r} is given to more than one run; names must differ")
     return list(runs)
+
+
+def _check_cells(path: Path, scales: Mapping[str, Sequence[RunSpec]]) -> None:
+    """Drawn and judged are the cells of `runs`: one that stands in `laptop` alone would be trained for nothing."""
+    full, laptop = ([run.name for run in scales[scale]] for scale in SCALES)
+    if alone := [name for name in laptop if name not in full]:
+        raise SaltusError(
+            f"{path}: `laptop` has {alone[0]!r}; its names are to be those of `runs`, such as {full[0]!r}"
+        )
 
 
 def _line(error: BaseException, path: Path) -> str:
