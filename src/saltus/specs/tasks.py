@@ -7,11 +7,17 @@ from pydantic import Field, model_validator
 from saltus.specs.base import Spec
 
 
-class LinearMapSpec(Spec):
+class _SyntheticSpec(Spec):
+    """What every task has."""
+
+    content: ClassVar[frozenset[str]] = frozenset()
+    """Keys that decide what is learnt, and not the shape of the data."""
+
+
+class LinearMapSpec(_SyntheticSpec):
     """x_(t+1) = A x_t mod C for a fixed A in {0,1}^(S x S) with exactly s ones in each row (the paper, linear map)."""
 
     content: ClassVar[frozenset[str]] = frozenset({"sparsity"})
-    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["linear_map"] = "linear_map"
     size: int = Field(ge=1, le=1024, description="S, the number of tokens in a state")
@@ -36,11 +42,10 @@ class LinearMapSpec(Spec):
         return self
 
 
-class CellularAutomatonSpec(Spec):
+class CellularAutomatonSpec(_SyntheticSpec):
     """Trajectories of a one-dimensional cellular automaton whose rule must be inferred in context (the paper)."""
 
     content: ClassVar[frozenset[str]] = frozenset({"window", "applications", "rules"})
-    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["cellular_automaton"] = "cellular_automaton"
     size: int = Field(ge=1, le=4096, description="S, the number of cells")
@@ -73,11 +78,8 @@ class CellularAutomatonSpec(Spec):
         return self
 
 
-class AssociativeRecallSpec(Spec):
+class AssociativeRecallSpec(_SyntheticSpec):
     """Pairs of a key and a value, fresh in each sequence, then keys whose values are asked (arXiv 2312.04927)."""
-
-    content: ClassVar[frozenset[str]] = frozenset()
-    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["associative_recall"] = "associative_recall"
     pairs: int = Field(ge=1, le=254, description="pairs that are shown, of different keys")
@@ -106,11 +108,10 @@ class AssociativeRecallSpec(Spec):
         return self
 
 
-class InductionSpec(Spec):
+class InductionSpec(_SyntheticSpec):
     """A string of different symbols and its repetition, with a length that varies by sequence (arXiv 2209.11895)."""
 
     content: ClassVar[frozenset[str]] = frozenset({"shortest"})
-    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["induction"] = "induction"
     symbols: int = Field(ge=2, le=256, description="C, the number of symbols")
@@ -138,11 +139,10 @@ class InductionSpec(Spec):
         return self
 
 
-class SubsetRecallSpec(Spec):
+class SubsetRecallSpec(_SyntheticSpec):
     """Items of m attributes and a value, asked by attributes of which k matter, always the same k: k-of-m recall."""
 
     content: ClassVar[frozenset[str]] = frozenset({"relevant"})
-    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["subset_recall"] = "subset_recall"
     items: int = Field(ge=1, le=128, description="items that are shown, which differ in what matters")
@@ -176,11 +176,8 @@ class SubsetRecallSpec(Spec):
         return self
 
 
-class NoiseSpec(Spec):
+class NoiseSpec(_SyntheticSpec):
     """Independent uniform tokens, of which nothing can be predicted: a control for leaks."""
-
-    content: ClassVar[frozenset[str]] = frozenset()
-    """Keys that decide what is learnt, and not the shape of the data."""
 
     kind: Literal["noise"] = "noise"
     length: int = Field(ge=2, le=65536, description="tokens in a sequence")
