@@ -14,7 +14,7 @@ from saltus.measure.survival import estimate_survival, times_of
 from saltus.models.build import count_parameters, match_parameters
 from saltus.records import RunRecords
 from saltus.report.comparison import Claim
-from saltus.report.plates import OURS, add_legend, label, open_plate, say_not_run
+from saltus.report.plates import OURS, add_shared_legend, label, open_plate, say_not_run
 from saltus.specs import (
     ConvolutionSpec,
     GatedDeltaNetSpec,
@@ -162,7 +162,7 @@ class Contest:
             for panel in (whole, units):
                 panel.set_ylim(-0.03, 1.03)
             label(loss, f"{cell}: training loss, mean over seeds", "step", "nats")
-            add_legend(loss)
+        add_shared_legend(figure)
         return figure
 
     def _match(self, cell: RunSpec) -> dict[str, ModelSpec]:

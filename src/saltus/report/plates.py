@@ -43,6 +43,14 @@ def add_legend(panel: Axes) -> None:
         panel.legend(fontsize=7.5, frameon=False)
 
 
+def add_shared_legend(figure: Figure) -> None:
+    """One legend above all panels, which name what they share alike: nine lines leave no room for it in a panel."""
+    named = [pair for panel in figure.axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+    handles = {name: handle for handle, name in named}
+    if handles:
+        figure.legend(handles.values(), handles, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
+
+
 def say_not_run(panel: Axes) -> None:
     """Write so into a panel that has nothing of ours to show."""
     panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=THEIRS, fontsize=9)
