@@ -121,7 +121,7 @@ def test_what_has_two_names_is_trained_once(tiny: RunSpec, tmp_path: Path, in_th
 
 def test_a_few_snapshots_are_not_kept(study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None) -> None:
     ends = "{'every': 1000, 'factor': 1000.0}"
-    study.write_text(study.read_text() + f"\nruns = [make('a', 2, snapshot={ends})]\n")
+    study.write_text(study.read_text() + f"\nruns = [make('a', 2, snapshot={ends})]\nlaptop = runs\n")
     saltus("run", study, "--out", tmp_path / "runs", "--device", "cpu")
     (kept,) = api.keep_results(study, tmp_path / "runs", tmp_path / "records")
     records = RunFolder(kept).records()
@@ -132,7 +132,7 @@ def test_a_few_snapshots_are_not_kept(study: Path, tmp_path: Path, saltus: Saltu
 def test_runs_whose_attention_was_not_measured_are_shown_and_reported(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:
-    study.write_text(study.read_text() + "\nruns = [make('a', 2, patterns=False)]\n")
+    study.write_text(study.read_text() + "\nruns = [make('a', 2, patterns=False)]\nlaptop = runs\n")
     assert saltus("run", study, "--out", tmp_path / "runs", "--device", "cpu")[0] == 0
     (kept,) = api.keep_results(study, tmp_path / "runs", tmp_path / "records")
     for folder in (tmp_path / "runs" / kept.name, kept):
