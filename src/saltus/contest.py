@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isinf
+from math import isinf
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, choose_rate
-from saltus.measure.outcomes import count_learned, median_unit_step, task_emergences, unit_emergences
+from saltus.measure.outcomes import score_learning, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.models.build import count_parameters, match_parameters
 from saltus.records import RunRecords
@@ -209,7 +209,7 @@ def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
     """
     claims: list[Claim] = []
     for cell in dict.fromkeys(cell for arm in arms for cell in arm.cells):
-        scores = {arm.name: _score(arm.cells[cell]) for arm in arms if cell in arm.cells}
+        scores = {arm.name: score_learning(arm.cells[cell]) for arm in arms if cell in arm.cells}
         if not {best, over} < scores.keys():
             continue
         ranked = sorted(scores, key=lambda name: scores[name], reverse=True)
@@ -237,9 +237,3 @@ def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
             )
         )
     return claims
-
-
-def _score(records: RunRecords) -> tuple[float, float]:
-    """Units learned in the mean, and less the median step of a unit."""
-    median = median_unit_step(records)
-    return float(count_learned(records).mean()), -inf if median is None else -float(median)

@@ -86,5 +86,6 @@ def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_wit
 
     assert choose(([300, 500], 0.2), ([500, None], 0.1)) == 1
     assert choose(([500], 0.1), ([300], 0.2)) == 2
+    assert choose(([0], 0.2), ([500], 0.1)) == 1
     assert choose(([500], 0.2), ([500], 0.1)) == 2
     assert choose(([None], 0.1), ([None], 0.2)) == 1

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from statistics import median
 
 import numpy as np
 
-from saltus.measure.outcomes import count_learned, median_unit_step, task_emergences
+from saltus.measure.outcomes import score_learning, task_emergences
 from saltus.records import RunRecords
 
 MATCHED = 0.1
@@ -55,10 +54,9 @@ def choose_rate(sweep: Mapping[float, RunRecords]) -> float:
     Of equal ones that by which half of all units came soonest, and where that says nothing, that with the lowest loss.
     """
 
-    def rank(rate: float) -> tuple[int, float, float]:
-        records = sweep[rate]
-        loss = float(records.cube("steps", "scored_loss")[:, -1].mean())
-        return int(count_learned(records).sum()), -(median_unit_step(records) or inf), -loss
+    def rank(rate: float) -> tuple[float, float, float]:
+        loss = float(sweep[rate].cube("steps", "scored_loss")[:, -1].mean())
+        return *score_learning(sweep[rate]), -loss
 
     return max(sweep, key=rank)
 

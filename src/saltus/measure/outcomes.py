@@ -1,6 +1,7 @@
 """What a cell of a study came to, seed by seed: its loss at the end, the rows it learned, how long its plateau was."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,12 @@ def task_emergences(records: RunRecords) -> list[Emergence]:
 def median_unit_step(records: RunRecords) -> float | None:
     """The step by which half of the units of all seeds were there (Kaplan-Meier); None if not in the budget."""
     return estimate_survival(*times_of([unit for seed in unit_emergences(records) for unit in seed])).median
+
+
+def score_learning(records: RunRecords) -> tuple[float, float]:
+    """What is larger is better: units learned, in the mean over seeds, and less the step by which half were there."""
+    median = median_unit_step(records)
+    return float(count_learned(records).mean()), -inf if median is None else -float(median)
 
 
 def find_plateaus(records: RunRecords, level: float) -> list[Emergence]:
