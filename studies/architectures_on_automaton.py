@@ -30,12 +30,12 @@ def make(
         )
 
     cells, sweeps = ({f"rules-{rules}": cell(rules, number) for rules in pools} for number in (seeds, swept))
-    return Contest(arms, cells, sweeps, rates=(1e-3, 3e-3, 1e-2, 3e-2))
+    return Contest(arms, cells, sweeps, rates=(1e-3, 3e-3, 1e-2))
 
 
 contests = {
     "full": make((1, 4, 16, 256), 16, 4, 128, tokens=8192, seeds=8, swept=2, steps=10_000),
-    "laptop": make((1, 4), 4, 2, 64, tokens=1024, seeds=2, swept=1, steps=600),
+    "laptop": make((1, 2), 4, 2, 64, tokens=2048, seeds=2, swept=1, steps=600),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
 draw, arms = contests["full"].draw, contests["full"].list_arms

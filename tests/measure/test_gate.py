@@ -8,6 +8,8 @@ from tests.measure.arms import make_arm, make_records, make_sweeps
 
 from saltus.measure.gate import Arm, Check, check_comparison, choose_rate
 
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
 
 def failing(*arms: Arm) -> list[Check]:
     return [check for check in check_comparison(arms) if not check.passed]
@@ -89,3 +91,13 @@ def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_wit
     assert choose(([0], 0.2), ([500], 0.1)) == 1
     assert choose(([500], 0.2), ([500], 0.1)) == 2
     assert choose(([None], 0.1), ([None], 0.2)) == 1
+
+
+def test_of_rates_that_learn_as_much_one_between_others_that_do_is_best() -> None:
+    def choose(*at: int | None) -> float:
+        return choose_rate({rate: make_records([step], rate=rate) for rate, step in zip(RATES, at, strict=False)})
+
+    assert choose(500, 300, 200, 100, None) == 3e-3  # 1e-2 is sooner, and next to one that learns nothing
+    assert choose(500, 300, 200, 100) == 3e-3  # beyond the edge nothing is known
+    assert choose(None, 300, 200, None) == 3e-3
+    assert choose(None, None, None, 100) == 1e-2  # what learned more is better, wherever it is

@@ -51,14 +51,20 @@ class Check:
 def choose_rate(sweep: Mapping[float, RunRecords]) -> float:
     """The learning rate with the most units learned over seeds.
 
-    Of equal ones that by which half of all units came soonest, and where that says nothing, that with the lowest loss.
+    Of equal ones that whose worse neighbour in the sweep learned most (beyond its edge: nothing), because the fastest
+    rate is often the last before training becomes unstable; then that by which half of all units came soonest; and
+    where that says nothing, that with the lowest loss.
     """
+    rates = sorted(sweep)
+    scores = [score_learning(sweep[rate]) for rate in rates]
+    units = [0.0, *(count for count, _ in scores), 0.0]
 
-    def rank(rate: float) -> tuple[float, float, float]:
-        loss = float(sweep[rate].cube("steps", "scored_loss")[:, -1].mean())
-        return *score_learning(sweep[rate]), -loss
+    def rank(place: int) -> tuple[float, float, float, float]:
+        count, soonest = scores[place]
+        loss = float(sweep[rates[place]].cube("steps", "scored_loss")[:, -1].mean())
+        return count, min(units[place], units[place + 2]), soonest, -loss
 
-    return max(sweep, key=rank)
+    return rates[max(range(len(rates)), key=rank)]
 
 
 def check_comparison(arms: Sequence[Arm]) -> list[Check]:
