@@ -34,7 +34,7 @@ def make(
 
 
 contests = {
-    "full": make((1, 4, 16, 256), 16, 4, 128, tokens=8192, seeds=8, swept=2, steps=10_000),
+    "full": make((1, 2, 16, 256), 16, 4, 128, tokens=8192, seeds=8, swept=2, steps=10_000),
     "laptop": make((1, 2), 4, 2, 64, tokens=2048, seeds=2, swept=1, steps=600),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()

@@ -34,7 +34,7 @@ def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: i
 
 
 contests = {
-    "full": make((2, 4, 8, 32), 128, seeds=8, swept=4, steps=30_000),
+    "full": make((2, 3, 8, 32), 128, seeds=8, swept=4, steps=30_000),
     "laptop": make((2, 3), 64, seeds=4, swept=1, steps=1_200),
 }
 runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()

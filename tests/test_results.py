@@ -54,6 +54,14 @@ def study(tiny: RunSpec, tmp_path: Path) -> Path:
     return path
 
 
+def test_only_the_runs_that_were_named_are_trained(
+    study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
+) -> None:
+    only = ("--only", "c", "--only", "a", "--steps", "1")
+    assert saltus("run", study, *only, "--out", tmp_path / "runs", "--device", "cpu")[0] == 0
+    assert {path.name[0] for path in (tmp_path / "runs").glob("?-*")} == {"a", "c"}
+
+
 def test_a_cell_is_shown_at_the_largest_scale_that_was_run(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:
@@ -170,6 +178,7 @@ def test_status_says_what_is_done_and_what_is_left(
     [
         (("--scale", "huge"), "scale: 'huge' was given; the study little has full, laptop"),
         (("--only", "z"), "only: 'z' is in no run's name; the names are a, b, c"),
+        (("--only", "a", "--only", "z"), "only: 'z' is in no run's name; the names are a, b, c"),
     ],
 )
 def test_what_a_study_does_not_have_is_said(

@@ -21,35 +21,37 @@ def run_study(
     out: Path = DEFAULT_ROOT,
     seeds: int | None = None,
     steps: int | None = None,
-    only: str | None = None,
+    only: Sequence[str] = (),
     scale: str = "full",
     device: str = "auto",
     console: Console | None = None,
 ) -> list[RunFolder]:
     """Train the runs of a study at one scale, and then those that follow from them; the folders of all.
 
-    `seeds` and `steps` stand in for what the study says; `only` is a part of the names that are wanted.
+    `seeds` and `steps` stand in for what the study says; `only` are parts of the names that are wanted.
     """
 
     def choose(specs: Sequence[RunSpec]) -> list[RunSpec]:
         # All of them are checked before the first one trains.
         checked = [spec.with_overrides(seeds=seeds, steps=steps) for spec in specs]
-        return [spec for spec in checked if only is None or only in spec.name]
+        return [spec for spec in checked if not only or any(part in spec.name for part in only)]
+
+    def find_unknown(specs: Sequence[RunSpec]) -> list[str]:
+        return [part for part in only if not any(part in spec.name for spec in specs)]
 
     first = study.runs(scale)
-    chosen = choose(first)
-    if not chosen and not study.then:
-        raise SaltusError(f"only: {only!r} is in no run's name; the names are {', '.join(s.name for s in first)}")
-    folders = run_all(chosen, out=out, device=device, console=console)
+    names = ", ".join(spec.name for spec in first)
+    if (unknown := find_unknown(first)) and not study.then:
+        raise SaltusError(f"only: {unknown[0]!r} is in no run's name; the names are {names}")
+    folders = run_all(choose(first), out=out, device=device, console=console)
     done = {spec.name: find_run(out, spec.with_overrides(seeds=seeds, steps=steps)) for spec in first}
     results = {name: folder.records() for name, folder in done.items() if folder.finished}
-    following = choose(study.following(results, scale))
-    if not (chosen or following):
+    following = study.following(results, scale)
+    if unknown := find_unknown([*first, *following]):
         raise SaltusError(
-            f"only: {only!r} is in the name of no run that can be trained; {study.name} starts with "
-            f"{', '.join(s.name for s in first)}"
+            f"only: {unknown[0]!r} is in the name of no run that can be trained; {study.name} starts with {names}"
         )
-    return folders + run_all(following, out=out, device=device, console=console)
+    return folders + run_all(choose(following), out=out, device=device, console=console)
 
 
 DEFAULT_KEPT = Path("docs/results/records")

@@ -50,14 +50,16 @@ def run(
     steps: Steps = None,
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
-    only: Annotated[str | None, typer.Option(help="Only the runs whose name contains this.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only the runs whose name contains this; give it again for more of them.")
+    ] = None,
     scale: Scale = "full",
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed."""
     console = Console()
     loaded = load_study(study)
     trained = api.run_study(
-        loaded, out=out, seeds=seeds, steps=steps, only=only, scale=scale, device=device, console=console
+        loaded, out=out, seeds=seeds, steps=steps, only=only or (), scale=scale, device=device, console=console
     )
     for folder in trained:
         api.show(folder, console)
