@@ -204,6 +204,11 @@ def test_a_cell_takes_the_rate_of_its_own_sweep_or_of_the_last_easier_one() -> N
         "mlp-mixer-noise": 3e-3,
         "mlp-mixer-b": 3e-3,
     }
+    # Reported all the same, by a contest of fewer sweeps: it is judged by the one that was there.
+    reported = {name: make_records([500]) for name in ("transformer-c", "mlp-mixer-c")}
+    judged = {arm.name: arm.sweeps["c"] for arm in contest.list_arms(results | reported)}
+    for arm, of in (("transformer", "c"), ("mlp-mixer", "a")):
+        assert judged[arm] == {rate: results[f"{arm}-sweep-{of}-{rate:g}"] for rate in (3e-4, 1e-3, 3e-3)}
 
 
 def test_a_sweep_of_no_cell_is_refused() -> None:

@@ -94,7 +94,7 @@ class Contest:
         noise = {"kind": "noise", "length": first.task.length, "symbols": first.task.vocabulary}
         for arm in self.arms:
             for cell, spec in self.cells.items():
-                sweep = self._find_sweep(arm, cell, results)
+                sweep, *_ = self._find_sweeps(arm, cell, results)
                 if len(sweep) < len(self.rates):
                     continue
                 training = {"learning_rate": choose_rate(sweep), "influence": True}
@@ -126,7 +126,8 @@ class Contest:
                         parameters={cell: count_parameters(r.spec.model, r.facts) for cell, r in cells.items()},
                         cells=cells,
                         noise=results.get(f"{arm}-noise"),
-                        sweeps={cell: self._find_sweep(arm, cell, results) for cell in cells},
+                        # At a smaller scale a cell may have had no sweep of its own: then the easier one's was used.
+                        sweeps={cell: next(filter(None, self._find_sweeps(arm, cell, results)), {}) for cell in cells},
                         future=max(known) if len(known) == len(moved) else None,
                     )
                 )
@@ -168,12 +169,15 @@ class Contest:
     def _match(self, cell: RunSpec) -> dict[str, ModelSpec]:
         return match_parameters(self.arms, read_facts(cell))
 
-    def _find_sweep(self, arm: str, cell: str, results: Mapping[str, RunRecords]) -> dict[float, RunRecords]:
-        """By rate, the sweep that decides for a cell: its own, or the last easier cell's."""
+    def _find_sweeps(self, arm: str, cell: str, results: Mapping[str, RunRecords]) -> list[dict[float, RunRecords]]:
+        """By rate, what there is of the sweep that decides for a cell; after it those of the cells before that."""
         order = list(self.cells)
-        swept = [other for other in order[: order.index(cell) + 1] if other in self.sweeps][-1]
-        names = {rate: _name_sweep(arm, swept, rate) for rate in self.rates}
-        return {rate: results[name] for rate, name in names.items() if name in results}
+        swept = [other for other in order[: order.index(cell) + 1] if other in self.sweeps]
+        found: list[dict[float, RunRecords]] = []
+        for other in reversed(swept):
+            names = {rate: _name_sweep(arm, other, rate) for rate in self.rates}
+            found.append({rate: results[name] for rate, name in names.items() if name in results})
+        return found
 
 
 def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, ModelSpec]:
