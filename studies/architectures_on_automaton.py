@@ -30,7 +30,7 @@ def make(
         )
 
     cells, sweeps = ({f"rules-{rules}": cell(rules, number) for rules in pools} for number in (seeds, swept))
-    return Contest(arms, cells, sweeps, rates=(1e-3, 3e-3, 1e-2))
+    return Contest(arms, cells, sweeps, rates=(1e-3, 3e-3, 1e-2, 3e-2))
 
 
 contests = {

@@ -30,7 +30,7 @@ def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: i
         )
 
     cells, sweeps = ({f"pairs-{number}": cell(number, count) for number in pairs} for count in (seeds, swept))
-    return Contest(arms, cells, sweeps)
+    return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
 contests = {
