@@ -100,4 +100,5 @@ def test_of_rates_that_learn_as_much_one_between_others_that_do_is_best() -> Non
     assert choose(500, 300, 200, 100, None) == 3e-3  # 1e-2 is sooner, and next to one that learns nothing
     assert choose(500, 300, 200, 100) == 3e-3  # beyond the edge nothing is known
     assert choose(None, 300, 200, None) == 3e-3
+    assert choose(None, 300, None, 100) == 1e-3
     assert choose(None, None, None, 100) == 1e-2  # what learned more is better, wherever it is

@@ -51,13 +51,13 @@ class Check:
 def choose_rate(sweep: Mapping[float, RunRecords]) -> float:
     """The learning rate with the most units learned over seeds.
 
-    Of equal ones that whose worse neighbour in the sweep learned most (beyond its edge: nothing), because the fastest
-    rate is often the last before training becomes unstable; then that by which half of all units came soonest; and
-    where that says nothing, that with the lowest loss.
+    Of equal ones that whose worse neighbour in the sweep learned most, because the fastest rate is often the last
+    before training becomes unstable, so one at the edge of the sweep only where no other learned as much; then that by
+    which half of all units came soonest; and where that says nothing, that with the lowest loss.
     """
     rates = sorted(sweep)
     scores = [score_learning(sweep[rate]) for rate in rates]
-    units = [0.0, *(count for count, _ in scores), 0.0]
+    units = [-1.0, *(count for count, _ in scores), -1.0]  # beyond its edge nothing is known
 
     def rank(place: int) -> tuple[float, float, float, float]:
         count, soonest = scores[place]
