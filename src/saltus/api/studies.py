@@ -21,7 +21,7 @@ def run_study(
     out: Path = DEFAULT_ROOT,
     seeds: int | None = None,
     steps: int | None = None,
-    only: Sequence[str] = (),
+    only: tuple[str, ...] = (),
     scale: str = "full",
     device: str = "auto",
     console: Console | None = None,

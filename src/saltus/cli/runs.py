@@ -59,7 +59,7 @@ def run(
     console = Console()
     loaded = load_study(study)
     trained = api.run_study(
-        loaded, out=out, seeds=seeds, steps=steps, only=only or (), scale=scale, device=device, console=console
+        loaded, out=out, seeds=seeds, steps=steps, only=tuple(only or ()), scale=scale, device=device, console=console
     )
     for folder in trained:
         api.show(folder, console)
