@@ -1,6 +1,6 @@
 """A contest of architectures: on the same cells, each at its own best learning rate, with what the gate asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isinf
 from typing import Any
@@ -94,7 +94,7 @@ class Contest:
         noise = {"kind": "noise", "length": first.task.length, "symbols": first.task.vocabulary}
         for arm in self.arms:
             for cell, spec in self.cells.items():
-                sweep, *_ = self._find_sweeps(arm, cell, results)
+                sweep = next(self._find_sweeps(arm, cell, results))
                 if len(sweep) < len(self.rates):
                     continue
                 training = {"learning_rate": choose_rate(sweep), "influence": True}
@@ -169,15 +169,13 @@ class Contest:
     def _match(self, cell: RunSpec) -> dict[str, ModelSpec]:
         return match_parameters(self.arms, read_facts(cell))
 
-    def _find_sweeps(self, arm: str, cell: str, results: Mapping[str, RunRecords]) -> list[dict[float, RunRecords]]:
+    def _find_sweeps(self, arm: str, cell: str, results: Mapping[str, RunRecords]) -> Iterator[dict[float, RunRecords]]:
         """By rate, what there is of the sweep that decides for a cell; after it those of the cells before that."""
         order = list(self.cells)
-        swept = [other for other in order[: order.index(cell) + 1] if other in self.sweeps]
-        found: list[dict[float, RunRecords]] = []
-        for other in reversed(swept):
-            names = {rate: _name_sweep(arm, other, rate) for rate in self.rates}
-            found.append({rate: results[name] for rate, name in names.items() if name in results})
-        return found
+        for other in reversed(order[: order.index(cell) + 1]):
+            if other in self.sweeps:
+                names = {rate: _name_sweep(arm, other, rate) for rate in self.rates}
+                yield {rate: results[name] for rate, name in names.items() if name in results}
 
 
 def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, ModelSpec]:

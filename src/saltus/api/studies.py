@@ -36,20 +36,20 @@ def run_study(
         checked = [spec.with_overrides(seeds=seeds, steps=steps) for spec in specs]
         return [spec for spec in checked if not only or any(part in spec.name for part in only)]
 
-    def find_unknown(specs: Sequence[RunSpec]) -> list[str]:
-        return [part for part in only if not any(part in spec.name for spec in specs)]
+    def find_unknown(specs: Sequence[RunSpec]) -> str | None:
+        return next((part for part in only if not any(part in spec.name for spec in specs)), None)
 
     first = study.runs(scale)
     names = ", ".join(spec.name for spec in first)
-    if (unknown := find_unknown(first)) and not study.then:
-        raise SaltusError(f"only: {unknown[0]!r} is in no run's name; the names are {names}")
+    if not study.then and (unknown := find_unknown(first)) is not None:
+        raise SaltusError(f"only: {unknown!r} is in no run's name; the names are {names}")
     folders = run_all(choose(first), out=out, device=device, console=console)
     done = {spec.name: find_run(out, spec.with_overrides(seeds=seeds, steps=steps)) for spec in first}
     results = {name: folder.records() for name, folder in done.items() if folder.finished}
     following = study.following(results, scale)
-    if unknown := find_unknown([*first, *following]):
+    if (unknown := find_unknown([*first, *following])) is not None:
         raise SaltusError(
-            f"only: {unknown[0]!r} is in the name of no run that can be trained; {study.name} starts with {names}"
+            f"only: {unknown!r} is in the name of no run that can be trained; {study.name} starts with {names}"
         )
     return folders + run_all(choose(following), out=out, device=device, console=console)
 
