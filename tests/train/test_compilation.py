@@ -1,0 +1,144 @@
+"""The compiler's backend for a CPU, and the filling of rows: the same numbers, asked for in another way."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch._dynamo.utils import counters
+from torch._inductor.decomposition import select_decomp_table
+from torch._inductor.utils import run_and_get_code
+from torch.fx.experimental.proxy_tensor import make_fx
+
+import saltus.train.program as program_module
+from saltus.seeding import Streams
+from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks.build import build_task
+from saltus.train.compilation import KEPT_WHOLE, RewriteProducts, compile_for_cpu
+from saltus.train.program import Program
+
+aten = torch.ops.aten
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def rewrite(function: Callable[..., Tensor], *inputs: Tensor) -> fx.GraphModule:
+    graph = make_fx(function, tracing_mode="fake")(*inputs)
+    RewriteProducts()(graph.graph)
+    graph.recompile()
+    torch.testing.assert_close(graph(*inputs), function(*inputs))
+    return graph
+
+
+def targets(graph: fx.GraphModule) -> list[object]:
+    return [node.target for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def layer(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    return aten.addmm(bias, x, weight)
+
+
+def scaled_layer(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    return aten.addmm(bias, x, weight, beta=0.5)
+
+
+def test_a_bias_is_added_after_the_product() -> None:
+    graph = rewrite(layer, draw(5), draw(7, 3), draw(3, 5))
+    assert targets(graph) == [aten.mm.default, aten.add.Tensor]
+
+
+def test_a_scaled_sum_stays_as_it_is() -> None:
+    graph = rewrite(scaled_layer, draw(5), draw(7, 3), draw(3, 5))
+    assert targets(graph) == [aten.addmm.default]
+
+
+def weight_gradient(grown: Tensor, x: Tensor) -> Tensor:
+    return aten.mm(aten.permute(grown, [1, 0]), x)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "summed", "turned"), [(8, 4, 20, True), (4, 8, 20, False), (8, 4, 6, False)]
+)
+def test_a_tall_sum_over_tokens_is_made_wide(rows: int, columns: int, summed: int, turned: bool) -> None:
+    graph = rewrite(weight_gradient, draw(summed, rows), draw(summed, columns))
+    product = next(node for node in graph.graph.nodes if node.target is aten.mm.default)
+    assert tuple(product.meta["val"].shape) == ((columns, rows) if turned else (rows, columns))
+
+
+def test_the_backend_rewrites_products_and_leaves_gelu_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")  # there Inductor refuses what it lowers by accident
+
+    def loss(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+        return F.gelu(F.linear(x, weight, bias)).square().sum()
+
+    inputs = draw(8, 4), draw(8), draw(20, 4)
+    step = torch.func.grad_and_value(loss)
+    compiled = torch.compile(step, backend=compile_for_cpu, fullgraph=True)
+    (gradient, value), (code, *_) = run_and_get_code(compiled, *inputs)
+    torch.testing.assert_close((gradient, value), step(*inputs))
+    assert "aten.gelu.default" in code
+    assert "aten.gelu_backward.default" in code
+    assert "addmm" not in code
+    assert all(op in select_decomp_table() for op in KEPT_WHOLE)  # what others compile is not touched
+
+
+@pytest.mark.parametrize(("precision", "traced_anew"), [("float32", 0), ("bfloat16", 1)])
+def test_a_compiled_program_is_kept_for_the_next_process(precision: str, traced_anew: int) -> None:
+    """Inductor passes its caches by without a word where anything in a program has no stable key."""
+    training = TrainingSpec.model_validate({"steps": 1, "batch_sequences": 8, "precision": precision})
+    spec = RunSpec(
+        name="kept",
+        task=LinearMapSpec(size=5, sparsity=2),
+        model=TransformerSpec(d_model=16, heads=2),
+        training=training,
+        seeds=1,
+    )
+    streams = Streams(0)
+    task = build_task(spec.task, streams.generator("task"))
+    program = Program(spec, task.facts, torch.device("cpu"), stacked=False)
+    weights = program.flatten(dict(program.model.named_parameters()))[None]
+    counters.clear()
+    program.gradient(weights, torch.from_numpy(task.sample(streams.generator("data"), 8))[None], None)
+    assert counters["inductor"]["fxgraph_cache_miss"] + counters["inductor"]["fxgraph_cache_hit"] == 1
+    assert counters["inductor"]["fxgraph_cache_bypass"] == 0
+    assert counters["aot_autograd"]["autograd_cache_bypass"] == traced_anew
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_filled_rows_change_nothing(positions: str, biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = RunSpec(
+        name="filled",
+        task=LinearMapSpec(size=6, sparsity=2),
+        model=TransformerSpec.model_validate({"layers": 2, "d_model": 16, "heads": 2, "positions": positions}),
+        training=TrainingSpec(steps=1, batch_sequences=32, precision="bfloat16", compile=False),
+        seeds=1,
+    )
+    streams = Streams(0)
+    task = build_task(spec.task, streams.generator("task"))
+    tokens = torch.from_numpy(task.sample(streams.generator("data"), 32))[None]
+    q = task.facts.queries
+    bias = draw(1, 2, 2, q, q) if biased else None
+    seen: list[int] = []
+    call = program_module.functional_call
+
+    def watch(model: nn.Module, weights: dict[str, Tensor], inputs: tuple[Tensor, Tensor | None]) -> Tensor:
+        seen.append(inputs[0].shape[1])
+        return call(model, weights, inputs)
+
+    monkeypatch.setattr(program_module, "functional_call", watch)
+    results: list[tuple[Tensor, Tensor]] = []
+    for row in (program_module.ROW, 1):
+        monkeypatch.setattr(program_module, "ROW", row)
+        program = Program(spec, task.facts, torch.device("cpu"), stacked=False)
+        weights = program.flatten(dict(program.model.named_parameters()))[None]
+        results.append(program.gradient(weights, tokens, bias))
+    assert seen == [q + -q % 16, q]
+    (filled, loss), (plain, plain_loss) = results
+    assert filled.shape == plain.shape
+    np.testing.assert_allclose(loss, plain_loss, rtol=1e-4)
+    assert (filled - plain).norm() < 0.01 * plain.norm()
