@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from saltus.contest import Contest
-from saltus.measure.outcomes import count_learned, final_loss, find_plateaus, median_unit_step
+from saltus.measure.outcomes import count_learned, final_loss, find_passings, median_unit_step
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
 from saltus.paper.targets import read_targets
 from saltus.records import RunRecords
@@ -49,7 +49,7 @@ def compare(results: Results) -> Sequence[Comparison]:
             theirs = targets.get(f"s={cell[1:]}", {})
             scale = results.scale(records.spec.name)
             rows.append(Comparison(f"{arm.name}, {cell}: loss", theirs.get(arm.name), list(final_loss(records)), scale))
-            passed = [plateau.by for plateau in find_plateaus(records, LEVEL)]
+            passed = [passing.by for passing in find_passings(records, LEVEL)]
             there = theirs.get("steps to loss .45", {}).get(arm.name)
             rows.append(Comparison(f"{arm.name}, {cell}: step to loss {LEVEL}", there, passed, scale, digits=0))
     return rows

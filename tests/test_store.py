@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
 from safetensors import SafetensorError
@@ -230,6 +231,24 @@ def test_damaged_records_are_named_with_a_remedy(
     assert str(path.parent if name == "manifest.json" else path) in str(caught.value)
     shutil.rmtree(path.parent)
     assert folder.records().units.equals(finished.records().units)
+
+
+@pytest.mark.parametrize(("column", "readable"), [("lowest_train_loss", True), ("loss", False)])
+def test_a_column_that_older_versions_did_not_write_may_be_missing(
+    finished: RunFolder, tmp_path: Path, column: str, readable: bool
+) -> None:
+    folder = RunFolder(tmp_path / finished.path.name)
+    shutil.copytree(finished.path, folder.path)
+    path = folder.path / "records" / "steps.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(column), path)
+    manifest = path.parent / "manifest.json"
+    hashes = json.loads(manifest.read_text()) | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps(hashes))
+    if readable:
+        assert np.isnan(folder.records().cube("steps", column)).all()
+    else:
+        with pytest.raises(SaltusError, match="other columns"):
+            folder.records()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Reading what was written before: a file that is damaged is named, with what to do."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,20 @@ def read_json(path: Path, damaged: Damaged) -> dict[str, Any]:
     return values
 
 
-def read_table(path: Path, schema: pa.Schema, damaged: Damaged) -> pa.Table:
-    """A Parquet table with the columns of `schema`, its pages compared with their checksums where they have any."""
+def read_table(path: Path, schema: pa.Schema, damaged: Damaged, added: Sequence[str] = ()) -> pa.Table:
+    """A Parquet table with the columns of `schema`, its pages compared with their checksums where they have any.
+
+    Where the file is from before the columns `added` there is nothing in them.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(path, f"cannot be read ({' '.join(str(error).split())})") from None
+    if not set(added) & set(table.column_names):
+        for name in added:
+            place, column = schema.get_field_index(name), schema.field(name)
+            table = table.add_column(place, column, pa.nulls(len(table), column.type))
     if not table.schema.equals(schema):
         raise damaged(path, "has other columns than it should")
     return table

@@ -24,6 +24,7 @@ TABLES: dict[str, pa.Schema] = {
         [
             *_KEY,
             ("train_loss", pa.float64()),  # mean of the batches since the evaluation before; NaN at step 0
+            ("lowest_train_loss", pa.float64()),  # the smallest of a single one of them; infinite at step 0
             ("loss", pa.float64()),  # on the evaluation sequences, over the whole sequence
             ("scored_loss", pa.float64()),  # over the scored queries alone
             ("accuracy", pa.float64()),  # over the scored queries
@@ -58,6 +59,9 @@ TABLES: dict[str, pa.Schema] = {
         ]
     ),
 }
+
+ADDED = {"steps": ("lowest_train_loss",)}
+"""Columns that older versions did not write, by table: they are read as NaN."""
 
 
 def _no_influence() -> NDArray[np.float32]:

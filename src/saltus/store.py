@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 from saltus.atomic import explain_full_disk, hold, list_hashes, remove, write_file, write_folder
 from saltus.errors import SaltusError
 from saltus.reading import read_json, read_table, verify
-from saltus.records import TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays, join_patterns
+from saltus.records import ADDED, TABLES, Patterns, RunRecords, facts_from_arrays, facts_to_arrays, join_patterns
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
 
@@ -190,7 +190,9 @@ class RunFolder:
             verify(part, _damaged, skip=("moments-", "seed-"))
         facts = self._facts()
         tables = {
-            name: pa.concat_tables([read_table(p / f"{name}.parquet", schema, _damaged) for p in parts])
+            name: pa.concat_tables(
+                [read_table(p / f"{name}.parquet", schema, _damaged, ADDED.get(name, ())) for p in parts]
+            )
             for name, schema in TABLES.items()
         }
         patterns = join_patterns([Patterns(**_read_arrays(part / "patterns.safetensors")[0]) for part in parts])

@@ -1,9 +1,20 @@
 """What a cell came to: rows kept, plateaus by interval, exact intervals for shares."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from saltus.measure.outcomes import count_learned, estimate_share, final_loss, find_plateaus, task_emergences
+from saltus.errors import SaltusError
+from saltus.measure.outcomes import (
+    count_learned,
+    estimate_share,
+    final_loss,
+    find_passings,
+    find_plateaus,
+    task_emergences,
+)
 from saltus.records import RunRecords
 from saltus.store import RunFolder
 
@@ -26,16 +37,13 @@ def test_shares_have_exact_intervals(count: int, of: int, lower: float, upper: f
 
 def with_losses(records: RunRecords, train_loss: np.ndarray, progress: np.ndarray) -> RunRecords:
     """The records of the finished run with other numbers: [seed, evaluation] and [seed, evaluation, unit]."""
-    from dataclasses import replace
-
     steps = records.steps.sort_by([("seed", "ascending"), ("step", "ascending")])
     units = records.units.sort_by([("seed", "ascending"), ("step", "ascending"), ("unit", "ascending")])
-    put = {name: table.column_names.index(name) for name, table in (("train_loss", steps), ("progress", units))}
-    return replace(
-        records,
-        steps=steps.set_column(put["train_loss"], "train_loss", [train_loss.ravel()]),
-        units=units.set_column(put["progress"], "progress", [progress.ravel()]),
-    )
+    losses = {"train_loss": train_loss, "lowest_train_loss": train_loss - 0.15}
+    for name, values in losses.items():
+        steps = steps.set_column(steps.column_names.index(name), name, [values.ravel()])
+    place = units.column_names.index("progress")
+    return replace(records, steps=steps, units=units.set_column(place, "progress", [progress.ravel()]))
 
 
 @pytest.fixture
@@ -47,9 +55,9 @@ def records(finished: RunFolder) -> RunRecords:
     progress[0, 3:] = 1.0
     progress[0, 6:, 2] = 0.0
     progress[1, 4:, :2] = 1.0
-    losses = np.full((2, count), 1.4)
-    losses[:, 0] = np.nan
-    losses[0, 5:] = 1.1
+    losses = np.full((2, count), 1.5)
+    losses[:, 0] = np.inf
+    losses[0, 5:] = 1.4
     return with_losses(whole, losses, progress)
 
 
@@ -58,12 +66,26 @@ def test_units_that_are_lost_again_are_not_learned(records: RunRecords) -> None:
     assert [e.by is None for e in task_emergences(records)] == [False, True]
 
 
-def test_a_plateau_ends_between_two_evaluations_or_is_censored(records: RunRecords) -> None:
+def test_a_single_batch_ends_a_plateau_between_two_evaluations_or_it_is_censored(records: RunRecords) -> None:
     steps = records.evaluated_steps
     ended, censored = find_plateaus(records, 1.3)
     assert (ended.after, ended.by) == (steps[4], steps[5])
     assert (censored.after, censored.by) == (steps[-1], None)
 
 
+def test_the_mean_of_the_batches_passes_a_level_later_than_one_of_them(records: RunRecords) -> None:
+    steps = records.evaluated_steps
+    assert [(e.after, e.by) for e in find_passings(records, 1.45)] == [(steps[4], steps[5]), (steps[-1], None)]
+    assert [e.by for e in find_passings(records, 1.3)] == [None, None]
+
+
+def test_records_of_an_older_version_say_nothing_of_plateaus(records: RunRecords) -> None:
+    place = records.steps.column_names.index("lowest_train_loss")
+    nothing = pa.nulls(len(records.steps), pa.float64())
+    older = replace(records, steps=records.steps.set_column(place, "lowest_train_loss", nothing))
+    with pytest.raises(SaltusError, match="older version"):
+        find_plateaus(older, 1.3)
+
+
 def test_the_final_loss_is_that_of_the_last_steps(records: RunRecords) -> None:
-    np.testing.assert_array_equal(final_loss(records), [1.1, 1.4])
+    np.testing.assert_array_equal(final_loss(records), [1.4, 1.5])

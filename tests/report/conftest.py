@@ -84,6 +84,7 @@ def build_records(
     tables = {
         "steps": {
             "train_loss": loss.mean(-1),
+            "lowest_train_loss": loss.mean(-1),
             "loss": loss.mean(-1),
             "scored_loss": loss[..., facts.scored].mean(-1),
             "accuracy": accuracy.mean(-1),

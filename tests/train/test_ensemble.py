@@ -50,7 +50,7 @@ def ensemble_of(spec: RunSpec, seeds: tuple[int, ...], *, stacked: bool = False)
 
 def advance(ensemble: Ensemble, step: int) -> NDArray[np.float64]:
     """[seed] the summed losses on the way to `step`."""
-    return np.array(list(ensemble.advance(step).values()))
+    return np.array([loss.total for loss in ensemble.advance(step).values()])
 
 
 def states(ensemble: Ensemble) -> list[SeedState]:
@@ -115,7 +115,7 @@ def test_training_equals_a_plain_loop(loss: str) -> None:
     task = build_task(spec.task, streams.generator("task"))
     model = build_model(spec.model, task.facts, streams.integer("init", 2))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.1)
-    total = 0.0
+    losses: list[float] = []
     for step in range(STEPS):
         block, offset = divmod(step, DATA_BLOCK)
         data = task.sample(streams.generator("data", 2, block), DATA_BLOCK * 24).reshape(DATA_BLOCK, 24, -1)[offset]
@@ -128,9 +128,11 @@ def test_training_equals_a_plain_loop(loss: str) -> None:
         value.backward()
         optimizer.param_groups[0]["lr"] = learning_rate_at(spec.training, step)
         optimizer.step()
-        total += value.item()
+        losses.append(value.item())
     ensemble = ensemble_of(spec, (2,))
-    np.testing.assert_allclose(advance(ensemble, STEPS), [total], rtol=1e-5)
+    (steps, total, lowest) = ensemble.advance(STEPS)[Member(0, 2)]
+    assert steps == len(losses) == STEPS
+    np.testing.assert_allclose([total, lowest], [sum(losses), min(losses)], rtol=1e-5)
     assert_close_weights(
         states(ensemble)[0], {name: value.detach().numpy() for name, value in model.named_parameters()}
     )
@@ -144,7 +146,7 @@ def test_a_compiled_step_equals_the_plain_one() -> None:
 
 def test_micro_batches_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
-    monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 60)  # 6 sequences of 10 tokens
+    monkeypatch.setitem(program_module.MICRO_BATCH_TOKENS, "float32", 60)  # 6 sequences of 10 tokens
     np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-6)
 
 
@@ -219,7 +221,7 @@ def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_sequence_longer_than_a_micro_batch_is_trained_on_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
-    monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 3)  # of the 10 tokens of a sequence
+    monkeypatch.setitem(program_module.MICRO_BATCH_TOKENS, "float32", 3)  # of the 10 tokens of a sequence
     np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-5)
 
 

@@ -14,6 +14,7 @@ from saltus.tasks.associative_recall import AssociativeRecall
 from saltus.tasks.base import Task
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import evaluate as evaluate_module
+from saltus.train.ensemble import TrainLoss
 from saltus.train.evaluate import Evaluation, align, evaluate_seed
 from saltus.train.measures import tabulate
 
@@ -173,7 +174,10 @@ def test_without_patterns_no_head_is_tabulated(task: Task, measured: bool) -> No
     model = build_model(spec, task.facts, init_seed=1)
     tokens = torch.from_numpy(task.sample(np.random.default_rng(1), 5))
     one = evaluate_seed(model, dict(model.named_parameters()), tokens, task, None, patterns=measured)
-    assert tabulate(0, [one], np.zeros(1), task.facts)["heads"].num_rows == 2 * len(task.facts.units) * measured
+    assert (
+        tabulate(0, [one], [TrainLoss(0, 0.0, np.inf)], task.facts)["heads"].num_rows
+        == 2 * len(task.facts.units) * measured
+    )
 
 
 def test_rows_carry_the_right_keys() -> None:
@@ -190,10 +194,11 @@ def test_rows_carry_the_right_keys() -> None:
         pattern=pattern,
         exact_sequences=0.25,
     )
-    tables = tabulate(40, [evaluation, evaluation], np.array([1.5, 2.5]), FACTS)
+    tables = tabulate(40, [evaluation, evaluation], [TrainLoss(2, 3.0, 1.25), TrainLoss(0, 0.0, np.inf)], FACTS)
     steps = tables["steps"].to_pylist()
     assert [row["seed"] for row in steps] == [0, 1]
-    assert [row["train_loss"] for row in steps] == [1.5, 2.5]
+    np.testing.assert_array_equal([row["train_loss"] for row in steps], [1.5, np.nan])
+    assert [row["lowest_train_loss"] for row in steps] == [1.25, np.inf]
     assert steps[0]["step"] == 40
     assert steps[0]["loss"] == 3.0
     assert steps[0]["scored_loss"] == 4.5

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.train.ensemble import Ensemble, Member, SeedState, list_members
+from saltus.train.ensemble import Ensemble, Member, SeedState, TrainLoss, list_members
 from saltus.train.evaluate import Evaluation
 from saltus.train.loop import Trainer
 
@@ -109,7 +109,7 @@ class ProcessPool:
             worker.receive()
         return self
 
-    def advance(self, step: int) -> dict[Member, float]:
+    def advance(self, step: int) -> dict[Member, TrainLoss]:
         """As `Ensemble.advance`."""
         return self._ask("advance", lambda _: (step,))
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
 
+from saltus.errors import SaltusError
 from saltus.measure.emergence import Emergence, find_all, find_task_emergence
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.records import RunRecords
@@ -54,19 +55,37 @@ def score_learning(records: RunRecords) -> tuple[float, float]:
 
 
 def find_plateaus(records: RunRecords, level: float) -> list[Emergence]:
-    """When the training loss first falls below `level`, in nats, [seed] (the paper: 1.3 on cellular automata).
+    """When the loss of a single batch first falls below `level`, in nats, [seed] (the paper: 1.3 on cellular automata).
 
-    The loss is the mean over the steps between two evaluations, so the interval is one of those.
+    Only the lowest of the batches between two evaluations is recorded, so the interval is one of those.
+
+    Raises:
+        SaltusError: if the records are of a version that did not record it.
+
     """
-    steps, losses = records.evaluated_steps, records.cube("steps", "train_loss")
-    plateaus: list[Emergence] = []
+    losses = records.cube("steps", "lowest_train_loss")
+    if np.isnan(losses).any():
+        raise SaltusError(
+            f"{records.path} does not say what its cheapest batches cost, as it was made by an older version; "
+            "delete it, and run its study again"
+        )
+    return _find_below(records.evaluated_steps, losses, level)
+
+
+def find_passings(records: RunRecords, level: float) -> list[Emergence]:
+    """When the training loss, as a mean over the steps between two evaluations, first falls below `level`, [seed]."""
+    return _find_below(records.evaluated_steps, records.cube("steps", "train_loss"), level)
+
+
+def _find_below(steps: NDArray[np.int64], losses: NDArray[np.float64], level: float) -> list[Emergence]:
+    found: list[Emergence] = []
     for seed in losses:
-        below = np.flatnonzero(seed < level)  # false for the NaN of step 0
+        below = np.flatnonzero(seed < level)  # never step 0, before which there is no batch
         if len(below):
-            plateaus.append(Emergence(int(steps[below[0] - 1]), int(steps[below[0]]), None))
+            found.append(Emergence(int(steps[below[0] - 1]), int(steps[below[0]]), None))
         else:
-            plateaus.append(Emergence(int(steps[-1]), None, None))
-    return plateaus
+            found.append(Emergence(int(steps[-1]), None, None))
+    return found
 
 
 def estimate_share(count: int, of: int, level: float = 0.95) -> Share:

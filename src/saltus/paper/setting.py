@@ -32,6 +32,10 @@ class Setting:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     initialisation_scale: float = 1.0
+    map_bias: float = 10.0
+    """c of the bias c*A on the linear map: at 10 logits a head that does nothing else attends to A alone."""
+    automaton_bias: float = 10.0
+    """The same on cellular automata."""
 
     def training(self, steps: int, batch_tokens: int, **values: Any) -> TrainingSpec:
         """How a run of so many steps is trained; `values` are further keys of it."""
@@ -50,9 +54,6 @@ class Setting:
 
 PAPER = Setting(map_sequences=64, initialisation_scale=3.0)
 """The setting that was nearest to the authors' numbers: docs/results/README.md, calibration."""
-
-BIAS = 10.0
-"""c of the bias c*A, which the paper does not state: at 10 logits a head that does nothing else attends to A alone."""
 
 LINEAR_MAP_MODEL = TransformerSpec(layers=1, d_model=128, heads=8, d_mlp=512)
 AUTOMATON_MODEL = TransformerSpec(layers=4, d_model=128, heads=8)
@@ -159,5 +160,5 @@ def plateau(size: int, *, biased: bool, seeds: int) -> RunSpec:
         size=size,
         steps=max(100, round(1.5 * theirs / 20) * 20),
         seeds=seeds,
-        intervention=BiasSpec(strength=BIAS) if biased else None,
+        intervention=BiasSpec(strength=PAPER.automaton_bias) if biased else None,
     )

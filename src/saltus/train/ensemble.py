@@ -7,6 +7,7 @@ batch is cut into micro-batches, because cores are kept busy from their caches. 
 program, and a lane, where the runs have the same shape.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -32,6 +33,25 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 DATA_BLOCK = 32
 """Steps whose data one generator call draws: part of what a seed's data are, so it never changes with the hardware."""
+
+
+class TrainLoss(NamedTuple):
+    """What the batches of one seed cost over some steps, in nats."""
+
+    steps: int
+    total: float
+    """The sum over the batches."""
+    lowest: float
+    """The smallest of a single batch; infinite where there was none."""
+
+    @property
+    def mean(self) -> float:
+        """Of the batches; NaN where there was none."""
+        return self.total / self.steps if self.steps else math.nan
+
+    def join(self, other: "TrainLoss") -> "TrainLoss":
+        """That of both."""
+        return TrainLoss(self.steps + other.steps, self.total + other.total, min(self.lowest, other.lowest))
 
 
 class Member(NamedTuple):
@@ -73,8 +93,8 @@ class Ensemble:
         lanes = [members] if stacked else [[member] for member in members]
         self._lanes = [_Lane(self.program, lane, cells) for lane in lanes]
 
-    def advance(self, step: int) -> dict[Member, float]:
-        """Train every seed until `step` updates are done; the sum of the batches' losses on the way."""
+    def advance(self, step: int) -> dict[Member, TrainLoss]:
+        """Train every seed until `step` updates are done; what its batches cost on the way."""
         return {member: loss for lane in self._lanes for member, loss in lane.advance(step).items()}
 
     def evaluate(self) -> dict[Member, Evaluation]:
@@ -144,13 +164,18 @@ class _Lane:
         self._block_number = -1
         self._block = torch.empty(0)
 
-    def advance(self, step: int) -> dict[Member, float]:
-        """Train until `step`; the summed training loss of each seed."""
+    def advance(self, step: int) -> dict[Member, TrainLoss]:
+        """Train until `step`; what the batches of each seed cost."""
         total = torch.zeros(len(self._members), device=self._program.device, dtype=torch.float64)
+        lowest = torch.full_like(total, torch.inf)
+        start = self._step
         while self._step < step:
-            total += self._update(self._batch(self._step))
+            loss = self._update(self._batch(self._step))
+            total += loss
+            lowest = lowest.minimum(loss)
             self._step += 1
-        return {m: loss for m, loss in zip(self._members, total.tolist(), strict=True) if m in self.active}
+        losses = zip(self._members, total.tolist(), lowest.tolist(), strict=True)
+        return {m: TrainLoss(step - start, *loss) for m, *loss in losses if m in self.active}
 
     def evaluate(self) -> dict[Member, Evaluation]:
         """Measure each seed, with the bias under which it trains."""

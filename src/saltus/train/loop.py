@@ -16,7 +16,7 @@ from saltus.specs import RunSpec
 from saltus.store import RunFolder
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import build_task
-from saltus.train.ensemble import Member, SeedState
+from saltus.train.ensemble import Member, SeedState, TrainLoss
 from saltus.train.evaluate import Evaluation
 from saltus.train.measures import tabulate
 from saltus.train.schedule import list_steps
@@ -28,8 +28,8 @@ CHUNK = 20
 class Trainer(Protocol):
     """Seeds of runs that are trained together, in this process or in others."""
 
-    def advance(self, step: int) -> dict[Member, float]:
-        """Train every seed until `step` updates are done; the sum of the batches' losses on the way."""
+    def advance(self, step: int) -> dict[Member, TrainLoss]:
+        """Train every seed until `step` updates are done; what its batches cost on the way."""
         ...
 
     def evaluate(self) -> dict[Member, Evaluation]:
@@ -104,13 +104,13 @@ def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Cal
     for step in (step for step in evaluations if step > start):
         if not active:
             return
-        train_loss = _advance(trainer, max(start, 0), step, listener)
+        train_losses = _advance(trainer, max(start, 0), step, listener)
         evaluated = trainer.evaluate()
         states: dict[Member, SeedState] = {}
         for run, progress in list(active.items()):
             members = [Member(run, seed) for seed in range(jobs[run].spec.seeds)]
             measures = [evaluated[m] for m in members]
-            solved = progress.add(step, measures, np.array([train_loss[m] for m in members]))
+            solved = progress.add(step, measures, [train_losses[m] for m in members])
             listener.evaluated(run, step, progress.latest)
             if step in snapshots or (solved and measured):
                 influence = trainer.influence(run) if training.influence else {}
@@ -147,14 +147,14 @@ def _resume(jobs: Sequence[Job], checkpoints: set[int], trainer: Trainer, listen
     return start
 
 
-def _advance(trainer: Trainer, start: int, stop: int, listener: Listener) -> dict[Member, float]:
-    """Train from `start` to `stop` in chunks; the mean training loss of each seed on the way, NaN if there is none."""
-    sums: dict[Member, float] = {}
+def _advance(trainer: Trainer, start: int, stop: int, listener: Listener) -> dict[Member, TrainLoss]:
+    """Train from `start` to `stop` in chunks; what the batches of each seed cost on the way."""
+    losses: dict[Member, TrainLoss] = {}
     for step in [*range(start + CHUNK, stop, CHUNK), stop]:
         for member, loss in trainer.advance(step).items():
-            sums[member] = sums.get(member, 0.0) + loss
+            losses[member] = losses[member].join(loss) if member in losses else loss
         listener.advanced(step)
-    return {member: loss / (stop - start) if stop > start else np.nan for member, loss in sums.items()}
+    return losses
 
 
 class _Progress:
@@ -175,9 +175,9 @@ class _Progress:
         whole = len(self._held) == self._held.maxlen and all(self._held)
         return self._spec.training.stop_when_solved and whole
 
-    def add(self, step: int, measured: Sequence[Evaluation], train_loss: NDArray[np.float64]) -> bool:
-        """Take in an evaluation of every seed; whether the run is solved."""
-        for name, table in tabulate(step, measured, train_loss, self._facts).items():
+    def add(self, step: int, measured: Sequence[Evaluation], train_losses: Sequence[TrainLoss]) -> bool:
+        """Take in an evaluation of every seed, and what its batches since the last one cost; is the run solved?"""
+        for name, table in tabulate(step, measured, train_losses, self._facts).items():
             self._tables[name].append(table)
         self.latest = self._facts.progress(self._facts.mean_by_unit(np.stack([e.loss for e in measured])))
         self._held.append(self._is_solved(self.latest))

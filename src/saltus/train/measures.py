@@ -8,19 +8,21 @@ from numpy.typing import NDArray
 
 from saltus.records import TABLES
 from saltus.tasks.base import TaskFacts
+from saltus.train.ensemble import TrainLoss
 from saltus.train.evaluate import Evaluation
 
 
 def tabulate(
-    step: int, evaluations: Sequence[Evaluation], train_loss: NDArray[np.float64], facts: TaskFacts
+    step: int, evaluations: Sequence[Evaluation], train_losses: Sequence[TrainLoss], facts: TaskFacts
 ) -> dict[str, pa.Table]:
-    """The rows that one evaluation of all seeds, [seed], adds to each table of the records; `train_loss` is [seed]."""
+    """The rows that one evaluation of all seeds adds to each table of the records; both sequences are [seed]."""
     loss = np.stack([e.loss for e in evaluations])  # [seed, query]
     accuracy = np.stack([e.accuracy for e in evaluations])
     unit_loss, unit_accuracy = facts.mean_by_unit(loss), facts.mean_by_unit(accuracy)  # [seed, unit]
     values = {
         "steps": {
-            "train_loss": train_loss,
+            "train_loss": np.array([batches.mean for batches in train_losses]),
+            "lowest_train_loss": np.array([batches.lowest for batches in train_losses]),
             "loss": loss.mean(1),
             "scored_loss": loss[:, facts.scored].mean(1),
             "accuracy": accuracy[:, facts.scored].mean(1),
