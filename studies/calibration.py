@@ -15,7 +15,7 @@ from saltus.records import RunRecords
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
-from saltus.specs import RunSpec
+from saltus.specs import BiasSpec, RunSpec
 
 START = Setting()
 """As both replications have it."""
@@ -52,6 +52,12 @@ CURVE = (4, 8, 13)
 
 SIZES = (8, 16, 32)
 """S of the automata whose plateaus are compared."""
+
+STRENGTHS = (10.0, 5.0, 2.5)
+"""c of the bias on automata: it moves nothing else, so it is searched by itself, with the rest as in the preset."""
+
+LEVEL = 1.3
+"""The training loss, in nats, below which the plateau is over (the paper)."""
 
 
 def make_jumps(names: Sequence[str], *, seeds: int, steps: int, maps: int = 1) -> list[RunSpec]:
@@ -93,10 +99,27 @@ def make_plateaus(names: Sequence[str], sizes: Sequence[int], *, seeds: int) -> 
     ]
 
 
+def make_biased(sizes: Sequence[int], *, seeds: int) -> list[RunSpec]:
+    """For each strength plateaus with the true pattern as a bias, watched for somewhat longer than the authors'."""
+    lengths = read_targets("cellular_automata_plateau")["data"]["biased"]
+    return [
+        automaton(
+            f"biased-c{strength:g}-{size}",
+            size=size,
+            steps=round(1.6 * lengths[str(size)] / 20) * 20,
+            seeds=seeds,
+            intervention=BiasSpec(strength=strength),
+        )
+        for strength in STRENGTHS
+        for size in sizes
+    ]
+
+
 runs = [
     *make_jumps(list(MOVES), seeds=3, steps=5_000, maps=3),
     *make_curves(list(MOVES), seeds=3),
     *make_plateaus(list(MOVES), SIZES, seeds=3),
+    *make_biased(SIZES, seeds=3),
 ]
 laptop = [
     *make_jumps(
@@ -114,6 +137,7 @@ laptop = [
         steps=2_500,
     ),
     *make_plateaus(("start", "near"), (8,), seeds=1),
+    *make_biased((8,), seeds=1),
 ]
 
 
@@ -152,7 +176,7 @@ def list_terms(results: Results, move: str) -> list[Term]:
             steps = [(theirs[rank], seed[i]) for seed in find_steps(records) for i, rank in enumerate(RANKS)]
         elif name in (f"plateau-{move}-{size}" for size in SIZES):
             target = lengths[name.rpartition("-")[2]]
-            steps = [(target, plateau.by) for plateau in find_plateaus(records, 1.3)]
+            steps = [(target, plateau.by) for plateau in find_plateaus(records, LEVEL)]
         elif name in (f"curve-{move}-s{s}" for s in CURVE):
             learned = float(np.mean(rows[name.rpartition("-s")[2]]))
             terms += [Term("curve", abs(float(n) - learned) / 16, censored=False) for n in count_learned(records)]
@@ -218,7 +242,7 @@ def draw(results: Results) -> Figure:
 def compare(results: Results) -> Sequence[Comparison]:
     """Each target of the search, for each move."""
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    lengths = read_targets("cellular_automata_plateau")["data"]["standard"]
+    lengths = read_targets("cellular_automata_plateau")["data"]
     learned = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
     rows: list[Comparison] = []
     for name, records in results.items():
@@ -229,9 +253,9 @@ def compare(results: Results) -> Sequence[Comparison]:
                 Comparison(f"{name}: row {rank + 1}", theirs[rank], [seed[i] for seed in steps], scale, digits=0)
                 for i, rank in enumerate(RANKS)
             ]
-        elif name.startswith("plateau"):
-            target = lengths[name.rpartition("-")[2]]
-            rows.append(Comparison(name, target, [p.by for p in find_plateaus(records, 1.3)], scale, digits=0))
+        elif name.startswith(("plateau", "biased")):
+            target = lengths["biased" if name.startswith("biased") else "standard"][name.rpartition("-")[2]]
+            rows.append(Comparison(name, target, [p.by for p in find_plateaus(records, LEVEL)], scale, digits=0))
         else:
             target = float(np.mean(learned[name.rpartition("-s")[2]]))
             rows.append(
@@ -263,6 +287,7 @@ def judge(results: Results) -> Sequence[Claim]:
             + (f". Not tried: {', '.join(untried)}" if untried else ""),
         ),
         *_judge_targets(results, used),
+        *_judge_strength(results),
     ]
 
 
@@ -285,5 +310,41 @@ def _judge_targets(results: Results, used: str) -> Sequence[Claim]:
             "reproduced" if len(met) == len(rows) else "in part" if met else "not reproduced",
             "ours / theirs: "
             + "; ".join(f"{row.cell}: {f'{known[row.cell]:.2f}' if row.cell in known else 'censored'}" for row in rows),
+        )
+    ]
+
+
+def _judge_strength(results: Results) -> Sequence[Claim]:
+    """Which strength of the bias on automata is nearest, and whether the preset has it."""
+    lengths = read_targets("cellular_automata_plateau")["data"]["biased"]
+    distances: dict[float, float] = {}
+    ended: set[float] = set()
+    told: list[str] = []
+    for strength in STRENGTHS:
+        cells = {size: results[name] for size in SIZES if (name := f"biased-c{strength:g}-{size}") in results}
+        plateaus = [(size, plateau) for size, cell in cells.items() for plateau in find_plateaus(cell, LEVEL)]
+        if plateaus:
+            # A censored one is at least as far as where it was last seen.
+            distances[strength] = float(np.mean([abs(log((p.by or p.after) / lengths[str(s)])) for s, p in plateaus]))
+            if all(p.by for _, p in plateaus):
+                ended.add(strength)
+            steps = ", ".join(f"{p.by}" if p.by else f"> {p.after}" for _, p in plateaus)
+            told.append(f"c={strength:g}: {steps} ({distances[strength]:.2f})")
+    if len(distances) < 2:
+        return []
+    nearest = min(distances, key=distances.__getitem__)
+    whole = len(distances) == len(STRENGTHS) and all(f"biased-c{nearest:g}-{size}" in results for size in SIZES)
+    if nearest not in ended:
+        verdict = "not measured"
+    elif nearest != PAPER.automaton_bias:
+        verdict = "not reproduced"
+    else:
+        verdict = "reproduced" if whole else "in part"
+    return [
+        Claim(
+            f"c={PAPER.automaton_bias:g} of the preset is the nearest strength of the bias on cellular automata (ours)",
+            verdict,
+            f"end of the plateau, and mean distance: {'; '.join(told)}; the authors: "
+            + ", ".join(f"{lengths[str(size)]} at S={size}" for size in SIZES),
         )
     ]

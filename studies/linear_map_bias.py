@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from saltus.measure.emergence import Emergence
 from saltus.measure.outcomes import count_learned, unit_emergences
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
-from saltus.paper.setting import BIAS, linear_map
+from saltus.paper.setting import PAPER, linear_map
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
@@ -18,18 +18,18 @@ BUDGET = 1_000
 
 BIASES: dict[str, BiasSpec | None] = {
     "none": None,
-    "truth": BiasSpec(strength=BIAS),
-    "weaker": BiasSpec(strength=BIAS / 4),
-    "placebo": BiasSpec(strength=BIAS, toward="placebo"),
-    "one-key": BiasSpec(strength=BIAS, keys=1),
-    "half-the-rows": BiasSpec(strength=BIAS, units=tuple(range(8))),
-    "one-head": BiasSpec(strength=BIAS, heads=(0,)),
-    "released": BiasSpec(strength=BIAS, until=BUDGET // 4),
+    "truth": BiasSpec(strength=PAPER.map_bias),
+    "weaker": BiasSpec(strength=PAPER.map_bias / 4),
+    "placebo": BiasSpec(strength=PAPER.map_bias, toward="placebo"),
+    "one-key": BiasSpec(strength=PAPER.map_bias, keys=1),
+    "half-the-rows": BiasSpec(strength=PAPER.map_bias, units=tuple(range(8))),
+    "one-head": BiasSpec(strength=PAPER.map_bias, heads=(0,)),
+    "released": BiasSpec(strength=PAPER.map_bias, until=BUDGET // 4),
 }
 NAMES = {
     "none": "no bias",
-    "truth": f"toward the truth, c={BIAS:g}",
-    "weaker": f"toward the truth, c={BIAS / 4:g}",
+    "truth": f"toward the truth, c={PAPER.map_bias:g}",
+    "weaker": f"toward the truth, c={PAPER.map_bias / 4:g}",
     "placebo": "toward a wrong map",
     "one-key": "toward one true key of each row",
     "half-the-rows": "toward the truth of 8 rows",

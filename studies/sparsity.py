@@ -63,10 +63,10 @@ def draw(results: Results) -> Figure:
                 [x], [y], [[y - share.lower], [share.upper - y]], fmt="o", color=colour, alpha=0.6, markersize=4
             )
             if s > size / 2:
-                axes[3].annotate(f"s={s}", (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
+                axes[3].annotate(f"s={s}", (x, y), fontsize=6, xytext=(3, 3 + 7 * (s % 2)), textcoords="offset points")
     axes[3].set_xscale("log")
     axes[3].set_xlim(0.7, 2 * comb(32, 16))
-    axes[3].set_ylim(-0.05, 1.05)
+    axes[3].set_ylim(-0.05, 1.15)
     label(axes[3], "difficulty: seeds that solve all rows", "C(S, s); labelled: s > S/2", "share, exact 95% interval")
     return figure
 
