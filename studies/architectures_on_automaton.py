@@ -25,7 +25,7 @@ def make(
             model=arms["transformer"],
             seeds=seeds,
             steps=steps,
-            setting=Setting(automaton_tokens=tokens),  # an initialisation that no arm was tuned for
+            setting=Setting(batch=tokens),  # an initialisation that no arm was tuned for
             stop_when_solved=True,
         )
 

@@ -22,7 +22,7 @@ def make(size: int, d_model: int, *, sequences: int, seeds: int, swept: Mapping[
             model=arms["transformer"],
             seeds=seeds,
             steps=steps,
-            setting=Setting(map_sequences=sequences),  # an initialisation that no arm was tuned for
+            setting=Setting(batch=sequences),  # an initialisation that no arm was tuned for
         )
 
     cells = {f"s{s}": cell(s, seeds) for s in swept}

@@ -7,14 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import find_plateaus
-from saltus.paper.setting import PLATEAU_SIZES, name_plateau, plateaus
+from saltus.paper.setting import PLATEAU_LEVEL, PLATEAU_SIZES, name_plateau, plateaus
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
 from saltus.results import Results
-
-LEVEL = 1.3
-"""The training loss, in nats, below which the plateau is over (the paper); chance is ln 4 = 1.386."""
 
 runs = plateaus(seeds=3)
 laptop = plateaus((4, 8, 16), seeds=1)
@@ -23,7 +20,7 @@ laptop = plateaus((4, 8, 16), seeds=1)
 def find_lengths(results: Results, size: int, *, biased: bool) -> list[float | None]:
     """[seed] the step at which the plateau ends."""
     name = name_plateau(size, biased=biased)
-    return [plateau.by for plateau in find_plateaus(results[name], LEVEL)] if name in results else []
+    return [plateau.by for plateau in find_plateaus(results[name], PLATEAU_LEVEL)] if name in results else []
 
 
 def draw(results: Results) -> Figure:
@@ -33,7 +30,7 @@ def draw(results: Results) -> Figure:
         theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
         draw_theirs(panel, [int(size) for size in theirs], list(theirs.values()))
         cells = {size: results.get(name_plateau(size, biased=biased)) for size in PLATEAU_SIZES}
-        draw_plateaus(panel, cells, LEVEL, OURS[biased])
+        draw_plateaus(panel, cells, PLATEAU_LEVEL, OURS[biased])
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
         title = "with the true pattern as a bias" if biased else "without a bias"

@@ -18,18 +18,18 @@ BUDGET = 1_000
 
 BIASES: dict[str, BiasSpec | None] = {
     "none": None,
-    "truth": BiasSpec(strength=PAPER.map_bias),
-    "weaker": BiasSpec(strength=PAPER.map_bias / 4),
-    "placebo": BiasSpec(strength=PAPER.map_bias, toward="placebo"),
-    "one-key": BiasSpec(strength=PAPER.map_bias, keys=1),
-    "half-the-rows": BiasSpec(strength=PAPER.map_bias, units=tuple(range(8))),
-    "one-head": BiasSpec(strength=PAPER.map_bias, heads=(0,)),
-    "released": BiasSpec(strength=PAPER.map_bias, until=BUDGET // 4),
+    "truth": BiasSpec(strength=PAPER.linear_map.bias),
+    "weaker": BiasSpec(strength=PAPER.linear_map.bias / 4),
+    "placebo": BiasSpec(strength=PAPER.linear_map.bias, toward="placebo"),
+    "one-key": BiasSpec(strength=PAPER.linear_map.bias, keys=1),
+    "half-the-rows": BiasSpec(strength=PAPER.linear_map.bias, units=tuple(range(8))),
+    "one-head": BiasSpec(strength=PAPER.linear_map.bias, heads=(0,)),
+    "released": BiasSpec(strength=PAPER.linear_map.bias, until=BUDGET // 4),
 }
 NAMES = {
     "none": "no bias",
-    "truth": f"toward the truth, c={PAPER.map_bias:g}",
-    "weaker": f"toward the truth, c={PAPER.map_bias / 4:g}",
+    "truth": f"toward the truth, c={PAPER.linear_map.bias:g}",
+    "weaker": f"toward the truth, c={PAPER.linear_map.bias / 4:g}",
     "placebo": "toward a wrong map",
     "one-key": "toward one true key of each row",
     "half-the-rows": "toward the truth of 8 rows",

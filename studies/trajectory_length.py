@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, find_plateaus
-from saltus.paper.setting import automaton, linear_map
+from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
 from saltus.results import Results
@@ -13,8 +13,6 @@ from saltus.specs import RunSpec
 
 MAP_STATES = (2, 4, 8)
 AUTOMATON_STATES = (4, 8, 16, 32)
-LEVEL = 1.3
-"""As in the plateau figure."""
 
 
 def make(*, seeds: int, map_steps: int, automaton_steps: int) -> list[RunSpec]:
@@ -36,7 +34,7 @@ def draw(results: Results) -> Figure:
     learned = [count_learned(cell) if cell else [] for cell in cells.values()]
     draw_ours(axes[0], cells, learned, "ours, dots: seeds", OURS[0])
     label(axes[0], "linear map, S=16, s=3", "states T", "rows learned of 16")
-    draw_plateaus(axes[1], {t: results.get(f"automaton-t{t}") for t in AUTOMATON_STATES}, LEVEL, OURS[1])
+    draw_plateaus(axes[1], {t: results.get(f"automaton-t{t}") for t in AUTOMATON_STATES}, PLATEAU_LEVEL, OURS[1])
     label(axes[1], "cellular automata, S=8", "states T", "plateau (steps); triangles: censored")
     for panel in axes:
         panel.set_xscale("log", base=2)
@@ -52,7 +50,7 @@ def compare(results: Results) -> Sequence[Comparison]:
             ours = [float(n) for n in count_learned(records)]
             rows.append(Comparison(f"linear map, {name[4:]}: rows", None, ours, results.scale(name), digits=0))
         else:
-            steps = [p.by for p in find_plateaus(records, LEVEL)]
+            steps = [p.by for p in find_plateaus(records, PLATEAU_LEVEL)]
             rows.append(Comparison(f"automaton, {name[10:]}: plateau", None, steps, results.scale(name), digits=0))
     return rows
 
