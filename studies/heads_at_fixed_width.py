@@ -5,26 +5,30 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, final_loss
-from saltus.paper.setting import automaton, linear_map
+from saltus.paper.setting import automaton, linear_map, small_automaton
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
 from saltus.results import Results
-from saltus.specs import RunSpec, TransformerSpec
+from saltus.specs import TransformerSpec
 
-TASKS = {"linear-map": "linear map, S=16, s=3", "automaton": "cellular automata, S=16"}
+TASKS = {"linear-map": "linear map, S=16, s=3", "automaton": "cellular automata, S=16 (laptop: S=8, 2 rules)"}
 HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-def make(task: str, heads: int, *, seeds: int, steps: int) -> RunSpec:
-    """One cell."""
-    if task == "linear-map":
-        model = TransformerSpec(layers=1, d_model=128, heads=heads, d_mlp=512)
-        return linear_map(f"{task}-h{heads}", model=model, seeds=seeds, steps=steps)
-    return automaton(f"{task}-h{heads}", model=TransformerSpec(layers=4, heads=heads), seeds=seeds, steps=steps)
+MAP_MODELS = {heads: TransformerSpec(layers=1, d_model=128, heads=heads, d_mlp=512) for heads in HEADS}
+AUTOMATON_MODELS = {heads: TransformerSpec(layers=4, d_model=128, heads=heads) for heads in HEADS}
 
-
-runs = [make(task, heads, seeds=3, steps=10_000) for task in TASKS for heads in HEADS]
-laptop = [make("linear-map", heads, seeds=1, steps=2_500) for heads in HEADS[:6]]
+runs = [
+    *(linear_map(f"linear-map-h{heads}", model=model, seeds=3) for heads, model in MAP_MODELS.items()),
+    *(
+        automaton(f"automaton-h{heads}", model=model, seeds=3, steps=10_000)
+        for heads, model in AUTOMATON_MODELS.items()
+    ),
+]
+laptop = [
+    *(linear_map(f"linear-map-h{heads}", model=MAP_MODELS[heads], seeds=1, steps=2_500) for heads in HEADS[:6]),
+    *(small_automaton(f"automaton-h{heads}", model=AUTOMATON_MODELS[heads], seeds=1) for heads in HEADS[:6]),
+]
 
 
 def list_heads(results: Results, task: str) -> list[int]:
@@ -51,7 +55,11 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """More heads learn more rows."""
+    """More heads learn more rows of the linear map; automata need a minimum of head dimension."""
+    return [*_judge_map(results), *_judge_automaton(results)]
+
+
+def _judge_map(results: Results) -> Sequence[Claim]:
     rows = {h: count_learned(results[f"linear-map-h{h}"]) for h in list_heads(results, "linear-map")}
     if len(rows) < 2:
         return []
@@ -62,5 +70,20 @@ def judge(results: Results) -> Sequence[Claim]:
             "linear map: many tiny heads beat a few large ones at the same width",
             "reproduced" if many > few and best >= 8 else "in part" if best > min(rows) else "not reproduced",
             "rows learned by heads: " + "; ".join(f"{h}: {', '.join(map(str, n))}" for h, n in rows.items()),
+        )
+    ]
+
+
+def _judge_automaton(results: Results) -> Sequence[Claim]:
+    loss = {h: float(final_loss(results[f"automaton-h{h}"]).mean()) for h in list_heads(results, "automaton")}
+    if len(loss) < 3:
+        return []
+    best = min(loss, key=loss.__getitem__)
+    told = ", ".join(f"{h}: {value:.3f}" for h, value in loss.items())
+    return [
+        Claim(
+            "cellular automata: more heads help until a head is too small",
+            "reproduced" if min(loss) < best < max(loss) else "in part" if best > min(loss) else "not reproduced",
+            f"final loss by heads: {told}",
         )
     ]

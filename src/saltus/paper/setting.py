@@ -144,6 +144,12 @@ def automaton(
     )
 
 
+def small_automaton(name: str, *, model: ModelSpec, seeds: int) -> RunSpec:
+    """A cell that is learned in minutes, for comparisons of models at laptop size: of 256 rules that takes hours."""
+    setting = replace(PAPER.automaton, batch=2048)
+    return automaton(name, size=8, rules=2, steps=600, seeds=seeds, model=model, setting=setting)
+
+
 PLATEAU_SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
 """S of the paper's plateau figures."""
 
