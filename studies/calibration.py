@@ -59,12 +59,10 @@ class Search:
     moves: dict[str, Setting]
     kinds: tuple[str, ...]
     """What the names of its runs begin with; a move that has none of the first kind has not been tried."""
+    targets: int
+    """How many of the authors' numbers a move is compared with where all of its cells have been run."""
 
 
-SEARCHES = (
-    Search("linear map", PAPER.linear_map, MAP_MOVES, ("jumps", "curve")),
-    Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, ("plateau", "biased")),
-)
 PASSED = 0.35
 RANKS = (0, 3, 7, 11, 15)
 """Rows, by the order in which they pass, whose steps are compared: the first and every fourth of 16."""
@@ -77,6 +75,11 @@ SIZES = (8, 16, 32)
 
 PLATEAUS = {"plateau": "standard", "biased": "biased"}
 """Without and with the true pattern as a bias, and what the authors' numbers call it."""
+
+SEARCHES = (
+    Search("linear map", PAPER.linear_map, MAP_MOVES, ("jumps", "curve"), len(RANKS) + len(CURVE)),
+    Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, ("plateau", "biased"), len(PLATEAUS) * len(SIZES)),
+)
 
 
 def make_jumps(names: Sequence[str], *, seeds: int, steps: int, maps: int = 1) -> list[RunSpec]:
@@ -324,8 +327,8 @@ def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
     return [
         Claim(
             f"{search.task}: with it every target of the search is met within a factor of 1.5 (ours)",
-            "reproduced" if len(met) == len(rows) else "in part" if met else "not reproduced",
-            "ours / theirs: "
+            "reproduced" if len(met) == len(rows) >= search.targets else "in part" if met else "not reproduced",
+            f"{len(rows)} of {search.targets} targets measured; ours / theirs: "
             + "; ".join(f"{row.cell}: {f'{known[row.cell]:.2f}' if row.cell in known else 'censored'}" for row in rows),
         )
     ]
