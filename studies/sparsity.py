@@ -30,6 +30,7 @@ runs = [run for size in SIZES for run in make(size, range(1, size + 1), seeds=3)
 laptop = [
     *make(8, range(1, 9), seeds=1, steps=2_500),
     *make(16, (1, 2, 3, 4, 8, 13, 15, 16), seeds=1, steps=2_500),
+    *make(32, (1, 2, 3, 4, 16, 31, 32), seeds=1, steps=2_500),
 ]
 
 
