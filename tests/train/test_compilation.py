@@ -86,15 +86,13 @@ def test_the_backend_rewrites_products_and_leaves_gelu_whole(monkeypatch: pytest
     assert all(op in select_decomp_table() for op in KEPT_WHOLE)  # what others compile is not touched
 
 
-@pytest.mark.parametrize(("precision", "traced_anew"), [("float32", 0), ("bfloat16", 1)])
-def test_a_compiled_program_is_kept_for_the_next_process(precision: str, traced_anew: int) -> None:
+def test_a_compiled_program_is_kept_for_the_next_process() -> None:
     """Inductor passes its caches by without a word where anything in a program has no stable key."""
-    training = TrainingSpec.model_validate({"steps": 1, "batch_sequences": 8, "precision": precision})
     spec = RunSpec(
         name="kept",
         task=LinearMapSpec(size=5, sparsity=2),
         model=TransformerSpec(d_model=16, heads=2),
-        training=training,
+        training=TrainingSpec(steps=1, batch_sequences=8),
         seeds=1,
     )
     streams = Streams(0)
@@ -105,7 +103,7 @@ def test_a_compiled_program_is_kept_for_the_next_process(precision: str, traced_
     program.gradient(weights, torch.from_numpy(task.sample(streams.generator("data"), 8))[None], None)
     assert counters["inductor"]["fxgraph_cache_miss"] + counters["inductor"]["fxgraph_cache_hit"] == 1
     assert counters["inductor"]["fxgraph_cache_bypass"] == 0
-    assert counters["aot_autograd"]["autograd_cache_bypass"] == traced_anew
+    assert counters["aot_autograd"]["autograd_cache_bypass"] == 0
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
