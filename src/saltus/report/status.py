@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,16 @@ def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
 
 
 def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
-    """Seconds until all are done at the median speed of those that are finished on `device`; None if none is."""
-    speeds = [s.speed for s in standings if s.speed and s.device == device]
-    rest = {s.spec.content_hash: s.rest for s in standings}  # what has several names is trained once
-    return sum(rest.values()) / float(np.median(speeds)) if speeds else None
+    """Seconds until all are done, by those that are finished on `device`; None if none is.
+
+    Small models do fewer operations a second than large ones, so a run is expected to be as fast as the finished ones
+    that are nearest to it in the operations of a step.
+    """
+    speeds = [(log(count_flops(s.spec)), s.speed) for s in standings if s.speed and s.device == device]
+    if not speeds:
+        return None
+    waiting = {s.spec.content_hash: s for s in standings if s.rest}  # what has several names is trained once
+    return sum(s.rest / _find_speed(speeds, log(count_flops(s.spec))) for s in waiting.values())
 
 
 def summarise_progress(specs: Sequence[RunSpec], out: Path, device: str) -> str:
@@ -86,6 +93,12 @@ def _read_standing(spec: RunSpec, folder: RunFolder) -> Standing:
         summary = folder.summary()
         return Standing(spec, int(summary["last_step"]), float(summary["seconds"]), str(summary["device"]))
     return Standing(spec, max(folder.checkpoint_steps(), default=0), None, None)
+
+
+def _find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:
+    """The median speed of those nearest to `size`."""
+    nearest = min(abs(known - size) for known, _ in speeds)
+    return float(np.median([speed for known, speed in speeds if abs(known - size) == nearest]))
 
 
 def _say_duration(seconds: float) -> str:
