@@ -60,15 +60,16 @@ def draw(results: Results) -> Figure:
             solved = sum(not e.censored for e in task_emergences(records))
             share = estimate_share(solved, records.spec.seeds)
             x, y = comb(size, s), solved / records.spec.seeds
-            axes[3].errorbar(
-                [x], [y], [[y - share.lower], [share.upper - y]], fmt="o", color=colour, alpha=0.6, markersize=4
-            )
+            below, above = [y - share.lower], [share.upper - y]
+            axes[3].errorbar([x], [y], [below, above], fmt="o", color=colour, alpha=0.6, markersize=4)
             if s > size / 2:
-                axes[3].annotate(f"s={s}", (x, y), fontsize=6, xytext=(3, 3 + 7 * (s % 2)), textcoords="offset points")
+                axes[3].annotate(f"s={s}", (x, y), fontsize=6, xytext=(3, 3 + 7 * (s % 3)), textcoords="offset points")
+        axes[3].plot([], [], "o", color=colour, label=f"S={size}")
     axes[3].set_xscale("log")
     axes[3].set_xlim(0.7, 2 * comb(32, 16))
     axes[3].set_ylim(-0.05, 1.15)
     label(axes[3], "difficulty: seeds that solve all rows", "C(S, s); labelled: s > S/2", "share, exact 95% interval")
+    add_legend(axes[3])
     return figure
 
 

@@ -62,6 +62,13 @@ def test_only_the_runs_that_were_named_are_trained(
     assert {path.name[0] for path in (tmp_path / "runs").glob("?-*")} == {"a", "c"}
 
 
+def test_a_whole_name_is_that_run_alone(study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None) -> None:
+    study.write_text(study.read_text() + "\nruns = [make(f's{n}', 1, warmup=n) for n in (1, 10, 2)]\nlaptop = runs\n")
+    for only, trained in (("s1", {"s1"}), ("1", {"s1", "s10"})):
+        assert saltus("run", study, "--only", only, "--steps", "1", "--out", tmp_path / only, "--device", "cpu")[0] == 0
+        assert {path.name.partition("-")[0] for path in (tmp_path / only).glob("s*-*")} == trained
+
+
 def test_a_cell_is_shown_at_the_largest_scale_that_was_run(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:

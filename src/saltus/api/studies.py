@@ -28,13 +28,14 @@ def run_study(
 ) -> list[RunFolder]:
     """Train the runs of a study at one scale, and then those that follow from them; the folders of all.
 
-    `seeds` and `steps` stand in for what the study says; `only` are parts of the names that are wanted.
+    `seeds` and `steps` stand in for what the study says; `only` are the names that are wanted, or parts of names.
     """
 
-    def choose(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    def choose(specs: Sequence[RunSpec], known: Sequence[RunSpec]) -> list[RunSpec]:
         # All of them are checked before the first one trains.
         checked = [spec.with_overrides(seeds=seeds, steps=steps) for spec in specs]
-        return [spec for spec in checked if not only or any(part in spec.name for part in only)]
+        parts = set(only) - {spec.name for spec in known}
+        return [s for s in checked if not only or s.name in only or any(part in s.name for part in parts)]
 
     def find_unknown(specs: Sequence[RunSpec]) -> str | None:
         return next((part for part in only if not any(part in spec.name for spec in specs)), None)
@@ -43,7 +44,7 @@ def run_study(
     names = ", ".join(spec.name for spec in first)
     if not study.then and (unknown := find_unknown(first)) is not None:
         raise SaltusError(f"only: {unknown!r} is in no run's name; the names are {names}")
-    folders = run_all(choose(first), out=out, device=device, console=console)
+    folders = run_all(choose(first, first), out=out, device=device, console=console)
     done = {spec.name: find_run(out, spec.with_overrides(seeds=seeds, steps=steps)) for spec in first}
     results = {name: folder.records() for name, folder in done.items() if folder.finished}
     following = study.following(results, scale)
@@ -51,7 +52,7 @@ def run_study(
         raise SaltusError(
             f"only: {unknown!r} is in the name of no run that can be trained; {study.name} starts with {names}"
         )
-    return folders + run_all(choose(following), out=out, device=device, console=console)
+    return folders + run_all(choose(following, [*first, *following]), out=out, device=device, console=console)
 
 
 DEFAULT_KEPT = Path("docs/results/records")

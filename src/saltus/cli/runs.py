@@ -51,7 +51,8 @@ def run(
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only the runs whose name contains this; give it again for more of them.")
+        list[str] | None,
+        typer.Option(help="Only the run of this name, or else those whose name contains it; again for more of them."),
     ] = None,
     scale: Scale = "full",
 ) -> None:
