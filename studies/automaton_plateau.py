@@ -53,41 +53,51 @@ def compare(results: Results) -> Sequence[Comparison]:
     return rows
 
 
+def find_median(results: Results, size: int, *, biased: bool) -> tuple[float, int] | None:
+    """The median step at which the plateau ends, infinite if that is censored, and the budget; None if not run."""
+    name = name_plateau(size, biased=biased)
+    if name not in results:
+        return None
+    ends = [np.inf if v is None else v for v in find_lengths(results, size, biased=biased)]
+    return float(np.median(ends)), results[name].spec.training.steps
+
+
 def judge(results: Results) -> Sequence[Claim]:
     """The plateau grows with S; the bias shortens it."""
-    plain = {size: lengths for size in PLATEAU_SIZES if (lengths := find_lengths(results, size, biased=False))}
-    pairs = {s: (plain[s], b) for s in plain if (b := find_lengths(results, s, biased=True))}
+    plain = {s: median for s in PLATEAU_SIZES if (median := find_median(results, s, biased=False))}
+    biased = {s: median for s in plain if (median := find_median(results, s, biased=True))}
     claims: list[Claim] = []
     if len(plain) > 1:
         # A censored seed is later than anything in its budget, which grows with S.
-        longest = [np.median([np.inf if v is None else v for v in lengths]) for lengths in plain.values()]
-        grows = all(a <= b for a, b in itertools.pairwise(longest))
-        text = ", ".join(
-            f"S={s}: {'censored' if np.isinf(m) else f'{m:,.0f}'}" for s, m in zip(plain, longest, strict=True)
-        )
+        ends = [end for end, _ in plain.values()]
+        grows = all(a <= b for a, b in itertools.pairwise(ends))
         claims.append(
             Claim(
                 "a longer context lengthens the plateau",
-                "reproduced" if grows else "in part" if longest[-1] > longest[0] else "not reproduced",
-                f"median step at which it ends: {text}",
+                "reproduced" if grows else "in part" if ends[-1] > ends[0] else "not reproduced",
+                "median step at which it ends: " + ", ".join(f"S={s}: {_say(*plain[s])}" for s in plain),
             )
         )
-    if pairs:
-        sooner = {s: np.median([np.inf if v is None else v for v in b]) for s, (_, b) in pairs.items()}
-        before = {s: np.median([np.inf if v is None else v for v in p]) for s, (p, _) in pairs.items()}
-        shorter = [s for s in pairs if sooner[s] < before[s]]
-        large = [s for s in pairs if s >= 8]  # at S=4 the authors' are as long with it
+    if biased:
         claims.append(
             Claim(
-                "the true pattern as a bias shortens the plateau",
-                _judge_shorter(shorter, large),
-                "; ".join(f"S={s}: {before[s]:,.0f} to {sooner[s]:,.0f}" for s in pairs) + " (median steps)",
+                "the true pattern as a bias shortens the plateau (S of 8 and more)",
+                _judge_shorter([(plain[s][0], *biased[s]) for s in biased if s >= 8]),
+                "; ".join(f"S={s}: {_say(*plain[s])} to {_say(*biased[s])}" for s in biased) + " (median steps)",
             )
         )
     return claims
 
 
-def _judge_shorter(shorter: Sequence[int], large: Sequence[int]) -> Verdict:
-    if not large:
+def _say(end: float, budget: int) -> str:
+    return f"> {budget:,}" if np.isinf(end) else f"{end:,.0f}"
+
+
+def _judge_shorter(pairs: Sequence[tuple[float, float, int]]) -> Verdict:
+    """Of the end without a bias, with it, and the budget of the latter: one that was over sooner says nothing."""
+    telling = [
+        with_bias < without for without, with_bias, budget in pairs if not np.isinf(with_bias) or budget >= without
+    ]
+    if not telling:
         return "not measured"
-    return "reproduced" if set(large) <= set(shorter) else "in part" if shorter else "not reproduced"
+    return "reproduced" if all(telling) else "in part" if any(telling) else "not reproduced"
