@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from saltus.paper.setting import PLATEAU_SIZES, plateaus
@@ -24,13 +25,14 @@ def draw(results: Results) -> Figure:
             if name not in results:
                 continue
             records = results[name]
-            colour = (0.1 + 0.1 * place, 0.25 + 0.05 * place, 0.75 - 0.08 * place)
+            colour = colormaps["viridis"](place / len(PLATEAU_SIZES))
             for seed, losses in enumerate(records.cube("steps", "train_loss")):
                 panel.plot(
                     records.evaluated_steps, losses, color=colour, linewidth=1, label="" if seed else f"S={size}"
                 )
         panel.axhline(np.log(4), color="black", linewidth=0.8, linestyle=":")
         panel.set_xscale("symlog", linthresh=20)
+        panel.set_xlim(left=0)
         title = "without a bias" if kind == "plain" else "with the true pattern as a bias"
         label(panel, title, "step", "training loss (nats); dotted: chance")
         add_legend(panel)

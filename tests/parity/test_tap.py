@@ -47,7 +47,8 @@ def keep(_layer: int, _scores: Tensor, pattern: Tensor) -> Tensor:
 
 
 def check_against_eager(model: PreTrainedModel) -> None:
-    tokens = draw_tokens()
+    """In double precision: how far single precision rounds apart depends on the machine's matrix products."""
+    model, tokens = model.double(), draw_tokens()
     reading = read_patterns(model, tokens)
     model.set_attn_implementation("eager")
     with torch.no_grad():

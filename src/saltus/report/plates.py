@@ -34,7 +34,7 @@ def label(panel: Axes, title: str, across: str, up: str) -> None:
     panel.set_title(title, fontsize=10, loc="left")
     panel.set_xlabel(across, fontsize=9)
     panel.set_ylabel(up, fontsize=9)
-    panel.tick_params(labelsize=8)
+    panel.tick_params(which="both", labelsize=8)
 
 
 def add_legend(panel: Axes) -> None:
