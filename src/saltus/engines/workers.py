@@ -55,7 +55,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._connection.close()
+        self._connection.close()  # one that waits for work ends by itself, and tidies up
+        self._process.join(timeout=2)
         self._process.terminate()
         self._process.join()
 
