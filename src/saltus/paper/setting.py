@@ -1,4 +1,4 @@
-"""The paper's set-up as runs. What it does not state is a `Setting`; `PAPER` is the one that agrees best with it."""
+"""The paper's set-up as runs. What it does not state is a `Setting`; `PAPER` has those that agree best with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from torch.func import functional_call, grad_and_value, vmap
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
-from saltus.train.compilation import compile_for_cpu
 
 MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
 """Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
@@ -47,8 +47,7 @@ class Program:
             mapped = vmap(mapped, in_dims=(0, 0, None if spec.intervention is None else 0))
         if training.compile:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
-            backend = compile_for_cpu if device.type == "cpu" else "inductor"
-            mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=backend)
+            mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
         self._mapped = mapped
         self.batch = spec.batch
         # A sequence is never cut: where one alone is larger than a micro-batch, it is one.
@@ -97,3 +96,12 @@ class Program:
             logits = functional_call(self._trained, weights, (inputs, bias))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
+
+
+def _choose_backend(device: torch.device) -> Any:
+    if device.type != "cpu":
+        return "inductor"
+    # Imported late: the compiler is slow to load, and not every program is compiled.
+    from saltus.train.compilation import compile_for_cpu
+
+    return compile_for_cpu
