@@ -1,6 +1,7 @@
 """The compiler's backend for a CPU, and the filling of rows: the same numbers, asked for in another way."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ import saltus.train.program as program_module
 from saltus.seeding import Streams
 from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.build import build_task
-from saltus.train.compilation import KEPT_WHOLE, RewriteProducts, compile_for_cpu
+from saltus.train import compilation
+from saltus.train.compilation import KEPT_WHOLE, SMALLEST, RewriteProducts, compile_for_cpu, multiply, prefers_onednn
 from saltus.train.program import Program
 
 aten = torch.ops.aten
@@ -67,6 +69,43 @@ def test_a_tall_sum_over_tokens_is_made_wide(rows: int, columns: int, summed: in
     graph = rewrite(weight_gradient, draw(summed, rows), draw(summed, columns))
     product = next(node for node in graph.graph.nodes if node.target is aten.mm.default)
     assert tuple(product.meta["val"].shape) == ((columns, rows) if turned else (rows, columns))
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    return aten.mm(left, right)
+
+
+@pytest.mark.parametrize("preferred", [True, False])
+def test_products_go_to_the_faster_library(preferred: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "prefers_onednn", lambda: preferred)
+    large, small, double = draw(32, 20), draw(SMALLEST - 1, 20), draw(32, 20).double()
+    expected = torch.ops.saltus.product.default if preferred else aten.mm.default
+    assert targets(rewrite(product, large, draw(20, 32))) == [expected]
+    assert targets(rewrite(product, small, draw(20, 32))) == [aten.mm.default]
+    assert targets(rewrite(product, double, draw(20, 32).double())) == [aten.mm.default]
+
+
+@pytest.mark.parametrize(("turn_left", "turn_right"), [(False, False), (True, False), (False, True), (True, True)])
+def test_the_other_library_multiplies_whatever_lies_turned(turn_left: bool, turn_right: bool) -> None:
+    left = draw(40, 70).t() if turn_left else draw(70, 40)
+    right = draw(90, 40).t() if turn_right else draw(40, 90)
+    exact = left.double() @ right.double()
+    torch.testing.assert_close(multiply(left, right).double(), exact, rtol=1e-5, atol=1e-5)
+    torch.library.opcheck(multiply, (left, right))
+
+
+@pytest.mark.parametrize(("vendor", "preferred"), [("GenuineIntel", False), ("AuthenticAMD", True)])
+def test_the_library_follows_the_maker_of_the_cpu(
+    vendor: str, preferred: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = tmp_path / "cpuinfo"
+    listing.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
+    monkeypatch.setattr(compilation, "CPU_LISTING", listing)
+    prefers_onednn.cache_clear()
+    try:
+        assert prefers_onednn() == preferred
+    finally:
+        prefers_onednn.cache_clear()
 
 
 def test_the_backend_rewrites_products_and_leaves_gelu_whole(monkeypatch: pytest.MonkeyPatch) -> None:
