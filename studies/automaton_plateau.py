@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import find_plateaus
+from saltus.measure.outcomes import find_first_batches, find_passings
 from saltus.paper.setting import PLATEAU_LEVEL, PLATEAU_SIZES, name_plateau, plateaus
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison, Verdict
@@ -20,7 +20,7 @@ laptop = plateaus((4, 8, 16), seeds=1)
 def find_lengths(results: Results, size: int, *, biased: bool) -> list[float | None]:
     """[seed] the step at which the plateau ends."""
     name = name_plateau(size, biased=biased)
-    return [plateau.by for plateau in find_plateaus(results[name], PLATEAU_LEVEL)] if name in results else []
+    return [plateau.by for plateau in find_passings(results[name], PLATEAU_LEVEL)] if name in results else []
 
 
 def draw(results: Results) -> Figure:
@@ -40,16 +40,18 @@ def draw(results: Results) -> Figure:
 
 
 def compare(results: Results) -> Sequence[Comparison]:
-    """Plateau length of each cell."""
+    """Plateau length of each cell, and when the first single batch was below, as the authors may have counted."""
     rows: list[Comparison] = []
     for size, biased in [(size, biased) for size in PLATEAU_SIZES for biased in (False, True)]:
         name = name_plateau(size, biased=biased)
         theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"].get(str(size))
         if name in results:
-            ours = find_lengths(results, size, biased=biased)
-            rows.append(
-                Comparison(f"S={size}, {'bias' if biased else 'no bias'}", theirs, ours, results.scale(name), 0)
-            )
+            cell, scale = f"S={size}, {'bias' if biased else 'no bias'}", results.scale(name)
+            first = [batch.by for batch in find_first_batches(results[name], PLATEAU_LEVEL)]
+            rows += [
+                Comparison(cell, theirs, find_lengths(results, size, biased=biased), scale, 0),
+                Comparison(f"{cell}, first batch", theirs, first, scale, 0),
+            ]
     return rows
 
 
@@ -68,13 +70,10 @@ def judge(results: Results) -> Sequence[Claim]:
     biased = {s: median for s in plain if (median := find_median(results, s, biased=True))}
     claims: list[Claim] = []
     if len(plain) > 1:
-        # A censored seed is later than anything in its budget, which grows with S.
-        ends = [end for end, _ in plain.values()]
-        grows = all(a <= b for a, b in itertools.pairwise(ends))
         claims.append(
             Claim(
                 "a longer context lengthens the plateau",
-                "reproduced" if grows else "in part" if ends[-1] > ends[0] else "not reproduced",
+                _judge_longer([end for end, _ in plain.values()]),
                 "median step at which it ends: " + ", ".join(f"S={s}: {_say(*plain[s])}" for s in plain),
             )
         )
@@ -91,6 +90,15 @@ def judge(results: Results) -> Sequence[Claim]:
 
 def _say(end: float, budget: int) -> str:
     return f"> {budget:,}" if np.isinf(end) else f"{end:,.0f}"
+
+
+def _judge_longer(ends: Sequence[float]) -> Verdict:
+    """Of the ends by S; of two that are both censored nothing is known."""
+    telling = [a < b for a, b in itertools.pairwise(ends) if not np.isinf([a, b]).all()]
+    if not telling:
+        return "not measured"
+    whole = len(telling) == len(ends) - 1
+    return "reproduced" if whole and all(telling) else "in part" if ends[-1] > ends[0] else "not reproduced"
 
 
 def _judge_shorter(pairs: Sequence[tuple[float, float, int]]) -> Verdict:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import count_learned, find_plateaus
+from saltus.measure.outcomes import count_learned, find_passings
 from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, automaton, linear_map
 from saltus.paper.targets import read_targets
 from saltus.records import RunRecords
@@ -40,13 +40,18 @@ def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:
 NEAR = replace(USUAL.linear_map, batch=64, initialisation_scale=3.0)
 """Where the first round points to: a larger initialisation makes rows come sooner, a smaller batch one by one."""
 
+NEAR_AUTOMATON = replace(USUAL.automaton, learning_rate=3e-3, bias=4.0)
+"""With a stronger bias heads see the true keys alone, and the rule, which must be read off earlier states, is lost."""
+
 MAP_MOVES = {"start": USUAL.linear_map} | move(USUAL.linear_map) | {"near": NEAR} | move(NEAR, "near-")
 AUTOMATON_MOVES = {
     "start": USUAL.automaton,
     **move(USUAL.automaton),
-    "near": replace(USUAL.automaton, initialisation_scale=3.0),  # what is near for the linear map
-    "bias-5": replace(USUAL.automaton, bias=5.0),
-    "bias-2": replace(USUAL.automaton, bias=2.5),
+    "init-triple": replace(USUAL.automaton, initialisation_scale=3.0),  # what is near for the linear map
+    "near": NEAR_AUTOMATON,
+    "near-lr-1e-3": replace(NEAR_AUTOMATON, learning_rate=1e-3),
+    "near-batch-sixteenfold": replace(NEAR_AUTOMATON, batch=16 * NEAR_AUTOMATON.batch),
+    **{f"near-bias-{c:g}": replace(NEAR_AUTOMATON, bias=c) for c in (2.0, 3.0, 5.0, 10.0)},
 }
 
 
@@ -78,7 +83,7 @@ PLATEAUS = {"plateau": "standard", "biased": "biased"}
 
 SEARCHES = (
     Search("linear map", PAPER.linear_map, MAP_MOVES, ("jumps", "curve"), len(RANKS) + len(CURVE)),
-    Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, ("plateau", "biased"), len(PLATEAUS) * len(SIZES)),
+    Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, ("biased", "plateau"), len(PLATEAUS) * len(SIZES)),
 )
 
 
@@ -145,7 +150,9 @@ laptop = [
         seeds=2,
         steps=2_500,
     ),
-    *make_plateaus(("start", "near", "lr-3e-3", "warmup-0", "bias-5"), (8,), seeds=1),
+    *make_plateaus(
+        ("start", "init-triple", "near", "near-lr-1e-3", *(f"near-bias-{c}" for c in (2, 3, 5, 10))), (8,), seeds=1
+    ),
 ]
 
 
@@ -190,7 +197,7 @@ def list_terms(results: Results, search: Search, move: str) -> list[Term]:
         steps: list[tuple[float, float | None]] = (
             [(jumps[rank], seed[i]) for seed in find_steps(records) for i, rank in enumerate(RANKS)]
             if kind == "jumps"
-            else [(lengths[PLATEAUS[kind]][last], end.by) for end in find_plateaus(records, PLATEAU_LEVEL)]
+            else [(lengths[PLATEAUS[kind]][last], end.by) for end in find_passings(records, PLATEAU_LEVEL)]
         )
         terms += [
             Term(kind, abs(log((step or budget) / target)), censored=step is None)
@@ -272,7 +279,7 @@ def compare(results: Results) -> Sequence[Comparison]:
             ours = [float(n) for n in count_learned(records)]
             rows.append(Comparison(f"{name}: rows", target, ours, scale, digits=1))
         else:
-            ends = [end.by for end in find_plateaus(records, PLATEAU_LEVEL)]
+            ends = [end.by for end in find_passings(records, PLATEAU_LEVEL)]
             rows.append(Comparison(name, lengths[PLATEAUS[kind]][last], ends, scale, digits=0))
     return rows
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import count_learned, find_plateaus
+from saltus.measure.outcomes import count_learned, find_passings
 from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
@@ -50,7 +50,7 @@ def compare(results: Results) -> Sequence[Comparison]:
             ours = [float(n) for n in count_learned(records)]
             rows.append(Comparison(f"linear map, {name[4:]}: rows", None, ours, results.scale(name), digits=0))
         else:
-            steps = [p.by for p in find_plateaus(records, PLATEAU_LEVEL)]
+            steps = [p.by for p in find_passings(records, PLATEAU_LEVEL)]
             rows.append(Comparison(f"automaton, {name[10:]}: plateau", None, steps, results.scale(name), digits=0))
     return rows
 

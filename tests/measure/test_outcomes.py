@@ -11,8 +11,8 @@ from saltus.measure.outcomes import (
     count_learned,
     estimate_share,
     final_loss,
+    find_first_batches,
     find_passings,
-    find_plateaus,
     task_emergences,
 )
 from saltus.records import RunRecords
@@ -66,9 +66,9 @@ def test_units_that_are_lost_again_are_not_learned(records: RunRecords) -> None:
     assert [e.by is None for e in task_emergences(records)] == [False, True]
 
 
-def test_a_single_batch_ends_a_plateau_between_two_evaluations_or_it_is_censored(records: RunRecords) -> None:
+def test_a_single_batch_passes_a_level_between_two_evaluations_or_it_is_censored(records: RunRecords) -> None:
     steps = records.evaluated_steps
-    ended, censored = find_plateaus(records, 1.3)
+    ended, censored = find_first_batches(records, 1.3)
     assert (ended.after, ended.by) == (steps[4], steps[5])
     assert (censored.after, censored.by) == (steps[-1], None)
 
@@ -79,12 +79,12 @@ def test_the_mean_of_the_batches_passes_a_level_later_than_one_of_them(records: 
     assert [e.by for e in find_passings(records, 1.3)] == [None, None]
 
 
-def test_records_of_an_older_version_say_nothing_of_plateaus(records: RunRecords) -> None:
+def test_records_of_an_older_version_say_nothing_of_single_batches(records: RunRecords) -> None:
     place = records.steps.column_names.index("lowest_train_loss")
     nothing = pa.nulls(len(records.steps), pa.float64())
     older = replace(records, steps=records.steps.set_column(place, "lowest_train_loss", nothing))
     with pytest.raises(SaltusError, match="older version"):
-        find_plateaus(older, 1.3)
+        find_first_batches(older, 1.3)
 
 
 def test_the_final_loss_is_that_of_the_last_steps(records: RunRecords) -> None:

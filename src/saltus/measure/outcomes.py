@@ -54,8 +54,16 @@ def score_learning(records: RunRecords) -> tuple[float, float]:
     return float(count_learned(records).mean()), -inf if median is None else -float(median)
 
 
-def find_plateaus(records: RunRecords, level: float) -> list[Emergence]:
-    """When the loss of a single batch first falls below `level`, in nats, [seed] (the paper: 1.3 on cellular automata).
+def find_passings(records: RunRecords, level: float) -> list[Emergence]:
+    """When the training loss, as a mean over the steps between two evaluations, first falls below `level`, [seed].
+
+    In nats. With the paper's level of 1.3 on cellular automata it is the end of the plateau.
+    """
+    return _find_below(records.evaluated_steps, records.cube("steps", "train_loss"), level)
+
+
+def find_first_batches(records: RunRecords, level: float) -> list[Emergence]:
+    """When the loss of a single batch first falls below `level`, in nats, [seed]: by luck too, the more so a small one.
 
     Only the lowest of the batches between two evaluations is recorded, so the interval is one of those.
 
@@ -70,11 +78,6 @@ def find_plateaus(records: RunRecords, level: float) -> list[Emergence]:
             "delete it, and run its study again"
         )
     return _find_below(records.evaluated_steps, losses, level)
-
-
-def find_passings(records: RunRecords, level: float) -> list[Emergence]:
-    """When the training loss, as a mean over the steps between two evaluations, first falls below `level`, [seed]."""
-    return _find_below(records.evaluated_steps, records.cube("steps", "train_loss"), level)
 
 
 def _find_below(steps: NDArray[np.int64], losses: NDArray[np.float64], level: float) -> list[Emergence]:

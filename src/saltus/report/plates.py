@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from saltus.measure.outcomes import find_plateaus
+from saltus.measure.outcomes import find_passings
 from saltus.records import RunRecords
 
 OURS = ("#3366a8", "#c2571a", "#3a8a4d", "#8a4fa3", "#a8862b", "#4b4b4b")
@@ -79,7 +79,7 @@ def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name:
 
 def draw_plateaus(panel: Axes, cells: Mapping[int, RunRecords | None], level: float, colour: str) -> None:
     """By x, how long the training loss of each seed stays at `level` or above; a triangle if past the budget."""
-    ends = {x: [p.by for p in find_plateaus(cell, level)] if cell else [] for x, cell in cells.items()}
+    ends = {x: [p.by for p in find_passings(cell, level)] if cell else [] for x, cell in cells.items()}
     lengths = [[np.nan if step is None else step for step in steps] for steps in ends.values()]
     draw_ours(panel, ends, lengths, "ours, dots: seeds", colour)
     for x, cell in cells.items():

@@ -1,0 +1,45 @@
+"""How a study's verdicts treat what is censored, and what cannot tell."""
+
+import runpy
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STUDIES = Path(__file__).parent.parent / "studies"
+
+
+@pytest.fixture(scope="module")
+def plateau() -> dict[str, Any]:
+    return runpy.run_path(str(STUDIES / "automaton_plateau.py"))
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ([40, 300, 500], "reproduced"),
+        ([40, 300, inf], "reproduced"),  # past its budget, and so later
+        ([40, inf, inf], "in part"),  # of the last two nothing is known
+        ([inf, inf], "not measured"),
+        ([300, 40, 500], "in part"),
+        ([500, 300], "not reproduced"),
+    ],
+)
+def test_a_plateau_grows_only_where_two_ends_tell(plateau: dict[str, Any], ends: list[float], verdict: str) -> None:
+    assert plateau["_judge_longer"](ends) == verdict
+
+
+@pytest.mark.parametrize(
+    ("without", "with_bias", "budget", "verdict"),
+    [
+        (inf, 200.0, 300, "reproduced"),
+        (400.0, inf, 500, "not reproduced"),
+        (400.0, inf, 300, "not measured"),  # cut off before the other's end
+        (inf, inf, 300, "not measured"),
+    ],
+)
+def test_a_bias_shortens_only_what_was_watched_for_long_enough(
+    plateau: dict[str, Any], without: float, with_bias: float, budget: int, verdict: str
+) -> None:
+    assert plateau["_judge_shorter"]([(without, with_bias, budget)]) == verdict
