@@ -169,6 +169,22 @@ def test_drawing_twice_gives_the_same_bytes(study: Path, tmp_path: Path, saltus:
     assert "| **in part** | because. At laptop size alone" in pages[0][0].decode()
 
 
+def test_a_page_does_not_lose_its_other_studies(
+    study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
+) -> None:
+    other = study.with_name("other.py")
+    other.write_text(study.read_text())
+    kept, page = tmp_path / "records", tmp_path / "README.md"
+    assert saltus("figures", study, other, "--out", kept)[0] == 0
+    whole = page.read_text()
+    code, _, error = saltus("figures", other, "--out", kept)
+    assert code == 2
+    assert "shows little too" in " ".join(error.split())
+    assert page.read_text() == whole
+    assert saltus("figures", other, "--out", kept, "--to", tmp_path / "alone")[0] == 0
+    assert saltus("figures", other, study, "--out", kept)[0] == 0
+
+
 def test_status_says_what_is_done_and_what_is_left(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:

@@ -88,6 +88,12 @@ def keep(studies: StudyFiles, out: Out = DEFAULT_ROOT, to: Kept = api.DEFAULT_KE
         console.print(Text(f"{study}: {len(kept)} more runs in {to}"), soft_wrap=True)
 
 
-def figures(studies: StudyFiles, out: Kept = api.DEFAULT_KEPT) -> None:
+def figures(
+    studies: StudyFiles,
+    out: Kept = api.DEFAULT_KEPT,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the page; that above the kept records if not given.")
+    ] = None,
+) -> None:
     """Draw the figures of studies and write their tables, from kept records and without training."""
-    print_path(Console(), "results", api.draw_results(studies, out))
+    print_path(Console(), "results", api.draw_results(studies, out, to))

@@ -1,11 +1,13 @@
 """The page of results: figures and tables beside the authors' numbers, with verdicts; a command writes it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from saltus.atomic import write_file
+from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, Check, check_comparison
 from saltus.measure.work import count_flops
 from saltus.report.comparison import (
@@ -28,8 +30,15 @@ DEVICE_FLOPS = 30e12
 
 
 def write_results(studies: Sequence[tuple[Path, Study, Results]], to: Path) -> Path:
-    """Draw each study's figure as `NAME.png`, and write README.md with all tables; the path of the latter."""
+    """Draw each study's figure as `NAME.png`, and write README.md with all tables; the path of the latter.
+
+    Raises:
+        SaltusError: if a page is there that shows other studies too, which would be lost.
+
+    """
     to.mkdir(parents=True, exist_ok=True)
+    page = to / "README.md"
+    _check_shown(page, [study.name for _, study, _ in studies])
     parts = [_write_head([study for _, study, _ in studies]), _list_others(to)]
     claims: list[tuple[str, Claim]] = []
     sections: list[str] = []
@@ -42,9 +51,17 @@ def write_results(studies: Sequence[tuple[Path, Study, Results]], to: Path) -> P
         parts.append(_write_verdicts(claims))
     parts += sections
     parts.append(_write_budget([(study, results) for _, study, results in studies]))
-    page = to / "README.md"
     write_file(page, lambda partial: partial.write_text("\n".join(parts)))
     return page
+
+
+def _check_shown(page: Path, given: Sequence[str]) -> None:
+    shown = re.findall(r'^<a id="(.+)"></a>$', page.read_text(), re.MULTILINE) if page.exists() else []
+    if lost := [name for name in shown if name not in given]:
+        raise SaltusError(
+            f"studies: {', '.join(given)} was given, and {page} shows {', '.join(lost)} too; give all of them, or "
+            "another folder for the page with --to"
+        )
 
 
 def _write_head(studies: Sequence[Study]) -> str:
