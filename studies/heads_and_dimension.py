@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import final_loss
-from saltus.paper.setting import automaton, linear_map, small_automaton
+from saltus.paper.setting import LINEAR_MAP_MODEL, automaton, linear_map, small_automaton, with_heads
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, draw_ours, label, open_plate
@@ -32,8 +32,10 @@ def list_heads(task: str, dimension: int) -> list[int]:
 
 def make_model(task: str, heads: int, dimension: int) -> TransformerSpec:
     """Of width heads * dimension."""
-    layers = 1 if task == "linear_map" else 4
-    return TransformerSpec(layers=layers, d_model=heads * dimension, heads=heads, d_head=dimension)
+    width = heads * dimension
+    if task == "linear_map" and width == LINEAR_MAP_MODEL.d_model:
+        return with_heads(heads)  # other studies have it too: it is trained once
+    return TransformerSpec(layers=1 if task == "linear_map" else 4, d_model=width, heads=heads, d_head=dimension)
 
 
 def make(task: str, heads: int, dimension: int) -> RunSpec:

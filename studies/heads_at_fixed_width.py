@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, final_loss
-from saltus.paper.setting import automaton, linear_map, small_automaton
+from saltus.paper.setting import automaton, linear_map, small_automaton, with_heads
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
 from saltus.results import Results
@@ -15,7 +15,7 @@ TASKS = {"linear-map": "linear map, S=16, s=3", "automaton": "cellular automata,
 HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-MAP_MODELS = {heads: TransformerSpec(layers=1, d_model=128, heads=heads, d_mlp=512) for heads in HEADS}
+MAP_MODELS = {heads: with_heads(heads) for heads in HEADS}
 AUTOMATON_MODELS = {heads: TransformerSpec(layers=4, d_model=128, heads=heads) for heads in HEADS}
 
 runs = [

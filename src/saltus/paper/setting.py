@@ -69,7 +69,13 @@ PAPER = Preset(
 PLATEAU_LEVEL = 1.3
 """The training loss on cellular automata, in nats, below which the plateau is over (the paper); chance is ln 4."""
 
-LINEAR_MAP_MODEL = TransformerSpec(layers=1, d_model=128, heads=8, d_mlp=512)
+
+def with_heads(heads: int) -> TransformerSpec:
+    """The paper's model for the linear map, with another number of heads at its width."""
+    return TransformerSpec(layers=1, d_model=128, heads=heads, d_mlp=512)
+
+
+LINEAR_MAP_MODEL = with_heads(8)
 AUTOMATON_MODEL = TransformerSpec(layers=4, d_model=128, heads=8)
 
 
