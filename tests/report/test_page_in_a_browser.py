@@ -69,13 +69,15 @@ def test_another_seed_changes_what_is_shown(visit: Visit) -> None:
 
 
 def test_dark_pages_have_dark_plots(visit: Visit) -> None:
-    tick = "[data-figure=losses] .xtick text"
+    tick, tools = "[data-figure=losses] .xtick text", "[data-figure=losses] .modebar-group"
+    assert visit.colour_of(tools, "background-color") == "rgb(255, 255, 255)"
     light = (visit.colour_of("body", "background-color"), visit.colour_of(tick, "fill"))
     assert light == ("rgb(250, 250, 248)", "rgb(29, 35, 41)")
     losses, pixels = visit.figure("losses"), visit.pixels(1)
     visit.page.emulate_media(color_scheme="dark")
     visit.wait_until(lambda: visit.colour_of(tick, "fill") == "rgb(228, 231, 234)")
     assert visit.colour_of("body", "background-color") == "rgb(18, 21, 25)"
+    assert visit.colour_of(tools, "background-color") == "rgb(26, 30, 36)"
     assert visit.figure("losses") != losses
     assert visit.pixels(1) != pixels
     assert visit.problems == []

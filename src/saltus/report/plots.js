@@ -14,6 +14,7 @@ function dress(source, seed) {
   const layout = figure.layout;
   layout.font = { ...layout.font, color: text, size: narrow.matches ? 11 : 13 };
   layout.hoverlabel = { bgcolor: card, bordercolor: muted, font: { color: text } };
+  layout.modebar = { bgcolor: card, color: muted, activecolor: text }; // else a dark box, as the paper is transparent
   layout.dragmode = touch.matches ? false : "zoom";
   if (layout.coloraxis && layout.meta) layout.coloraxis.colorscale = layout.meta[theme];
   for (const [name, axis] of Object.entries(layout)) {
