@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, fx, library, nn
 from torch._dynamo.utils import counters
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.utils import run_and_get_code
@@ -91,7 +91,7 @@ def test_the_other_library_multiplies_whatever_lies_turned(turn_left: bool, turn
     right = draw(90, 40).t() if turn_right else draw(40, 90)
     exact = left.double() @ right.double()
     torch.testing.assert_close(multiply(left, right).double(), exact, rtol=1e-5, atol=1e-5)
-    torch.library.opcheck(multiply, (left, right))
+    library.opcheck(multiply, (left, right))
 
 
 @pytest.mark.parametrize(("vendor", "preferred"), [("GenuineIntel", False), ("AuthenticAMD", True)])

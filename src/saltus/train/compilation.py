@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, library
 from torch._inductor.compile_fx import compile_fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch._inductor.decomposition import select_decomp_table
@@ -26,7 +26,7 @@ SMALLEST = 16
 """Products with a side below this stay with the usual library: there is too little in them to gain."""
 
 
-@torch.library.custom_op("saltus::product", mutates_args=())
+@library.custom_op("saltus::product", mutates_args=())
 def multiply(left: Tensor, right: Tensor) -> Tensor:
     """[m, k] by [k, n] -> [m, n] in float32, by oneDNN."""
     return torch.ops.mkldnn._linear_pointwise(left, right.t(), None, "none", [], "")
