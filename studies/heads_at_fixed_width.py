@@ -79,11 +79,13 @@ def _judge_automaton(results: Results) -> Sequence[Claim]:
     if len(loss) < 3:
         return []
     best = min(loss, key=loss.__getitem__)
+    scales = {results.scale(f"automaton-h{h}") for h in loss}
+    whole = min(loss) < best < max(loss) and scales == {"full"}
     told = ", ".join(f"{h}: {value:.3f}" for h, value in loss.items())
     return [
         Claim(
             "cellular automata: more heads help until a head is too small",
-            "reproduced" if min(loss) < best < max(loss) else "in part" if best > min(loss) else "not reproduced",
-            f"final loss by heads: {told}",
+            "reproduced" if whole else "in part" if best > min(loss) else "not reproduced",
+            f"final loss by heads: {told} ({' and '.join(sorted(scales))} size)",
         )
     ]
