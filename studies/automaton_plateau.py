@@ -108,4 +108,5 @@ def _judge_shorter(pairs: Sequence[tuple[float, float, int]]) -> Verdict:
     ]
     if not telling:
         return "not measured"
-    return "reproduced" if all(telling) else "in part" if any(telling) else "not reproduced"
+    whole = len(telling) == len(pairs) and all(telling)
+    return "reproduced" if whole else "in part" if any(telling) else "not reproduced"

@@ -43,3 +43,7 @@ def test_a_bias_shortens_only_what_was_watched_for_long_enough(
     plateau: dict[str, Any], without: float, with_bias: float, budget: int, verdict: str
 ) -> None:
     assert plateau["_judge_shorter"]([(without, with_bias, budget)]) == verdict
+
+
+def test_a_bias_that_was_not_watched_for_long_enough_once_shortens_in_part(plateau: dict[str, Any]) -> None:
+    assert plateau["_judge_shorter"]([(inf, 200.0, 300), (inf, inf, 300)]) == "in part"

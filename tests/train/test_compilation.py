@@ -101,6 +101,7 @@ def test_the_library_follows_the_maker_of_the_cpu(
     listing = tmp_path / "cpuinfo"
     listing.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
     monkeypatch.setattr(compilation, "CPU_LISTING", listing)
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: True)
     prefers_onednn.cache_clear()
     try:
         assert prefers_onednn() == preferred
