@@ -7,34 +7,36 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import find_passings
-from saltus.paper.setting import PLATEAU_LEVEL, PLATEAU_SIZES, plateaus
+from saltus.paper.setting import LONG_RATES, PLATEAU_LEVEL, PLATEAU_SIZES, long_plateaus, name_plateau, plateaus
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import add_legend, label, open_plate
 from saltus.results import Results
 from saltus.specs import CellularAutomatonSpec
 
-runs = plateaus(seeds=3)
-laptop = plateaus((4, 8, 16), seeds=1)
+runs = [*plateaus(seeds=3), *long_plateaus(seeds=3)]
+laptop = [*plateaus((4, 8, 16), seeds=1), *long_plateaus(seeds=1)]
 
 
 def draw(results: Results) -> Figure:
     """A curve for each seed, a shade for each size."""
     figure, axes = open_plate(2)
-    for panel, kind in zip(axes, ("plain", "biased"), strict=True):
-        for place, size in enumerate(PLATEAU_SIZES):
-            name = f"size-{size}-{kind}"
+    shades = {size: colormaps["viridis"](place / len(PLATEAU_SIZES)) for place, size in enumerate(PLATEAU_SIZES)}
+    for panel, biased in zip(axes, (False, True), strict=True):
+        curves = {name_plateau(size, biased=biased): (f"S={size}", shades[size], "-") for size in PLATEAU_SIZES}
+        if not biased:
+            lines = dict(zip(LONG_RATES, ("--", ":"), strict=True))
+            curves |= {name: (f"S=8, longer, rate {LONG_RATES[name]:g}", shades[8], lines[name]) for name in lines}
+        for name, (told, colour, line) in curves.items():
             if name not in results:
                 continue
             records = results[name]
-            colour = colormaps["viridis"](place / len(PLATEAU_SIZES))
             for seed, losses in enumerate(records.cube("steps", "train_loss")):
-                panel.plot(
-                    records.evaluated_steps, losses, color=colour, linewidth=1, label="" if seed else f"S={size}"
-                )
+                told = "" if seed else told
+                panel.plot(records.evaluated_steps, losses, color=colour, linestyle=line, linewidth=1, label=told)
         panel.axhline(np.log(4), color="black", linewidth=0.8, linestyle=":")
         panel.set_xscale("symlog", linthresh=20)
         panel.set_xlim(left=0)
-        title = "without a bias" if kind == "plain" else "with the true pattern as a bias"
+        title = "with the true pattern as a bias" if biased else "without a bias"
         label(panel, title, "step", "training loss (nats); dotted: chance")
         add_legend(panel)
     return figure
@@ -53,7 +55,7 @@ def judge(results: Results) -> Sequence[Claim]:
     waits: dict[str, tuple[bool, bool]] = {}
     for name, records in results.items():
         task = records.spec.task
-        if name.endswith("plain") and isinstance(task, CellularAutomatonSpec) and task.size >= 8:
+        if records.spec.intervention is None and isinstance(task, CellularAutomatonSpec) and task.size >= 8:
             early = (records.evaluated_steps >= 20) & (records.evaluated_steps <= 60)
             losses = records.cube("steps", "train_loss")[:, early]
             fell = all(passing.by is not None for passing in find_passings(records, PLATEAU_LEVEL))

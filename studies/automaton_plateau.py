@@ -7,20 +7,25 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import find_first_batches, find_passings
-from saltus.paper.setting import PLATEAU_LEVEL, PLATEAU_SIZES, name_plateau, plateaus
+from saltus.paper.setting import LONG_RATES, PAPER, PLATEAU_LEVEL, PLATEAU_SIZES, long_plateaus, name_plateau, plateaus
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison, Verdict
 from saltus.report.plates import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
 from saltus.results import Results
 
-runs = plateaus(seeds=3)
-laptop = plateaus((4, 8, 16), seeds=1)
+runs = [*plateaus(seeds=3), *long_plateaus(seeds=3)]
+laptop = [*plateaus((4, 8, 16), seeds=1), *long_plateaus(seeds=1)]
 
 
 def find_lengths(results: Results, size: int, *, biased: bool) -> list[float | None]:
     """[seed] the step at which the plateau ends."""
     name = name_plateau(size, biased=biased)
-    return [plateau.by for plateau in find_passings(results[name], PLATEAU_LEVEL)] if name in results else []
+    return find_ends(results, name) if name in results else []
+
+
+def find_ends(results: Results, name: str) -> list[float | None]:
+    """[seed] the same, of the run of a name."""
+    return [plateau.by for plateau in find_passings(results[name], PLATEAU_LEVEL)]
 
 
 def draw(results: Results) -> Figure:
@@ -31,6 +36,12 @@ def draw(results: Results) -> Figure:
         draw_theirs(panel, [int(size) for size in theirs], list(theirs.values()))
         cells = {size: results.get(name_plateau(size, biased=biased)) for size in PLATEAU_SIZES}
         draw_plateaus(panel, cells, PLATEAU_LEVEL, OURS[biased])
+        for name, rate in LONG_RATES.items():
+            ends = [] if biased or name not in results else find_ends(results, name)
+            for place, end in enumerate(end for end in ends if end is not None):
+                marker = "D" if rate == PAPER.automaton.learning_rate else "s"
+                told = "" if place else f"ours, S=8 watched to its end, rate {rate:g}"
+                panel.plot(8, end, marker, color=OURS[biased], markerfacecolor="white", label=told)
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
         title = "with the true pattern as a bias" if biased else "without a bias"
@@ -52,6 +63,14 @@ def compare(results: Results) -> Sequence[Comparison]:
                 Comparison(cell, theirs, find_lengths(results, size, biased=biased), scale, 0),
                 Comparison(f"{cell}, first batch", theirs, first, scale, 0),
             ]
+    theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
+    rows += [
+        Comparison(
+            f"S=8, no bias, watched to its end, rate {rate:g}", theirs, find_ends(results, name), results.scale(name), 0
+        )
+        for name, rate in LONG_RATES.items()
+        if name in results
+    ]
     return rows
 
 
@@ -68,7 +87,7 @@ def judge(results: Results) -> Sequence[Claim]:
     """The plateau grows with S; the bias shortens it."""
     plain = {s: median for s in PLATEAU_SIZES if (median := find_median(results, s, biased=False))}
     biased = {s: median for s in plain if (median := find_median(results, s, biased=True))}
-    claims: list[Claim] = []
+    claims = [*_judge_wait(results)]
     if len(plain) > 1:
         claims.append(
             Claim(
@@ -86,6 +105,29 @@ def judge(results: Results) -> Sequence[Claim]:
             )
         )
     return claims
+
+
+def _judge_wait(results: Results) -> Sequence[Claim]:
+    """Whether the plateau without a bias ends at all, and how far from theirs."""
+    ends = {name: find_ends(results, name) for name in LONG_RATES if name in results}
+    if not ends:
+        return []
+    theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
+    known = [end for seeds in ends.values() for end in seeds if end is not None]
+    near = any(abs(np.log(end / theirs)) <= np.log(1.5) for end in known)
+    steps = results[next(iter(ends))].spec.training.steps
+    told = "; ".join(
+        f"rate {LONG_RATES[name]:g} ({results.scale(name)}): "
+        + ", ".join("censored" if end is None else f"{end:,.0f}" for end in seeds)
+        for name, seeds in ends.items()
+    )
+    return [
+        Claim(
+            f"without a bias the plateau of 8 cells ends, at their {theirs} within a factor of 1.5",
+            "reproduced" if near else "in part" if known else "not reproduced",
+            f"step at which it ends, by seed, watched for {steps:,} steps: {told}",
+        )
+    ]
 
 
 def _say(end: float, budget: int) -> str:

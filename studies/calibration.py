@@ -137,19 +137,16 @@ runs = [
 ]
 laptop = [
     *make_jumps(
-        ("start", "batch-quarter", "beta2-095", "init-double", "lr-3e-4", "lr-3e-3", "init-half"), seeds=1, steps=1_500
+        ("start", *move(USUAL.linear_map)),
+        seeds=1,
+        steps=1_500,
     ),
     *make_jumps(
-        (
-            "near",
-            *(
-                f"near-{name}"
-                for name in ("init-half", "init-double", "batch-double", "lr-3e-4", "lr-3e-3", "beta2-095")
-            ),
-        ),
+        ("near", *move(NEAR, "near-")),
         seeds=2,
         steps=2_500,
     ),
+    *make_jumps(("near",), seeds=2, steps=2_500, maps=3)[1:],
     *make_plateaus(
         ("start", "init-triple", "near", "near-lr-1e-3", *(f"near-bias-{c}" for c in (2, 3, 5, 10))), (8,), seeds=1
     ),

@@ -7,13 +7,16 @@ from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, find_passings, unit_emergences
 from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
-from saltus.report.comparison import Claim, Comparison
+from saltus.report.comparison import Claim, Comparison, Verdict
 from saltus.report.plates import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
 from saltus.results import Results
 from saltus.specs import RunSpec
 
 MAP_STATES = (2, 4, 8)
 AUTOMATON_STATES = (4, 8, 16, 32)
+
+FALLEN = 1.2
+"""Nats: with 32 states the statistics of a rule alone bring the loss to the level at which a plateau counts as over."""
 
 
 def make(*, seeds: int, map_steps: int, automaton_steps: int) -> list[RunSpec]:
@@ -69,7 +72,11 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """More states, fewer rows."""
+    """More states, fewer rows and a longer plateau."""
+    return [*_judge_map(results), *_judge_automata(results)]
+
+
+def _judge_map(results: Results) -> Sequence[Claim]:
     budget, came = count_rows(results)
     if len(came) < 2:
         return []
@@ -84,3 +91,42 @@ def judge(results: Results) -> Sequence[Claim]:
             + "; ".join(f"T={t} ({results.scale(f'map-t{t}')}): {n:.1f}" for t, n in rows.items()),
         )
     ]
+
+
+def _judge_automata(results: Results) -> Sequence[Claim]:
+    """Of the longest and the shortest trajectory; where neither has fallen nothing is known."""
+    cells = {t: results[f"automaton-t{t}"] for t in AUTOMATON_STATES if f"automaton-t{t}" in results}
+    if len(cells) < 2:
+        return []
+    losses = {t: records.cube("steps", "train_loss")[:, -1] for t, records in cells.items()}
+    ends = {
+        t: float(
+            np.median(
+                [
+                    passing.by if passing.by is not None and loss < FALLEN else np.inf
+                    for passing, loss in zip(find_passings(records, PLATEAU_LEVEL), losses[t], strict=True)
+                ]
+            )
+        )
+        for t, records in cells.items()
+    }
+    whole = all(results.scale(f"automaton-t{t}") == "full" for t in cells)
+    told = "; ".join(
+        f"T={t} ({results.scale(f'automaton-t{t}')}): {float(np.mean(losses[t])):.2f} nats "
+        f"after {records.spec.training.steps:,} steps"
+        for t, records in cells.items()
+    )
+    return [
+        Claim(
+            "cellular automata: longer trajectories lengthen the plateau, from the shortest to the longest",
+            _judge_longer(ends[min(ends)], ends[max(ends)], whole=whole),
+            f"a seed has left it where its loss ends below {FALLEN}; mean loss at the end: {told}",
+        )
+    ]
+
+
+def _judge_longer(short: float, long: float, *, whole: bool) -> Verdict:
+    """Of the steps at which the plateaus of the shortest and the longest trajectory end, infinite if censored."""
+    if np.isinf([short, long]).all():
+        return "not measured"
+    return "not reproduced" if long <= short else "reproduced" if whole else "in part"

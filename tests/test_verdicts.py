@@ -47,3 +47,20 @@ def test_a_bias_shortens_only_what_was_watched_for_long_enough(
 
 def test_a_bias_that_was_not_watched_for_long_enough_once_shortens_in_part(plateau: dict[str, Any]) -> None:
     assert plateau["_judge_shorter"]([(inf, 200.0, 300), (inf, inf, 300)]) == "in part"
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "whole", "verdict"),
+    [
+        (300.0, 400.0, True, "reproduced"),
+        (300.0, inf, False, "in part"),  # at laptop size
+        (400.0, 300.0, True, "not reproduced"),
+        (inf, 300.0, True, "not reproduced"),
+        (inf, inf, True, "not measured"),
+    ],
+)
+def test_trajectories_are_compared_only_where_a_plateau_ended(
+    short: float, long: float, whole: bool, verdict: str
+) -> None:
+    judge = runpy.run_path(str(STUDIES / "trajectory_length.py"))["_judge_longer"]
+    assert judge(short, long, whole=whole) == verdict

@@ -189,3 +189,15 @@ def plateau(size: int, *, biased: bool, seeds: int) -> RunSpec:
         seeds=seeds,
         intervention=BiasSpec(strength=PAPER.automaton.bias) if biased else None,
     )
+
+
+LONG_RATES = {"probe-3e-3": 3e-3, "probe-1e-3": 1e-3}
+"""Learning rates of the plateau that is watched to its end, by the name of the run."""
+
+
+def long_plateaus(*, seeds: int) -> list[RunSpec]:
+    """The plateau of 8 cells without a bias, watched to its end: `plateau` stops soon after the authors' has ended."""
+    return [
+        automaton(name, size=8, steps=5_000, seeds=seeds, setting=replace(PAPER.automaton, learning_rate=rate))
+        for name, rate in LONG_RATES.items()
+    ]
