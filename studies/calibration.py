@@ -63,7 +63,7 @@ class Search:
     preset: Setting
     moves: dict[str, Setting]
     kinds: tuple[str, ...]
-    """What the names of its runs begin with; a move that has none of the first kind has not been tried."""
+    """What its runs are of, see `find_kind`; a move that has none of the first kind has not been tried."""
     targets: int
     """How many of the authors' numbers a move is compared with where all of its cells have been run."""
 
@@ -78,11 +78,20 @@ CURVE = (4, 8, 13)
 SIZES = (8, 16, 32)
 """S of the automata whose plateaus are compared."""
 
+MAPS = 3
+"""How many A the jumps are compared on; each is a kind of its own, as one A may be much easier than another."""
+
 PLATEAUS = {"plateau": "standard", "biased": "biased"}
 """Without and with the true pattern as a bias, and what the authors' numbers call it."""
 
 SEARCHES = (
-    Search("linear map", PAPER.linear_map, MAP_MOVES, ("jumps", "curve"), len(RANKS) + len(CURVE)),
+    Search(
+        "linear map",
+        PAPER.linear_map,
+        MAP_MOVES,
+        ("jumps", *(f"jumps-map-{number}" for number in range(1, MAPS)), "curve"),
+        MAPS * len(RANKS) + len(CURVE),
+    ),
     Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, ("biased", "plateau"), len(PLATEAUS) * len(SIZES)),
 )
 
@@ -131,7 +140,7 @@ def make_plateaus(names: Sequence[str], sizes: Sequence[int], *, seeds: int) -> 
 
 
 runs = [
-    *make_jumps(list(MAP_MOVES), seeds=3, steps=5_000, maps=3),
+    *make_jumps(list(MAP_MOVES), seeds=3, steps=5_000, maps=MAPS),
     *make_curves(list(MAP_MOVES), seeds=3),
     *make_plateaus(list(AUTOMATON_MOVES), SIZES, seeds=3),
 ]
@@ -146,7 +155,7 @@ laptop = [
         seeds=2,
         steps=2_500,
     ),
-    *make_jumps(("near",), seeds=2, steps=2_500, maps=3)[1:],
+    *make_jumps(("near",), seeds=2, steps=2_500, maps=MAPS)[1:],
     *make_plateaus(
         ("start", "init-triple", "near", "near-lr-1e-3", *(f"near-bias-{c}" for c in (2, 3, 5, 10))), (8,), seeds=1
     ),
@@ -168,11 +177,17 @@ class Term:
     """How far one seed is from one target."""
 
     kind: str
-    """jumps, curve, plateau or biased."""
+    """See `find_kind`."""
     distance: float
     """Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all are a factor of e."""
     censored: bool
     """Whether the step did not come; the budget stands for it then, and the distance is a lower bound."""
+
+
+def find_kind(name: str) -> str:
+    """Of a run's name: jumps, with the number of the map unless it is the first, curve, plateau or biased."""
+    number = re.search(r"-map-\d+$", name)
+    return name.partition("-")[0] + (number[0] if number else "")
 
 
 def list_terms(results: Results, search: Search, move: str) -> list[Term]:
@@ -182,7 +197,7 @@ def list_terms(results: Results, search: Search, move: str) -> list[Term]:
     rows = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
     terms: list[Term] = []
     for name, records in results.items():
-        kind = name.partition("-")[0]
+        kind = find_kind(name)
         if kind not in search.kinds or not _is_of(name, move):
             continue
         last = name.rpartition("-")[2]
@@ -193,7 +208,7 @@ def list_terms(results: Results, search: Search, move: str) -> list[Term]:
             continue
         steps: list[tuple[float, float | None]] = (
             [(jumps[rank], seed[i]) for seed in find_steps(records) for i, rank in enumerate(RANKS)]
-            if kind == "jumps"
+            if kind.startswith("jumps")
             else [(lengths[PLATEAUS[kind]][last], end.by) for end in find_passings(records, PLATEAU_LEVEL)]
         )
         terms += [
@@ -284,7 +299,9 @@ def compare(results: Results) -> Sequence[Comparison]:
 def judge(results: Results) -> Sequence[Claim]:
     """For each task the nearest setting, how sharp the optimum is, and whether it is the one that the studies use."""
     return [
-        claim for search in SEARCHES for claim in (*_judge_preset(results, search), *_judge_targets(results, search))
+        claim
+        for search in SEARCHES
+        for claim in (*_judge_preset(results, search), *_judge_targets(results, search), *_judge_maps(results, search))
     ]
 
 
@@ -322,7 +339,7 @@ def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
     rows = [
         row
         for row in compare(results)
-        if row.cell.partition("-")[0] in search.kinds and _is_of(row.cell.partition(":")[0], used)
+        if find_kind(cell := row.cell.partition(":")[0]) in search.kinds and _is_of(cell, used)
     ]
     known = {row.cell: row.middle / row.theirs for row in rows if row.middle and row.theirs}
     met = [cell for cell, ratio in known.items() if abs(log(ratio)) <= log(1.5)]
@@ -334,5 +351,23 @@ def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
             "reproduced" if len(met) == len(rows) >= search.targets else "in part" if met else "not reproduced",
             f"{len(rows)} of {search.targets} targets measured; ours / theirs: "
             + "; ".join(f"{row.cell}: {f'{known[row.cell]:.2f}' if row.cell in known else 'censored'}" for row in rows),
+        )
+    ]
+
+
+def _judge_maps(results: Results, search: Search) -> Sequence[Claim]:
+    """Whether the preset is as near on another A: if not, its distance on one A says little."""
+    terms = [t for t in list_terms(results, search, _name_preset(search)) if t.kind.startswith("jumps")]
+    by_map = {
+        kind: float(np.mean([t.distance for t in terms if t.kind == kind]))
+        for kind in dict.fromkeys(t.kind for t in terms)
+    }
+    if len(by_map) < 2:
+        return []
+    return [
+        Claim(
+            f"{search.task}: the preset is as near on every A, within a factor of 1.5 of the distance (ours)",
+            "reproduced" if max(by_map.values()) <= 1.5 * min(by_map.values()) else "not reproduced",
+            "mean distance over the same ranks of rows: " + "; ".join(f"{k}: {v:.2f}" for k, v in by_map.items()),
         )
     ]

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from saltus.results import Results
+from saltus.studies import load_study
+
 STUDIES = Path(__file__).parent.parent / "studies"
 
 
@@ -64,3 +67,13 @@ def test_trajectories_are_compared_only_where_a_plateau_ended(
 ) -> None:
     judge = runpy.run_path(str(STUDIES / "trajectory_length.py"))["_judge_longer"]
     assert judge(short, long, whole=whole) == verdict
+
+
+def test_jumps_on_another_map_do_not_move_a_setting_against_those_that_have_the_first_alone() -> None:
+    study = STUDIES / "calibration.py"
+    calibration = runpy.run_path(str(study))
+    results = dict(Results(load_study(study), STUDIES.parent / "docs" / "results" / "records"))
+    first = {name: records for name, records in results.items() if "-map-" not in name}
+    assert len(first) < len(results)
+    search = calibration["SEARCHES"][0]
+    assert calibration["list_distances"](results, search) == calibration["list_distances"](first, search)
