@@ -31,8 +31,8 @@ def draw(results: Results) -> Figure:
                 continue
             records = results[name]
             for seed, losses in enumerate(records.cube("steps", "train_loss")):
-                told = "" if seed else told
-                panel.plot(records.evaluated_steps, losses, color=colour, linestyle=line, linewidth=1, label=told)
+                name_once = "" if seed else told
+                panel.plot(records.evaluated_steps, losses, color=colour, linestyle=line, linewidth=1, label=name_once)
         panel.axhline(np.log(4), color="black", linewidth=0.8, linestyle=":")
         panel.set_xscale("symlog", linthresh=20)
         panel.set_xlim(left=0)

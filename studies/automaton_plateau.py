@@ -114,7 +114,12 @@ def _judge_wait(results: Results) -> Sequence[Claim]:
         return []
     theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
     known = [end for seeds in ends.values() for end in seeds if end is not None]
-    near = any(abs(np.log(end / theirs)) <= np.log(1.5) for end in known)
+    preset = next((name for name in ends if LONG_RATES[name] == PAPER.automaton.learning_rate), None)
+    near = (
+        preset is not None
+        and results.scale(preset) == "full"
+        and all(end is not None and abs(np.log(end / theirs)) <= np.log(1.5) for end in ends[preset])
+    )
     steps = results[next(iter(ends))].spec.training.steps
     told = "; ".join(
         f"rate {LONG_RATES[name]:g} ({results.scale(name)}): "
