@@ -3,20 +3,20 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import inf, log
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, find_passings
-from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, automaton, linear_map
+from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, linear_map, plateau
 from saltus.paper.targets import read_targets
 from saltus.records import RunRecords
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
-from saltus.specs import BiasSpec, RunSpec
+from saltus.specs import RunSpec
 
 
 def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:
@@ -84,6 +84,9 @@ MAPS = 3
 PLATEAUS = {"plateau": "standard", "biased": "biased"}
 """Without and with the true pattern as a bias, and what the authors' numbers call it."""
 
+WATCHED = 1.5
+"""Lengths of the authors' plateau after which one counts as censored, whatever the budget of its cell."""
+
 SEARCHES = (
     Search(
         "linear map",
@@ -92,12 +95,18 @@ SEARCHES = (
         ("jumps", *(f"jumps-map-{number}" for number in range(1, MAPS)), "curve"),
         MAPS * len(RANKS) + len(CURVE),
     ),
-    Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, ("biased", "plateau"), len(PLATEAUS) * len(SIZES)),
+    Search(
+        "cellular automata",
+        PAPER.automaton,
+        AUTOMATON_MOVES,
+        tuple(f"{kind}-{size}" for size in SIZES for kind in ("biased", "plateau")),
+        len(PLATEAUS) * len(SIZES),
+    ),
 )
 
 
-def make_jumps(names: Sequence[str], *, seeds: int, steps: int, maps: int = 1) -> list[RunSpec]:
-    """For each move the jumps on the linear map, once with A fixed and `maps` - 1 times with another A."""
+def make_jumps(names: Sequence[str], maps: Sequence[int], *, seeds: int, steps: int) -> list[RunSpec]:
+    """For each move the jumps on the linear map, on each of the A of these numbers; 0 is that of all other studies."""
     return [
         linear_map(
             f"jumps-{name}" + (f"-map-{number}" if number else ""),
@@ -108,7 +117,7 @@ def make_jumps(names: Sequence[str], *, seeds: int, steps: int, maps: int = 1) -
             stop_when_solved=False,
         )
         for name in names
-        for number in range(maps)
+        for number in maps
     ]
 
 
@@ -121,17 +130,19 @@ def make_curves(names: Sequence[str], *, seeds: int) -> list[RunSpec]:
     ]
 
 
-def make_plateaus(names: Sequence[str], sizes: Sequence[int], *, seeds: int) -> list[RunSpec]:
-    """For each move plateaus of cellular automata, with and without bias, watched for longer than the authors'."""
+def make_plateaus(
+    names: Sequence[str], sizes: Sequence[int], *, seeds: int, budget: float | None = None
+) -> list[RunSpec]:
+    """For each move plateaus of cellular automata, with and without bias; `budget` is in lengths of the authors'."""
     lengths = read_targets("cellular_automata_plateau")["data"]
     return [
-        automaton(
-            f"{kind}-{name}-{size}",
-            size=size,
-            setting=AUTOMATON_MOVES[name],
-            steps=round(1.6 * lengths[theirs][str(size)] / 20) * 20,
+        plateau(
+            size,
+            biased=kind == "biased",
             seeds=seeds,
-            intervention=BiasSpec(strength=AUTOMATON_MOVES[name].bias) if kind == "biased" else None,
+            name=f"{kind}-{name}-{size}",
+            setting=AUTOMATON_MOVES[name],
+            steps=round(budget * lengths[theirs][str(size)] / 20) * 20 if budget else None,
         )
         for kind, theirs in PLATEAUS.items()
         for name in names
@@ -140,16 +151,18 @@ def make_plateaus(names: Sequence[str], sizes: Sequence[int], *, seeds: int) -> 
 
 
 runs = [
-    *make_jumps(list(MAP_MOVES), seeds=3, steps=5_000, maps=MAPS),
+    *make_jumps(list(MAP_MOVES), range(MAPS), seeds=3, steps=5_000),
     *make_curves(list(MAP_MOVES), seeds=3),
     *make_plateaus(list(AUTOMATON_MOVES), SIZES, seeds=3),
 ]
 laptop = [
-    *make_jumps(("start", *move(USUAL.linear_map)), seeds=1, steps=1_500),
-    *make_jumps(("near", *move(NEAR, "near-")), seeds=2, steps=2_500),
-    *make_jumps(("near",), seeds=2, steps=2_500, maps=MAPS)[1:],
+    *make_jumps(("start", *move(USUAL.linear_map)), (0,), seeds=1, steps=1_500),
+    *make_jumps(("near", *move(NEAR, "near-")), range(MAPS), seeds=2, steps=2_500),
     *make_plateaus(
-        ("start", "init-triple", "near", "near-lr-1e-3", *(f"near-bias-{c}" for c in (2, 3, 5, 10))), (8,), seeds=1
+        ("start", "init-triple", "near", "near-lr-1e-3", *(f"near-bias-{c}" for c in (2, 3, 5, 10))),
+        (8,),
+        seeds=1,
+        budget=1.6,
     ),
 ]
 
@@ -170,6 +183,8 @@ class Term:
 
     kind: str
     """See `find_kind`."""
+    target: str
+    """Which of the numbers of that kind: the rank of a row, s or S."""
     distance: float
     """Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all are a factor of e."""
     censored: bool
@@ -177,9 +192,10 @@ class Term:
 
 
 def find_kind(name: str) -> str:
-    """Of a run's name: jumps, with the number of the map unless it is the first, curve, plateau or biased."""
-    number = re.search(r"-map-\d+$", name)
-    return name.partition("-")[0] + (number[0] if number else "")
+    """Of a run's name: curve, jumps with the number of the map unless it is the first, plateau or biased with S."""
+    kind = name.partition("-")[0]
+    number = re.search(r"-\d+$" if kind in PLATEAUS else r"-map-\d+$", name)
+    return kind + (number[0] if number else "")
 
 
 def list_terms(results: Results, search: Search, move: str) -> list[Term]:
@@ -192,22 +208,25 @@ def list_terms(results: Results, search: Search, move: str) -> list[Term]:
         kind = find_kind(name)
         if kind not in search.kinds or not _is_of(name, move):
             continue
-        last = name.rpartition("-")[2]
+        of, last = name.partition("-")[0], name.rpartition("-")[2]
         budget = float(records.spec.training.steps)
-        if kind == "curve":
+        if of == "curve":
             learned = float(np.mean(rows[last.removeprefix("s")]))
-            terms += [Term(kind, abs(float(n) - learned) / 16, censored=False) for n in count_learned(records)]
-            continue
-        steps: list[tuple[float, float | None]] = (
-            [(jumps[rank], seed[i]) for seed in find_steps(records) for i, rank in enumerate(RANKS)]
-            if kind.startswith("jumps")
-            else [(lengths[PLATEAUS[kind]][last], end.by) for end in find_passings(records, PLATEAU_LEVEL)]
-        )
-        terms += [
-            Term(kind, abs(log((step or budget) / target)), censored=step is None)
-            for target, step in steps
-            if step is not None or budget > target
-        ]
+            terms += [Term(kind, last, abs(float(n) - learned) / 16, censored=False) for n in count_learned(records)]
+        elif of == "jumps":
+            terms += [
+                Term(kind, str(rank), abs(log((seed[i] or budget) / jumps[rank])), censored=seed[i] is None)
+                for seed in find_steps(records)
+                for i, rank in enumerate(RANKS)
+                if seed[i] is not None or budget > jumps[rank]
+            ]
+        else:
+            target = float(lengths[PLATEAUS[of]][last])
+            for end in find_passings(records, PLATEAU_LEVEL):
+                step = min(end.by or budget, WATCHED * target)
+                late = end.by is None or end.by > WATCHED * target
+                if not late or step > target:
+                    terms.append(Term(kind, last, abs(log(step / target)), censored=late))
     return terms
 
 
@@ -217,35 +236,71 @@ def _is_of(name: str, move: str) -> bool:
     return rest != name.partition("-")[2] and re.fullmatch(r"(-map-\d+|-s\d+|-\d+)?", rest) is not None
 
 
-def list_distances(results: Results, search: Search) -> tuple[list[str], dict[str, tuple[float, int]]]:
-    """By move, nearest first, the mean distance and how many terms of it are censored; and the kinds that it is over.
+@dataclass(frozen=True)
+class Stage:
+    """A comparison of moves over what all of them have been run for."""
 
-    Those are the kinds that all of the moves have been run for, or they would not be comparable.
+    kinds: list[str]
+    """See `find_kind`."""
+    distances: dict[str, float]
+    """By move, nearest first, the mean over the targets of the mean over the seeds, of which a move may have more."""
+    censored: dict[str, int]
+    """By move, how many terms of that are censored."""
+
+
+def list_stages(results: Results, search: Search) -> list[Stage]:
+    """All moves by the kinds that all have been run for; then those that have been run for every kind, by all of them.
+
+    A move that has kinds that another has not could not be compared with it.
     """
     every = {name: terms for name in search.moves if (terms := list_terms(results, search, name))}
     tried = {name: terms for name, terms in every.items() if any(term.kind == search.kinds[0] for term in terms)}
     shared = [kind for kind in search.kinds if all(any(t.kind == kind for t in terms) for terms in tried.values())]
-    chosen = {name: [term for term in terms if term.kind in shared] for name, terms in tried.items()}
-    found = {m: (float(np.mean([t.distance for t in ts])), sum(t.censored for t in ts)) for m, ts in chosen.items()}
-    return shared, dict(sorted(found.items(), key=lambda item: item[1][0]))
+    whole = {name: terms for name, terms in tried.items() if {term.kind for term in terms} == set(search.kinds)}
+    stages = [_compare_moves(tried, shared)]
+    if len(whole) > 1 and len(shared) < len(search.kinds):
+        stages.append(_compare_moves(whole, search.kinds))
+    return stages
+
+
+def average(terms: Sequence[Term]) -> float:
+    """The mean over the targets of the mean over the seeds."""
+    by_target: dict[tuple[str, str], list[float]] = {}
+    for term in terms:
+        by_target.setdefault((term.kind, term.target), []).append(term.distance)
+    return float(np.mean([np.mean(distances) for distances in by_target.values()]))
+
+
+def _compare_moves(moves: dict[str, list[Term]], kinds: Sequence[str]) -> Stage:
+    chosen = {name: [term for term in terms if term.kind in kinds] for name, terms in moves.items()}
+    means = {name: average(terms) for name, terms in chosen.items()}
+    return Stage(
+        list(kinds),
+        dict(sorted(means.items(), key=lambda item: item[1])),
+        {name: sum(term.censored for term in terms) for name, terms in chosen.items()},
+    )
 
 
 def draw(results: Results) -> Figure:
     """Distance of each move, task by task; rows passed over steps for the start and the nearest, theirs in grey."""
     figure, axes = open_plate(3, height=4.6)
     for panel, search in zip(axes, SEARCHES, strict=False):
-        kinds, distances = list_distances(results, search)
-        panel.barh(list(distances), [value for value, _ in distances.values()], color=OURS[0])
-        for place, (value, censored) in enumerate(distances.values()):
-            text = f" {value:.2f}" + (f", {censored} censored" if censored else "")
+        first, *last = list_stages(results, search)
+        panel.barh(list(first.distances), list(first.distances.values()), color=OURS[0], label=", ".join(first.kinds))
+        for place, (name, value) in enumerate(first.distances.items()):
+            text = f" {value:.2f}" + (f", {first.censored[name]} censored" if first.censored[name] else "")
             panel.text(value, place, text, va="center", fontsize=7)
+        for final in last:
+            places = [list(first.distances).index(name) for name in final.distances]
+            values = list(final.distances.values())
+            panel.plot(values, places, "D", color=OURS[1], markersize=5, label=", ".join(final.kinds))
         panel.margins(x=0.35)
         panel.invert_yaxis()
-        over = f"mean distance over {', '.join(kinds)}; a lower bound if censored"
-        label(panel, f"{search.task}: distance to the authors' numbers", over, "")
+        label(panel, f"{search.task}: distance to the authors' numbers", "mean distance; a lower bound if censored", "")
+        add_legend(panel)
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, linewidth=2, label="authors, one seed (read off)")
-    shown = [name for name in list_distances(results, SEARCHES[0])[1] if f"jumps-{name}" in results]
+    shown = [name for name in list_stages(results, SEARCHES[0])[-1].distances if f"jumps-{name}" in results]
     for place, name in enumerate([name for name in shown if name in ("start", *shown[:4])]):
         records = results[f"jumps-{name}"]
         for seed, rows in enumerate(records.cube("units", "loss") < PASSED):
@@ -302,27 +357,42 @@ def _name_preset(search: Search) -> str:
 
 
 def _judge_preset(results: Results, search: Search) -> Sequence[Claim]:
-    kinds, distances = list_distances(results, search)
+    stages = list_stages(results, search)
+    distances = stages[-1].distances
     if len(distances) < 2:
         return []
-    best, second = list(distances)[:2]
-    used = _name_preset(search)
-    near = distances.get(used, (9.0, 0))[0] < 1.5 * distances[best][0]
-    untried = [name for name in search.moves if name not in distances]
-    whole = "in part" if untried else "reproduced"
-    verdict = whole if used == best else "in part" if near else "not reproduced"
+    best, used = next(iter(distances)), _name_preset(search)
+    untried = [name for name in search.moves if name not in stages[0].distances]
+    # The nearest of all moves may have been left out of the last stage.
+    whole = "in part" if untried or next(iter(stages[0].distances)) not in distances else "reproduced"
+    near = distances.get(used, inf) < 1.5 * distances[best]
     return [
         Claim(
             f"{search.task}: the preset is the nearest of the settings of this search (ours, not a claim of the paper)",
-            verdict if used in distances else "not measured",
-            f"by {', '.join(kinds)}, nearest is {best} with {distances[best][0]:.2f} ({distances[best][1]} censored), "
-            f"then {second} with "
-            f"{distances[second][0]:.2f}; the preset is {used}"
-            + (f" with {distances[used][0]:.2f}" if used in distances else "")
+            (
+                "not measured"
+                if used not in distances
+                else whole
+                if used == best
+                else "in part"
+                if near
+                else "not reproduced"
+            ),
+            "; ".join(_describe_stage(each, used) for each in stages)
             + ". A distance of ln 2 = 0.69 is a factor of two"
             + (f". Not tried: {', '.join(untried)}" if untried else ""),
         )
     ]
+
+
+def _describe_stage(each: Stage, used: str) -> str:
+    """The nearest settings and the preset, so that one sees how sharp the optimum is."""
+    named = [*list(each.distances)[:3], *([used] if used in list(each.distances)[3:] else [])]
+    return f"by {', '.join(each.kinds)}, of {len(each.distances)} settings: " + ", ".join(
+        f"{name}{' (the preset)' if name == used else ''} {each.distances[name]:.2f}"
+        + (f" ({each.censored[name]} censored)" if each.censored[name] else "")
+        for name in named
+    )
 
 
 def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
@@ -350,10 +420,7 @@ def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
 def _judge_maps(results: Results, search: Search) -> Sequence[Claim]:
     """Whether the preset is as near on another A: if not, its distance on one A says little."""
     terms = [t for t in list_terms(results, search, _name_preset(search)) if t.kind.startswith("jumps")]
-    by_map = {
-        kind: float(np.mean([t.distance for t in terms if t.kind == kind]))
-        for kind in dict.fromkeys(t.kind for t in terms)
-    }
+    by_map = {kind: average([t for t in terms if t.kind == kind]) for kind in dict.fromkeys(t.kind for t in terms)}
     if len(by_map) < 2:
         return []
     return [

@@ -1,7 +1,7 @@
 """How a study's verdicts treat what is censored, and what cannot tell."""
 
 import runpy
-from math import inf
+from math import inf, log
 from pathlib import Path
 from typing import Any
 
@@ -77,4 +77,36 @@ def test_jumps_on_another_map_do_not_move_a_setting_against_those_that_have_the_
     results = first | {name: records for name, records in every.items() if name.startswith("jumps-near-map-")}
     assert len(first) < len(results)
     search = calibration["SEARCHES"][0]
-    assert calibration["list_distances"](results, search) == calibration["list_distances"](first, search)
+    assert calibration["list_stages"](results, search) == calibration["list_stages"](first, search)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("jumps-near-lr-3e-4", "jumps"),
+        ("jumps-near-warmup-1000-map-2", "jumps-map-2"),
+        ("curve-near-lr-3e-4-s13", "curve"),
+        ("biased-near-bias-2-16", "biased-16"),
+        ("plateau-near-lr-1e-3-8", "plateau-8"),
+    ],
+)
+def test_numbers_in_the_name_of_a_setting_are_not_those_of_its_cell(name: str, kind: str) -> None:
+    assert runpy.run_path(str(STUDIES / "calibration.py"))["find_kind"](name) == kind
+
+
+def test_a_target_weighs_the_same_with_one_seed_and_with_three() -> None:
+    calibration = runpy.run_path(str(STUDIES / "calibration.py"))
+    term = calibration["Term"]
+    once = [term("biased-8", "8", 0.1, False), term("plateau-8", "8", 0.5, True)]
+    assert calibration["average"](once) == pytest.approx(0.3)
+    assert calibration["average"]([*once, once[1], once[1]]) == pytest.approx(0.3)
+
+
+def test_the_wait_of_an_automaton_is_as_far_off_however_long_it_was_watched() -> None:
+    study = STUDIES / "calibration.py"
+    calibration = runpy.run_path(str(study))
+    kept = Results(load_study(study), STUDIES.parent / "docs" / "results" / "records")
+    search, name = calibration["SEARCHES"][1], "plateau-start-8"  # over only after 1.5 times the authors' 377 steps
+    (term,) = calibration["list_terms"]({name: kept[name]}, search, "start")
+    assert term.censored
+    assert term.distance == pytest.approx(log(1.5))

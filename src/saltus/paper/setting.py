@@ -174,7 +174,15 @@ def name_plateau(size: int, *, biased: bool) -> str:
     return f"size-{size}-{'biased' if biased else 'plain'}"
 
 
-def plateau(size: int, *, biased: bool, seeds: int) -> RunSpec:
+def plateau(
+    size: int,
+    *,
+    biased: bool,
+    seeds: int,
+    name: str | None = None,
+    setting: Setting = PAPER.automaton,
+    steps: int | None = None,
+) -> RunSpec:
     """A cell of the paper's plateau figures: C=4, T=16, with and without the true pattern as a bias.
 
     Its steps are one and a half times the authors' plateau, twice that with a bias, which costs little; where they give
@@ -184,11 +192,12 @@ def plateau(size: int, *, biased: bool, seeds: int) -> RunSpec:
     targets = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
     theirs: int = targets.get(str(size)) or (10_000 if not biased else 200)
     return automaton(
-        name_plateau(size, biased=biased),
+        name or name_plateau(size, biased=biased),
         size=size,
-        steps=max(100, round((2.0 if biased else 1.5) * theirs / 20) * 20),
+        steps=steps or max(100, round((2.0 if biased else 1.5) * theirs / 20) * 20),
         seeds=seeds,
-        intervention=BiasSpec(strength=PAPER.automaton.bias) if biased else None,
+        setting=setting,
+        intervention=BiasSpec(strength=setting.bias) if biased else None,
     )
 
 
