@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, log
+from math import inf, log, sqrt
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from saltus.measure.falls import WINDOW, EntropyChange, find_ranked_steps, measure_entropy_change, measure_falls
 from saltus.measure.outcomes import count_learned, find_passings
 from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, linear_map, plateau
 from saltus.paper.targets import read_targets
@@ -16,7 +17,7 @@ from saltus.records import RunRecords
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
-from saltus.specs import RunSpec
+from saltus.specs import RunSpec, ScheduleSpec
 
 
 def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:
@@ -92,8 +93,8 @@ SEARCHES = (
         "linear map",
         PAPER.linear_map,
         MAP_MOVES,
-        ("jumps", *(f"jumps-map-{number}" for number in range(1, MAPS)), "curve"),
-        MAPS * len(RANKS) + len(CURVE),
+        ("jumps", *(f"jumps-map-{number}" for number in range(1, MAPS)), "curve", "whole"),
+        (MAPS + 1) * (len(RANKS) + 1) + len(CURVE),
     ),
     Search(
         "cellular automata",
@@ -118,6 +119,14 @@ def make_jumps(names: Sequence[str], maps: Sequence[int], *, seeds: int, steps: 
         )
         for name in names
         for number in maps
+    ]
+
+
+def make_wholes(names: Sequence[str], *, seeds: int) -> list[RunSpec]:
+    """For each move the jumps to the end of the paper's number of steps, with the attention on the way."""
+    return [
+        linear_map(f"whole-{name}", setting=MAP_MOVES[name], seeds=seeds, snapshot=ScheduleSpec(every=250, factor=1000))
+        for name in names
     ]
 
 
@@ -153,6 +162,7 @@ def make_plateaus(
 runs = [
     *make_jumps(list(MAP_MOVES), range(MAPS), seeds=3, steps=5_000),
     *make_curves(list(MAP_MOVES), seeds=3),
+    *make_wholes(list(MAP_MOVES), seeds=3),
     *make_plateaus(list(AUTOMATON_MOVES), SIZES, seeds=3),
 ]
 laptop = [
@@ -167,16 +177,6 @@ laptop = [
 ]
 
 
-def find_steps(records: RunRecords) -> list[list[float | None]]:
-    """[seed][rank] the step at which so many rows have passed; None if not in the budget."""
-    below = records.cube("units", "loss") < PASSED  # [seed, evaluation, row]
-    found: list[list[float | None]] = []
-    for seed in below:
-        passed = sorted(float(records.evaluated_steps[row.argmax()]) for row in seed.T if row.any())
-        found.append([passed[rank] if rank < len(passed) else None for rank in RANKS])
-    return found
-
-
 @dataclass(frozen=True)
 class Term:
     """How far one seed is from one target."""
@@ -184,11 +184,17 @@ class Term:
     kind: str
     """See `find_kind`."""
     target: str
-    """Which of the numbers of that kind: the rank of a row, s or S."""
+    """Which of the numbers of that kind: the rank of a row, the duration of a fall, s or S."""
     distance: float
     """Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all are a factor of e."""
     censored: bool
     """Whether the step did not come; the budget stands for it then, and the distance is a lower bound."""
+
+
+def list_falls(records: RunRecords) -> list[float | None]:
+    """[seed] the median duration of a row's fall, in steps; None where no row fell."""
+    falls = measure_falls(records.evaluated_steps, records.cube("units", "loss"), log(2))
+    return [float(np.median(seed)) if seed else None for seed in falls]
 
 
 def find_kind(name: str) -> str:
@@ -203,6 +209,7 @@ def list_terms(results: Results, search: Search, move: str) -> list[Term]:
     jumps = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     lengths = read_targets("cellular_automata_plateau")["data"]
     rows = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
+    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
     terms: list[Term] = []
     for name, records in results.items():
         kind = find_kind(name)
@@ -213,12 +220,17 @@ def list_terms(results: Results, search: Search, move: str) -> list[Term]:
         if of == "curve":
             learned = float(np.mean(rows[last.removeprefix("s")]))
             terms += [Term(kind, last, abs(float(n) - learned) / 16, censored=False) for n in count_learned(records)]
-        elif of == "jumps":
+        elif of in ("jumps", "whole"):
             terms += [
-                Term(kind, str(rank), abs(log((seed[i] or budget) / jumps[rank])), censored=seed[i] is None)
-                for seed in find_steps(records)
-                for i, rank in enumerate(RANKS)
-                if seed[i] is not None or budget > jumps[rank]
+                Term(kind, str(rank), abs(log((seed[rank] or budget) / jumps[rank])), censored=seed[rank] is None)
+                for seed in find_ranked_steps(records, PASSED)
+                for rank in RANKS
+                if seed[rank] is not None or budget > jumps[rank]
+            ]
+            terms += [
+                Term(kind, "fall", max(0.0, log(low / fall), log(fall / high)), censored=False)
+                for fall in list_falls(records)
+                if fall is not None
             ]
         else:
             target = float(lengths[PLATEAUS[of]][last])
@@ -236,6 +248,12 @@ def _is_of(name: str, move: str) -> bool:
     return rest != name.partition("-")[2] and re.fullmatch(r"(-map-\d+|-s\d+|-\d+)?", rest) is not None
 
 
+def find_entropy_changes(results: Results, search: Search) -> dict[str, EntropyChange]:
+    """By move, what the entropy of heads does at jumps, for those that have been run to the end."""
+    wholes = {name: f"whole-{name}" for name in search.moves if "whole" in search.kinds}
+    return {name: measure_entropy_change(results[run]) for name, run in wholes.items() if run in results}
+
+
 @dataclass(frozen=True)
 class Stage:
     """A comparison of moves over what all of them have been run for."""
@@ -251,12 +269,16 @@ class Stage:
 def list_stages(results: Results, search: Search) -> list[Stage]:
     """All moves by the kinds that all have been run for; then those that have been run for every kind, by all of them.
 
-    A move that has kinds that another has not could not be compared with it.
+    A move that has kinds that another has not could not be compared with it. Where heads do not sharpen as rows jump,
+    a move is left out of the second stage, however near its steps are: that they do is what the authors' figure shows.
     """
     every = {name: terms for name in search.moves if (terms := list_terms(results, search, name))}
     tried = {name: terms for name, terms in every.items() if any(term.kind == search.kinds[0] for term in terms)}
     shared = [kind for kind in search.kinds if all(any(t.kind == kind for t in terms) for terms in tried.values())]
     whole = {name: terms for name, terms in tried.items() if {term.kind for term in terms} == set(search.kinds)}
+    for name, change in find_entropy_changes(results, search).items():
+        if not change.falls:
+            whole.pop(name, None)
     stages = [_compare_moves(tried, shared)]
     if len(whole) > 1 and len(shared) < len(search.kinds):
         stages.append(_compare_moves(whole, search.kinds))
@@ -300,12 +322,11 @@ def draw(results: Results) -> Figure:
         add_legend(panel)
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, linewidth=2, label="authors, one seed (read off)")
-    shown = [name for name in list_stages(results, SEARCHES[0])[-1].distances if f"jumps-{name}" in results]
-    for place, name in enumerate([name for name in shown if name in ("start", *shown[:4])]):
-        records = results[f"jumps-{name}"]
-        for seed, rows in enumerate(records.cube("units", "loss") < PASSED):
-            passed = sorted(float(records.evaluated_steps[row.argmax()]) for row in rows.T if row.any())
-            end = [float(records.spec.training.steps)]
+    for place, name in enumerate(list(list_stages(results, SEARCHES[0])[-1].distances)[: len(OURS)]):
+        records = results[f"whole-{name}" if f"whole-{name}" in results else f"jumps-{name}"]
+        end = [float(records.spec.training.steps)]
+        for seed, ranked in enumerate(find_ranked_steps(records, PASSED)):
+            passed = [step for step in ranked if step is not None]
             axes[2].step(
                 [0.0, *passed, *end],
                 [*range(len(passed) + 1), len(passed)],
@@ -324,15 +345,17 @@ def compare(results: Results) -> Sequence[Comparison]:
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     lengths = read_targets("cellular_automata_plateau")["data"]
     learned = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
+    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
     rows: list[Comparison] = []
     for name, records in results.items():
         scale, kind, last = results.scale(name), name.partition("-")[0], name.rpartition("-")[2]
-        if kind == "jumps":
-            steps = find_steps(records)
+        if kind in ("jumps", "whole"):
+            steps = find_ranked_steps(records, PASSED)
             rows += [
-                Comparison(f"{name}: row {rank + 1}", theirs[rank], [seed[i] for seed in steps], scale, digits=0)
-                for i, rank in enumerate(RANKS)
+                Comparison(f"{name}: row {rank + 1}", theirs[rank], [seed[rank] for seed in steps], scale, digits=0)
+                for rank in RANKS
             ]
+            rows.append(Comparison(f"{name}: a row's fall", sqrt(low * high), list_falls(records), scale, digits=0))
         elif kind == "curve":
             target = float(np.mean(learned[last.removeprefix("s")]))
             ours = [float(n) for n in count_learned(records)]
@@ -348,7 +371,12 @@ def judge(results: Results) -> Sequence[Claim]:
     return [
         claim
         for search in SEARCHES
-        for claim in (*_judge_preset(results, search), *_judge_targets(results, search), *_judge_maps(results, search))
+        for claim in (
+            *_judge_preset(results, search),
+            *_judge_targets(results, search),
+            *_judge_maps(results, search),
+            *_judge_mechanism(results, search),
+        )
     ]
 
 
@@ -429,5 +457,23 @@ def _judge_maps(results: Results, search: Search) -> Sequence[Claim]:
             "reproduced" if max(by_map.values()) <= 1.5 * min(by_map.values()) else "not reproduced",
             "mean distance, each over the rows that came or were due within the budget: "
             + "; ".join(f"{k}: {v:.2f}" for k, v in by_map.items()),
+        )
+    ]
+
+
+def _judge_mechanism(results: Results, search: Search) -> Sequence[Claim]:
+    """Whether the preset's jumps are the authors' in kind as well: attention sharpens as a row is found."""
+    changes, used = find_entropy_changes(results, search), _name_preset(search)
+    if used not in changes:
+        return []
+    return [
+        Claim(
+            f"{search.task}: with the preset heads sharpen where rows jump; settings where none does are left out",
+            "reproduced" if changes[used].falls else "not reproduced",
+            f"change of entropy, in nats over {WINDOW} steps around a jump: "
+            + "; ".join(
+                f"{name} {change.around:+.2f}{'' if change.falls else ' (left out)'}"
+                for name, change in changes.items()
+            ),
         )
     ]

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saltus import RunSpec, ScheduleSpec
+from saltus.measure.falls import find_ranked_steps, measure_entropy_change, measure_falls
 from saltus.measure.outcomes import count_learned, unit_emergences
 from saltus.paper.setting import linear_map
 from saltus.paper.targets import read_targets
-from saltus.records import RunRecords
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
@@ -24,14 +24,6 @@ def cell(seeds: int, steps: int) -> list[RunSpec]:
 
 
 runs, laptop = cell(3, 10_000), cell(1, 2_500)
-
-
-def find_passing(results: Results, seed: int) -> list[int | None]:
-    """[rank] for each row of a seed the first evaluated step with a loss below `PASSED`, soonest first."""
-    records = results["s3"]
-    below = records.cube("units", "loss")[seed] < PASSED  # [evaluation, row]
-    first = [int(records.evaluated_steps[row.argmax()]) if row.any() else None for row in below.T]
-    return sorted(first, key=lambda step: np.inf if step is None else step)
 
 
 def draw(results: Results) -> Figure:
@@ -51,8 +43,8 @@ def draw(results: Results) -> Figure:
     label(axes[1], "entropy of each head over the first state", "step", "nats, mean over rows")
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, label="authors, one seed (read off)")
-    for other in range(records.spec.seeds):
-        passed = [step for step in find_passing(results, other) if step is not None]
+    for other, ranked in enumerate(find_ranked_steps(records, PASSED)):
+        passed = [step for step in ranked if step is not None]
         axes[2].step(passed, range(1, len(passed) + 1), where="post", color=OURS[other], label=f"seed {other}")
     label(axes[2], f"rows with a loss below {PASSED}", "step", "rows of 16")
     add_legend(axes[2])
@@ -83,7 +75,7 @@ def find_sharpest(mass: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> tupl
 def compare(results: Results) -> Sequence[Comparison]:
     """The step at which so many rows have passed."""
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    seeds = [find_passing(results, seed) for seed in range(results["s3"].spec.seeds)]
+    seeds = find_ranked_steps(results["s3"], PASSED)
     return [
         Comparison(f"{rank + 1} rows passed, step", step, [seed[rank] for seed in seeds], results.scale("s3"), digits=0)
         for rank, step in enumerate(theirs)
@@ -93,13 +85,14 @@ def compare(results: Results) -> Sequence[Comparison]:
 def judge(results: Results) -> Sequence[Claim]:
     """Abruptness, spread, and the entropy drop at the jump."""
     records = results["s3"]
-    steps, spread = records.evaluated_steps, unit_emergences(records)
-    durations = measure_falls(records.cube("units", "loss"), steps)
+    spread = unit_emergences(records)
+    falls = measure_falls(records.evaluated_steps, records.cube("units", "loss"), np.log(2))
+    durations = [fall for seed in falls for fall in seed]
     typical = f"median {np.median(durations):,.0f} steps over {len(durations)} falls" if len(durations) else "no fall"
     low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
     abrupt = len(durations) > 0 and np.median(durations) <= high
     firsts = [min((u.by for u in seed if u.by is not None), default=None) for seed in spread]
-    drops = measure_entropy_drops(records)
+    change = measure_entropy_change(records)
     return [
         Claim(
             f"a row's loss falls at once, by the authors' figure within {low} to {high} steps",
@@ -113,41 +106,8 @@ def judge(results: Results) -> Sequence[Claim]:
         ),
         Claim(
             "a head's entropy falls at the same step",
-            "reproduced"
-            if drops[0] < -0.1 and drops[0] < 3 * drops[1]
-            else "in part"
-            if drops[0] < 0
-            else "not reproduced",
-            f"the row's entropy in its best head changes by {drops[0]:+.2f} nats over the step interval of the jump, "
-            f"and by {drops[1]:+.2f} over intervals of equal length elsewhere (medians)",
+            "reproduced" if change.falls else "in part" if change.around < 0 else "not reproduced",
+            f"the row's entropy in its best head changes by {change.around:+.2f} nats over the step interval of the "
+            f"jump, and by {change.elsewhere:+.2f} over intervals of equal length elsewhere (medians)",
         ),
     ]
-
-
-def measure_falls(loss: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Steps from the last loss above 90% of chance to the first below 10%, for each row that got there."""
-    falls = []
-    for row in loss.transpose(0, 2, 1).reshape(-1, len(steps)):
-        done = np.flatnonzero(row < 0.1 * np.log(2))
-        if len(done):
-            falls.append(steps[done[0]] - steps[np.flatnonzero(row[: done[0]] > 0.9 * np.log(2))[-1]])
-    return np.array(falls)
-
-
-def measure_entropy_drops(records: RunRecords) -> tuple[float, float]:
-    """Median change of entropy over 300 steps around a row's jump, in its best head, and around all other steps."""
-    steps = records.evaluated_steps
-    entropy, mass = (records.cube("heads", name)[:, :, 0] for name in ("entropy", "truth_mass"))
-    around, elsewhere = [], []
-    for seed, units in enumerate(unit_emergences(records)):
-        for row, unit in enumerate(units):
-            if unit.by is None:
-                continue
-            best = entropy[seed, :, mass[seed, -1, :, row].argmax(), row]  # [evaluation]
-            at = int(np.searchsorted(steps, unit.by))
-            window = np.searchsorted(steps, steps + 300, side="left")
-            change = np.array([best[min(j, len(best) - 1)] - best[i] for i, j in enumerate(window)])
-            start = int(np.searchsorted(steps, steps[at] - 300))
-            around.append(change[start])
-            elsewhere += [c for i, c in enumerate(change) if abs(i - start) > 6 and steps[i] > 50]
-    return (float(np.median(around)), float(np.median(elsewhere))) if around else (0.0, 0.0)

@@ -61,7 +61,7 @@ USUAL = Preset(linear_map=Setting(batch=256), automaton=Setting(batch=8192))
 """As both replications have it; automata of 512 cells and 16 states need at least so many tokens."""
 
 PAPER = Preset(
-    linear_map=replace(USUAL.linear_map, batch=64, initialisation_scale=6.0),
+    linear_map=replace(USUAL.linear_map, batch=64, learning_rate=3e-4, initialisation_scale=3.0),
     automaton=replace(USUAL.automaton, learning_rate=3e-3, bias=4.0),
 )
 """The settings that the studies are run with, the nearest that the search found: docs/results/README.md, calibration,
