@@ -9,11 +9,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.falls import WINDOW, EntropyChange, find_ranked_steps, measure_entropy_change, measure_falls
+from saltus.measure.falls import WINDOW, EntropyChange, find_ranked_steps, measure_entropy_change
 from saltus.measure.outcomes import count_learned, find_passings
+from saltus.paper.distance import (
+    PASSED,
+    RANKS,
+    Stage,
+    Term,
+    average,
+    compare_settings,
+    list_falls,
+    measure_jumps,
+    measure_plateau,
+    measure_rows,
+)
 from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, linear_map, plateau
 from saltus.paper.targets import read_targets
-from saltus.records import RunRecords
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
@@ -69,10 +80,6 @@ class Search:
     """How many of the authors' numbers a move is compared with where all of its cells have been run."""
 
 
-PASSED = 0.35
-RANKS = (0, 3, 7, 11, 15)
-"""Rows, by the order in which they pass, whose steps are compared: the first and every fourth of 16."""
-
 CURVE = (4, 8, 13)
 """s of the points of the sparsity curve at S=16 whose rows are compared."""
 
@@ -84,9 +91,6 @@ MAPS = 3
 
 PLATEAUS = {"plateau": "standard", "biased": "biased"}
 """Without and with the true pattern as a bias, and what the authors' numbers call it."""
-
-WATCHED = 1.5
-"""Lengths of the authors' plateau after which one counts as censored, whatever the budget of its cell."""
 
 SEARCHES = (
     Search(
@@ -177,26 +181,6 @@ laptop = [
 ]
 
 
-@dataclass(frozen=True)
-class Term:
-    """How far one seed is from one target."""
-
-    kind: str
-    """See `find_kind`."""
-    target: str
-    """Which of the numbers of that kind: the rank of a row, the duration of a fall, s or S."""
-    distance: float
-    """Of a step |ln(ours / theirs)|; of a number of rows |ours - theirs| / 16, so that all are a factor of e."""
-    censored: bool
-    """Whether the step did not come; the budget stands for it then, and the distance is a lower bound."""
-
-
-def list_falls(records: RunRecords) -> list[float | None]:
-    """[seed] the median duration of a row's fall, in steps; None where no row fell."""
-    falls = measure_falls(records.evaluated_steps, records.cube("units", "loss"), log(2))
-    return [float(np.median(seed)) if seed else None for seed in falls]
-
-
 def find_kind(name: str) -> str:
     """Of a run's name: curve, jumps with the number of the map unless it is the first, plateau or biased with S."""
     kind = name.partition("-")[0]
@@ -205,40 +189,19 @@ def find_kind(name: str) -> str:
 
 
 def list_terms(results: Results, search: Search, move: str) -> list[Term]:
-    """Every target of a move, seed by seed; where the budget ends before theirs, a censored step says nothing."""
-    jumps = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    lengths = read_targets("cellular_automata_plateau")["data"]
-    rows = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
-    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
+    """Every target of a move, seed by seed."""
     terms: list[Term] = []
     for name, records in results.items():
         kind = find_kind(name)
         if kind not in search.kinds or not _is_of(name, move):
             continue
         of, last = name.partition("-")[0], name.rpartition("-")[2]
-        budget = float(records.spec.training.steps)
         if of == "curve":
-            learned = float(np.mean(rows[last.removeprefix("s")]))
-            terms += [Term(kind, last, abs(float(n) - learned) / 16, censored=False) for n in count_learned(records)]
-        elif of in ("jumps", "whole"):
-            terms += [
-                Term(kind, str(rank), abs(log((seed[rank] or budget) / jumps[rank])), censored=seed[rank] is None)
-                for seed in find_ranked_steps(records, PASSED)
-                for rank in RANKS
-                if seed[rank] is not None or budget > jumps[rank]
-            ]
-            terms += [
-                Term(kind, "fall", max(0.0, log(low / fall), log(fall / high)), censored=False)
-                for fall in list_falls(records)
-                if fall is not None
-            ]
+            terms += measure_rows(records, kind, last.removeprefix("s"))
+        elif of in PLATEAUS:
+            terms += measure_plateau(records, kind, last, biased=of == "biased")
         else:
-            target = float(lengths[PLATEAUS[of]][last])
-            for end in find_passings(records, PLATEAU_LEVEL):
-                step = min(end.by or budget, WATCHED * target)
-                late = end.by is None or end.by > WATCHED * target
-                if not late or step > target:
-                    terms.append(Term(kind, last, abs(log(step / target)), censored=late))
+            terms += measure_jumps(records, kind)
     return terms
 
 
@@ -254,18 +217,6 @@ def find_entropy_changes(results: Results, search: Search) -> dict[str, EntropyC
     return {name: measure_entropy_change(results[run]) for name, run in wholes.items() if run in results}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A comparison of moves over what all of them have been run for."""
-
-    kinds: list[str]
-    """See `find_kind`."""
-    distances: dict[str, float]
-    """By move, nearest first, the mean over the targets of the mean over the seeds, of which a move may have more."""
-    censored: dict[str, int]
-    """By move, how many terms of that are censored."""
-
-
 def list_stages(results: Results, search: Search) -> list[Stage]:
     """All moves by the kinds that all have been run for; then those that have been run for every kind, by all of them.
 
@@ -279,28 +230,10 @@ def list_stages(results: Results, search: Search) -> list[Stage]:
     for name, change in find_entropy_changes(results, search).items():
         if not change.falls:
             whole.pop(name, None)
-    stages = [_compare_moves(tried, shared)]
+    stages = [compare_settings(tried, shared)]
     if len(whole) > 1 and len(shared) < len(search.kinds):
-        stages.append(_compare_moves(whole, search.kinds))
+        stages.append(compare_settings(whole, search.kinds))
     return stages
-
-
-def average(terms: Sequence[Term]) -> float:
-    """The mean over the targets of the mean over the seeds."""
-    by_target: dict[tuple[str, str], list[float]] = {}
-    for term in terms:
-        by_target.setdefault((term.kind, term.target), []).append(term.distance)
-    return float(np.mean([np.mean(distances) for distances in by_target.values()]))
-
-
-def _compare_moves(moves: dict[str, list[Term]], kinds: Sequence[str]) -> Stage:
-    chosen = {name: [term for term in terms if term.kind in kinds] for name, terms in moves.items()}
-    means = {name: average(terms) for name, terms in chosen.items()}
-    return Stage(
-        list(kinds),
-        dict(sorted(means.items(), key=lambda item: item[1])),
-        {name: sum(term.censored for term in terms) for name, terms in chosen.items()},
-    )
 
 
 def draw(results: Results) -> Figure:

@@ -8,14 +8,12 @@ from matplotlib.figure import Figure
 from saltus import RunSpec, ScheduleSpec
 from saltus.measure.falls import find_ranked_steps, measure_entropy_change, measure_falls
 from saltus.measure.outcomes import count_learned, unit_emergences
+from saltus.paper.distance import PASSED
 from saltus.paper.setting import linear_map
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
-
-PASSED = 0.35
-"""The loss, in nats, at which the authors' figure counts a row as passed."""
 
 
 def cell(seeds: int, steps: int) -> list[RunSpec]:
