@@ -241,18 +241,23 @@ def draw(results: Results) -> Figure:
     figure, axes = open_plate(3, height=4.6)
     for panel, search in zip(axes, SEARCHES, strict=False):
         first, *last = list_stages(results, search)
-        panel.barh(list(first.distances), list(first.distances.values()), color=OURS[0], label=", ".join(first.kinds))
-        for place, (name, value) in enumerate(first.distances.items()):
-            text = f" {value:.2f}" + (f", {first.censored[name]} censored" if first.censored[name] else "")
-            panel.text(value, place, text, va="center", fontsize=7)
+        changes = find_entropy_changes(results, search)
+        panel.barh(list(first.distances), list(first.distances.values()), color=OURS[0])
+        across = f"mean distance by {', '.join(first.kinds)} (bars)"
         for final in last:
             places = [list(first.distances).index(name) for name in final.distances]
-            values = list(final.distances.values())
-            panel.plot(values, places, "D", color=OURS[1], markersize=5, label=", ".join(final.kinds))
+            panel.plot(list(final.distances.values()), places, "D", color=OURS[1], markersize=5)
+            across += f"\nby {', '.join(final.kinds)} (diamonds)"
+        for place, (name, value) in enumerate(first.distances.items()):
+            values = [value, *(final.distances[name] for final in last if name in final.distances)]
+            text = " / ".join(f"{each:.2f}" for each in values)
+            text += f", {first.censored[name]} censored" if first.censored[name] else ""
+            text += ", left out" if name in changes and not changes[name].falls else ""
+            panel.annotate(text, (max(values), place), (6, 0), textcoords="offset points", va="center", fontsize=7)
         panel.margins(x=0.35)
         panel.invert_yaxis()
-        label(panel, f"{search.task}: distance to the authors' numbers", "mean distance; a lower bound if censored", "")
-        add_legend(panel)
+        across += "\na lower bound if censored" + ("; left out: no head sharpens at a jump" if changes else "")
+        label(panel, f"{search.task}: distance to the authors' numbers", across, "")
     theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
     axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, linewidth=2, label="authors, one seed (read off)")
     for place, name in enumerate(list(list_stages(results, SEARCHES[0])[-1].distances)[: len(OURS)]):
@@ -324,8 +329,9 @@ def _judge_preset(results: Results, search: Search) -> Sequence[Claim]:
         return []
     best, used = next(iter(distances)), _name_preset(search)
     untried = [name for name in search.moves if name not in stages[0].distances]
-    # The nearest of all moves may have been left out of the last stage.
-    whole = "in part" if untried or next(iter(stages[0].distances)) not in distances else "reproduced"
+    changes = find_entropy_changes(results, search)
+    nearest = next(name for name in stages[0].distances if name not in changes or changes[name].falls)
+    whole = "in part" if untried or nearest not in distances else "reproduced"
     near = distances.get(used, inf) < 1.5 * distances[best]
     return [
         Claim(
