@@ -330,7 +330,7 @@ def _judge_preset(results: Results, search: Search) -> Sequence[Claim]:
     best, used = next(iter(distances)), _name_preset(search)
     untried = [name for name in search.moves if name not in stages[0].distances]
     changes = find_entropy_changes(results, search)
-    nearest = next(name for name in stages[0].distances if name not in changes or changes[name].falls)
+    nearest = next((name for name in stages[0].distances if name not in changes or changes[name].falls), None)
     whole = "in part" if untried or nearest not in distances else "reproduced"
     near = distances.get(used, inf) < 1.5 * distances[best]
     return [
