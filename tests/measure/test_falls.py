@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def test_a_fall_lasts_from_the_last_loss_near_chance_to_the_first_near_nothing()
     assert measure_falls(steps, losses, CHANCE) == [[200, 300], [200]]
 
 
-def with_cube(records: RunRecords, table: str, column: str, values: NDArray[np.float64]) -> RunRecords:
+def with_cube(records: RunRecords, table: str, column: str, values: NDArray[Any]) -> RunRecords:
     """The records with a column of a table as `RunRecords.cube` gives it."""
     data = getattr(records, table)
     keys = [name for name in data.schema.names if name in ("seed", "step", "unit", "query", "layer", "head")]
