@@ -23,12 +23,12 @@ from saltus.paper.distance import (
     measure_plateau,
     measure_rows,
 )
-from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, linear_map, plateau
+from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, jump_figure, linear_map, plateau
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
-from saltus.specs import RunSpec, ScheduleSpec
+from saltus.specs import RunSpec
 
 
 def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:
@@ -128,10 +128,7 @@ def make_jumps(names: Sequence[str], maps: Sequence[int], *, seeds: int, steps: 
 
 def make_wholes(names: Sequence[str], *, seeds: int) -> list[RunSpec]:
     """For each move the jumps to the end of the paper's number of steps, with the attention on the way."""
-    return [
-        linear_map(f"whole-{name}", setting=MAP_MOVES[name], seeds=seeds, snapshot=ScheduleSpec(every=250, factor=1000))
-        for name in names
-    ]
+    return [jump_figure(f"whole-{name}", setting=MAP_MOVES[name], seeds=seeds) for name in names]
 
 
 def make_curves(names: Sequence[str], *, seeds: int) -> list[RunSpec]:

@@ -5,23 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus import RunSpec, ScheduleSpec
 from saltus.measure.falls import find_ranked_steps, measure_entropy_change, measure_falls
 from saltus.measure.outcomes import count_learned, unit_emergences
 from saltus.paper.distance import PASSED
-from saltus.paper.setting import linear_map
+from saltus.paper.setting import jump_figure
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
 from saltus.results import Results
 
-
-def cell(seeds: int, steps: int) -> list[RunSpec]:
-    """The one cell, with patterns kept every 250 steps."""
-    return [linear_map("s3", seeds=seeds, steps=steps, snapshot=ScheduleSpec(every=250, factor=1000))]
-
-
-runs, laptop = cell(3, 10_000), cell(1, 2_500)
+runs, laptop = [jump_figure("s3", seeds=3)], [jump_figure("s3", seeds=1, steps=2_500)]
 
 
 def draw(results: Results) -> Figure:

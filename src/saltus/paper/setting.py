@@ -118,6 +118,11 @@ def linear_map(
     )
 
 
+def jump_figure(name: str, *, seeds: int, steps: int = 10_000, setting: Setting = PAPER.linear_map) -> RunSpec:
+    """The cell of the paper's figure of jumps, with patterns kept every 250 steps."""
+    return linear_map(name, seeds=seeds, steps=steps, setting=setting, snapshot=ScheduleSpec(every=250, factor=1000))
+
+
 def automaton(
     name: str,
     *,
