@@ -10,6 +10,7 @@ from saltus import api
 from saltus.measure.outcomes import count_learned
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison, write_claims, write_comparisons, write_emergence
+from saltus.report.costs import write_costs
 from saltus.results import Results
 from saltus.specs import RunSpec
 from saltus.store import RunFolder
@@ -240,6 +241,22 @@ def test_emergence_by_cell_counts_the_censored_and_gives_exact_shares(finished: 
     assert cells[0] == "tiny"
     assert cells[1:3] == ["40", ", ".join(map(str, count_learned(records))) + " of 4"]
     assert cells[3:] == ["> 40", "0 of 2, 0.00 to 0.84", "> 40"]  # 1 - 0.025^(1/2) = 0.84
+
+
+def test_costs_count_a_shared_run_once_and_name_the_largest(study: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text(study.read_text().replace('"a"', '"first"') + "\nruns += [make('long', 1, steps=1_200)]\n")
+    pairs = [(each, Results(each, tmp_path)) for each in (load_study(study), load_study(other))]
+    lines = [line for line in write_costs(pairs).splitlines() if line.startswith("|")]
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    counts = {row[0]: (row[1], row[2], row[6]) for row in table[2:]}
+    steps = load_study(study).runs()[0].training.steps
+    assert counts == {
+        "little": ("3", "6", "a: 33%"),
+        "other": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
+        "**those with the authors' numbers**": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
+        "**all of these**": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
+    }
 
 
 def test_bars_in_a_claim_do_not_break_the_table() -> None:

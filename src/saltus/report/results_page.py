@@ -4,12 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 from saltus.atomic import write_file
 from saltus.errors import SaltusError
 from saltus.measure.gate import Arm, Check, check_comparison
-from saltus.measure.work import count_flops
 from saltus.report.comparison import (
     Claim,
     Comparison,
@@ -20,13 +18,10 @@ from saltus.report.comparison import (
     write_emergence,
     write_gate,
 )
-from saltus.report.status import read_standings
+from saltus.report.costs import write_costs
 from saltus.results import Results
 from saltus.store import RunFolder
 from saltus.studies import SCALES, Study
-
-DEVICE_FLOPS = 30e12
-"""Sustained operations a second that are assumed of an H100-class device: a thirtieth of its dense bfloat16 peak."""
 
 
 def write_results(studies: Sequence[tuple[Path, Study, Results]], to: Path) -> Path:
@@ -50,7 +45,7 @@ def write_results(studies: Sequence[tuple[Path, Study, Results]], to: Path) -> P
         parts.append("## Verdicts\n\nWorked out from the records by each study's `judge`, not written by hand.\n")
         parts.append(_write_verdicts(claims))
     parts += sections
-    parts.append(_write_budget([(study, results) for _, study, results in studies]))
+    parts.append(write_costs([(study, results) for _, study, results in studies]))
     write_file(page, lambda partial: partial.write_text("\n".join(parts)))
     return page
 
@@ -156,27 +151,3 @@ def _describe_machines(results: Results) -> str:
             f"Python {versions['python']}, PyTorch {versions['torch']}, {summary.get('date', 'no date')}"
         ] = None
     return "Made on " + "; ".join(seen) + "."
-
-
-def _write_budget(studies: Sequence[tuple[Study, Results]]) -> str:
-    """What each study costs at full size: arithmetic from the descriptions, and the speed measured here."""
-    lines = [
-        "## What a full study costs\n",
-        "Operations are counted from the description: products alone, forward and twice that backward, up to each",
-        "run's budget of steps although many runs end before it. CPU hours are at the median speed of the runs above;",
-        f"device minutes assume {DEVICE_FLOPS / 1e12:.0f} TFLOP/s sustained, which was not measured.\n",
-        "| study | cells | seeds | 10^15 operations | hours on this CPU | minutes on an H100-class device |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    made = [records for _, results in studies for records in results.values()]
-    standings = [standing for records in made for standing in read_standings([records.spec], records.path.parent)]
-    speeds = [standing.speed for standing in standings if standing.speed and standing.device == "cpu"]
-    cpu = median(speeds) if speeds else None
-    for study, _ in studies:
-        specs = study.runs()
-        work = sum(count_flops(spec) * spec.seeds * spec.training.steps for spec in specs)
-        hours = "" if cpu is None else f"{work / cpu / 3600:,.1f}"
-        seeds = sum(spec.seeds for spec in specs)
-        minutes = f"{work / DEVICE_FLOPS / 60:,.1f}"
-        lines.append(f"| {study.name} | {len(specs)} | {seeds} | {work / 1e15:,.2f} | {hours} | {minutes} |")
-    return "\n".join(lines) + "\n"
