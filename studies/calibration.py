@@ -58,11 +58,12 @@ NEAR_AUTOMATON = replace(USUAL.automaton, learning_rate=3e-3, bias=4.0)
 MAP_MOVES = {"start": USUAL.linear_map} | move(USUAL.linear_map) | {"near": NEAR} | move(NEAR, "near-")
 AUTOMATON_MOVES = {
     "start": USUAL.automaton,
-    **move(USUAL.automaton),
     "init-triple": replace(USUAL.automaton, initialisation_scale=3.0),  # what is near for the linear map
     "near": NEAR_AUTOMATON,
+    **{name: setting for name, setting in move(NEAR_AUTOMATON, "near-").items() if setting != NEAR_AUTOMATON},
     "near-lr-1e-3": replace(NEAR_AUTOMATON, learning_rate=1e-3),
-    "near-batch-sixteenfold": replace(NEAR_AUTOMATON, batch=16 * NEAR_AUTOMATON.batch),
+    "near-lr-1e-2": replace(NEAR_AUTOMATON, learning_rate=1e-2),
+    "near-batch-quadruple": replace(NEAR_AUTOMATON, batch=4 * NEAR_AUTOMATON.batch),  # theirs has 8,192 tokens or more
     **{f"near-bias-{c:g}": replace(NEAR_AUTOMATON, bias=c) for c in (2.0, 3.0, 5.0, 10.0)},
 }
 
@@ -169,12 +170,7 @@ runs = [
 laptop = [
     *make_jumps(("start", *move(USUAL.linear_map)), (0,), seeds=1, steps=1_500),
     *make_jumps(("near", *move(NEAR, "near-")), range(MAPS), seeds=2, steps=2_500),
-    *make_plateaus(
-        ("start", "init-triple", "near", "near-lr-1e-3", *(f"near-bias-{c}" for c in (2, 3, 5, 10))),
-        (8,),
-        seeds=1,
-        budget=1.6,
-    ),
+    *make_plateaus(list(AUTOMATON_MOVES), (8,), seeds=1, budget=1.6),
 ]
 
 
