@@ -7,7 +7,15 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import find_passings
-from saltus.paper.setting import LONG_RATES, PLATEAU_LEVEL, PLATEAU_SIZES, long_plateaus, name_plateau, plateaus
+from saltus.paper.setting import (
+    LONG,
+    PLATEAU_LEVEL,
+    PLATEAU_SIZES,
+    describe_long,
+    long_plateaus,
+    name_plateau,
+    plateaus,
+)
 from saltus.report.comparison import Claim, Comparison
 from saltus.report.plates import add_legend, label, open_plate
 from saltus.results import Results
@@ -24,8 +32,8 @@ def draw(results: Results) -> Figure:
     for panel, biased in zip(axes, (False, True), strict=True):
         curves = {name_plateau(size, biased=biased): (f"S={size}", shades[size], "-") for size in PLATEAU_SIZES}
         if not biased:
-            lines = dict(zip(LONG_RATES, ("--", ":"), strict=True))
-            curves |= {name: (f"S=8, longer, rate {LONG_RATES[name]:g}", shades[8], lines[name]) for name in lines}
+            lines = dict(zip(LONG, ("-.", "--", ":"), strict=True))
+            curves |= {name: (f"S=8, longer, {describe_long(name)}", shades[8], lines[name]) for name in lines}
         for name, (told, colour, line) in curves.items():
             if name not in results:
                 continue

@@ -7,7 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import find_first_batches, find_passings
-from saltus.paper.setting import LONG_RATES, PAPER, PLATEAU_LEVEL, PLATEAU_SIZES, long_plateaus, name_plateau, plateaus
+from saltus.paper.setting import (
+    LONG,
+    PAPER,
+    PLATEAU_LEVEL,
+    PLATEAU_SIZES,
+    describe_long,
+    long_plateaus,
+    name_plateau,
+    plateaus,
+)
 from saltus.paper.targets import read_targets
 from saltus.report.comparison import Claim, Comparison, Verdict
 from saltus.report.plates import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
@@ -36,11 +45,10 @@ def draw(results: Results) -> Figure:
         draw_theirs(panel, [int(size) for size in theirs], list(theirs.values()))
         cells = {size: results.get(name_plateau(size, biased=biased)) for size in PLATEAU_SIZES}
         draw_plateaus(panel, cells, PLATEAU_LEVEL, OURS[biased])
-        for name, rate in LONG_RATES.items():
+        for name, marker in zip(LONG, "oDs", strict=True):
             ends = [] if biased or name not in results else find_ends(results, name)
             for place, end in enumerate(end for end in ends if end is not None):
-                marker = "D" if rate == PAPER.automaton.learning_rate else "s"
-                told = "" if place else f"ours, S=8 watched to its end, rate {rate:g}"
+                told = "" if place else f"ours, S=8 watched to its end, {describe_long(name)}"
                 panel.plot(8, end, marker, color=OURS[biased], markerfacecolor="white", label=told)
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
@@ -66,9 +74,13 @@ def compare(results: Results) -> Sequence[Comparison]:
     theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
     rows += [
         Comparison(
-            f"S=8, no bias, watched to its end, rate {rate:g}", theirs, find_ends(results, name), results.scale(name), 0
+            f"S=8, no bias, watched to its end, {describe_long(name)}",
+            theirs,
+            find_ends(results, name),
+            results.scale(name),
+            0,
         )
-        for name, rate in LONG_RATES.items()
+        for name in LONG
         if name in results
     ]
     return rows
@@ -109,12 +121,12 @@ def judge(results: Results) -> Sequence[Claim]:
 
 def _judge_wait(results: Results) -> Sequence[Claim]:
     """Whether the plateau without a bias ends at all, and how far from theirs."""
-    ends = {name: find_ends(results, name) for name in LONG_RATES if name in results}
+    ends = {name: find_ends(results, name) for name in LONG if name in results}
     if not ends:
         return []
     theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
     known = [end for seeds in ends.values() for end in seeds if end is not None]
-    preset = next((name for name in ends if LONG_RATES[name] == PAPER.automaton.learning_rate), None)
+    preset = next((name for name in ends if LONG[name] == PAPER.automaton), None)
     near = (
         preset is not None
         and results.scale(preset) == "full"
@@ -122,7 +134,7 @@ def _judge_wait(results: Results) -> Sequence[Claim]:
     )
     steps = results[next(iter(ends))].spec.training.steps
     told = "; ".join(
-        f"rate {LONG_RATES[name]:g} ({results.scale(name)}): "
+        f"{describe_long(name)} ({results.scale(name)}): "
         + ", ".join("censored" if end is None else f"{end:,.0f}" for end in seeds)
         for name, seeds in ends.items()
     )

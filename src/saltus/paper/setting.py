@@ -62,7 +62,7 @@ USUAL = Preset(linear_map=Setting(batch=256), automaton=Setting(batch=8192))
 
 PAPER = Preset(
     linear_map=replace(USUAL.linear_map, batch=64, learning_rate=3e-4, initialisation_scale=3.0),
-    automaton=replace(USUAL.automaton, learning_rate=3e-3, bias=4.0),
+    automaton=replace(USUAL.automaton, learning_rate=3e-3, initialisation_scale=0.5, bias=4.0),
 )
 """The settings that the studies are run with, the nearest that the search found: docs/results/README.md, calibration,
 has their distance to the authors' numbers, and that of the others."""
@@ -206,13 +206,19 @@ def plateau(
     )
 
 
-LONG_RATES = {"long-3e-3": 3e-3, "long-1e-3": 1e-3}
-"""Learning rates of the plateau that is watched to its end, by the name of the run."""
+LONG = {
+    "long": PAPER.automaton,
+    "long-3e-3": replace(USUAL.automaton, learning_rate=3e-3),
+    "long-1e-3": USUAL.automaton,
+}
+"""Settings of the plateau that is watched to its end, by the name of the run."""
 
 
 def long_plateaus(*, seeds: int) -> list[RunSpec]:
     """The plateau of 8 cells without a bias, watched to its end: `plateau` stops soon after the authors' has ended."""
-    return [
-        automaton(name, size=8, steps=5_000, seeds=seeds, setting=replace(PAPER.automaton, learning_rate=rate))
-        for name, rate in LONG_RATES.items()
-    ]
+    return [automaton(name, size=8, steps=5_000, seeds=seeds, setting=setting) for name, setting in LONG.items()]
+
+
+def describe_long(name: str) -> str:
+    """What its setting is, where those of `LONG` differ."""
+    return f"rate {LONG[name].learning_rate:g}, initialisation {LONG[name].initialisation_scale:g}"
