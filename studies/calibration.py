@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, log, sqrt
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,7 @@ def draw(results: Results) -> Figure:
         for final in last:
             places = [list(first.distances).index(name) for name in final.distances]
             panel.plot(list(final.distances.values()), places, "D", color=OURS[1], markersize=5)
-            across += f"\nby {', '.join(final.kinds)} (diamonds)"
+            across += "\n" + fill(f"by {', '.join(final.kinds)} (diamonds)", 60)
         for place, (name, value) in enumerate(first.distances.items()):
             values = [value, *(final.distances[name] for final in last if name in final.distances)]
             text = " / ".join(f"{each:.2f}" for each in values)
