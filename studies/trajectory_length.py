@@ -51,6 +51,7 @@ def draw(results: Results) -> Figure:
     draw_ours(axes[0], MAP_STATES, [came.get(t, []) for t in MAP_STATES], "ours, dots: seeds", OURS[0])
     label(axes[0], "linear map, S=16, s=3", "states T", f"rows of 16 that came within {budget:,} steps")
     draw_plateaus(axes[1], {t: results.get(f"automaton-t{t}") for t in AUTOMATON_STATES}, PLATEAU_LEVEL, OURS[1])
+    axes[1].margins(y=0.3)  # room for the legend above what is censored
     label(axes[1], "cellular automata, S=8", "states T", "plateau (steps); triangles: censored")
     for panel in axes:
         panel.set_xscale("log", base=2)
