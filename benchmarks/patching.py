@@ -32,13 +32,13 @@ from speed import describe_machine, peak_memory
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from saltus.lm.batches import PromptBatch, batch_prompts
 from saltus.lm.capabilities.base import Prompt
-from saltus.lm.patch import Case, measure_heads
-from saltus.lm.replacement import Queries, make_replacement, read_attention
-from saltus.lm.screen import estimate_effects
-from saltus.lm.tap import Tap, run_tapped
-from saltus.measure.effects import Agreement, compare_rankings
+from saltus.lm.capabilities.batches import PromptBatch, batch_prompts
+from saltus.lm.patching.effects import Agreement, compare_rankings
+from saltus.lm.patching.heads import Case, measure_heads
+from saltus.lm.patching.replacement import Queries, make_replacement, read_attention
+from saltus.lm.patching.screen import estimate_effects
+from saltus.lm.patching.tap import Tap, run_tapped
 
 LAYERS, HEADS, LENGTH, PROMPTS = 12, 12, 32, 16
 ROUNDS = 5

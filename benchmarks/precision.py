@@ -20,8 +20,8 @@ from scipy import stats
 from saltus import api
 from saltus.measure.emergence import Emergence, find_all
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
-from saltus.records import RunRecords
-from saltus.store import list_runs
+from saltus.train.folder import list_runs
+from saltus.train.records import RunRecords
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 PRECISIONS = ("float32", "bfloat16")

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from saltus.contest import Contest, list_architectures, rank_arms
 from saltus.paper.setting import Setting, linear_map
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim
-from saltus.results import Results
 from saltus.specs import RunSpec
+from saltus.studies.comparison import Claim
+from saltus.studies.contest import Contest, list_architectures, rank_arms
+from saltus.studies.results import Results
+from saltus.train.records import RunRecords
 
 
 def make(size: int, d_model: int, *, sequences: int, seeds: int, swept: Mapping[int, int], steps: int) -> Contest:

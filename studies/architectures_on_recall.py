@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from saltus.contest import Contest, list_architectures, rank_arms
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim
-from saltus.results import Results
 from saltus.specs import AssociativeRecallSpec, RunSpec, ScheduleSpec, TrainingSpec
+from saltus.studies.comparison import Claim
+from saltus.studies.contest import Contest, list_architectures, rank_arms
+from saltus.studies.results import Results
+from saltus.train.records import RunRecords
 
 
 def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: int) -> Contest:

@@ -16,10 +16,10 @@ from saltus.paper.setting import (
     name_plateau,
     plateaus,
 )
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import add_legend, label, open_plate
-from saltus.results import Results
 from saltus.specs import CellularAutomatonSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import add_legend, label, open_plate
+from saltus.studies.results import Results
 
 runs = [*plateaus(seeds=3), *long_plateaus(seeds=3)]
 laptop = [*plateaus((4, 8, 16), seeds=1), *long_plateaus(seeds=1)]

@@ -18,9 +18,9 @@ from saltus.paper.setting import (
     plateaus,
 )
 from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison, Verdict
-from saltus.report.plates import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
-from saltus.results import Results
+from saltus.studies.comparison import Claim, Comparison, Verdict
+from saltus.studies.panels import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
+from saltus.studies.results import Results
 
 runs = [*plateaus(seeds=3), *long_plateaus(seeds=3)]
 laptop = [*plateaus((4, 8, 16), seeds=1), *long_plateaus(seeds=1)]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.falls import WINDOW, EntropyChange, find_ranked_steps, measure_entropy_change
 from saltus.measure.outcomes import count_learned, find_passings
+from saltus.measure.transitions import WINDOW, EntropyChange, find_ranked_steps, measure_entropy_change
 from saltus.paper.distance import (
     PASSED,
     RANKS,
@@ -26,10 +26,10 @@ from saltus.paper.distance import (
 )
 from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, jump_figure, linear_map, plateau
 from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
-from saltus.results import Results
 from saltus.specs import RunSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_plate
+from saltus.studies.results import Results
 
 
 def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from saltus.measure.outcomes import final_loss
 from saltus.paper.setting import LINEAR_MAP_MODEL, automaton, linear_map, small_automaton, with_heads
 from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, THEIRS, add_legend, draw_ours, label, open_plate
-from saltus.results import Results
 from saltus.specs import RunSpec, TransformerSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import OURS, THEIRS, add_legend, draw_ours, label, open_plate
+from saltus.studies.results import Results
 
 TASKS = {"linear_map": "linear map, S=16, s=3", "cellular_automata": "cellular automata, S=16 (laptop: S=8, 2 rules)"}
 DIMENSIONS = (4, 8, 16)

@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, final_loss
 from saltus.paper.setting import automaton, linear_map, small_automaton, with_heads
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
-from saltus.results import Results
 from saltus.specs import TransformerSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import OURS, add_legend, draw_ours, label, open_plate
+from saltus.studies.results import Results
 
 TASKS = {"linear-map": "linear map, S=16, s=3", "automaton": "cellular automata, S=16 (laptop: S=8, 2 rules)"}
 HEADS = (1, 2, 4, 8, 16, 32, 64, 128)

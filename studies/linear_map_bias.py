@@ -8,10 +8,10 @@ from saltus.measure.emergence import Emergence
 from saltus.measure.outcomes import count_learned, unit_emergences
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
 from saltus.paper.setting import PAPER, linear_map
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
-from saltus.results import Results
 from saltus.specs import BiasSpec, RunSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_plate
+from saltus.studies.results import Results
 
 BUDGET = 1_000
 """Steps within which the biased model converges (the paper: "in under 1,000 steps")."""

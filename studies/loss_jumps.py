@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.falls import find_ranked_steps, measure_entropy_change, measure_falls
 from saltus.measure.outcomes import count_learned, unit_emergences
+from saltus.measure.transitions import find_ranked_steps, measure_entropy_change, measure_falls
 from saltus.paper.distance import PASSED
 from saltus.paper.setting import jump_figure
 from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
-from saltus.results import Results
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_plate
+from saltus.studies.results import Results
 
 runs, laptop = [jump_figure("s3", seeds=3)], [jump_figure("s3", seeds=1, steps=2_500)]
 

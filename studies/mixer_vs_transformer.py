@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from saltus.contest import Contest
 from saltus.measure.outcomes import count_learned, final_loss, find_passings, median_unit_step
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
 from saltus.paper.targets import read_targets
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim, Comparison
-from saltus.results import Results
 from saltus.specs import MlpMixerSpec, RunSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.contest import Contest
+from saltus.studies.results import Results
+from saltus.train.records import RunRecords
 
 LEVEL = 0.45
 """The training loss, in nats, whose step the authors' figure tells."""

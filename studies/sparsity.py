@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from saltus.measure.outcomes import count_learned, estimate_share, final_loss, task_emergences
 from saltus.paper.setting import linear_map
 from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, add_legend, draw_ours, draw_theirs, label, open_plate
-from saltus.results import Results
 from saltus.specs import RunSpec
+from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.panels import OURS, add_legend, draw_ours, draw_theirs, label, open_plate
+from saltus.studies.results import Results
 
 SIZES = (8, 16, 32)
 

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import count_learned, find_passings, unit_emergences
 from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
-from saltus.report.comparison import Claim, Comparison, Verdict
-from saltus.report.plates import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
-from saltus.results import Results
 from saltus.specs import RunSpec
+from saltus.studies.comparison import Claim, Comparison, Verdict
+from saltus.studies.panels import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
+from saltus.studies.results import Results
 
 MAP_STATES = (2, 4, 8)
 AUTOMATON_STATES = (4, 8, 16, 32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saltus.cli.main import main as saltus_main
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.store import RunFolder
+from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
 

@@ -10,8 +10,8 @@ import pytest
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
-from saltus.studies import load_study
+from saltus.studies.study import load_study
+from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
 

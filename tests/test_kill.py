@@ -16,11 +16,11 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
-from saltus.records import TABLES
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.store import RunFolder
 from saltus.train.ensemble import Ensemble, list_members
+from saltus.train.folder import RunFolder
 from saltus.train.loop import Job, read_facts, train
+from saltus.train.records import TABLES
 from saltus.train.schedule import list_steps
 
 Saltus = Callable[..., tuple[int, str, str]]

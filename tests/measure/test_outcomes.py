@@ -15,8 +15,8 @@ from saltus.measure.outcomes import (
     find_passings,
     task_emergences,
 )
-from saltus.records import RunRecords
-from saltus.store import RunFolder
+from saltus.train.folder import RunFolder
+from saltus.train.records import RunRecords
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from saltus.errors import SaltusError
 from saltus.models.build import MIXERS, build_model, count_parameters, match_parameters
 from saltus.specs import CustomSpec, LinearMapSpec, MlpMixerSpec, RunSpec, TrainingSpec, TransformerSpec
-from saltus.studies import load_study
+from saltus.studies.study import load_study
 from saltus.train.loop import read_facts
 
 STUDY = '''"""A study with a module of its own."""

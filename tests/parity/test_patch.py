@@ -16,10 +16,10 @@ from tests.parity.conftest import Build
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from saltus.lm.batches import batch_prompts
 from saltus.lm.capabilities.base import Prompt
-from saltus.lm.patch import Case, Heads, measure_heads, measure_sets
-from saltus.lm.replacement import make_replacement, read_attention
+from saltus.lm.capabilities.batches import batch_prompts
+from saltus.lm.patching.heads import Case, Heads, measure_heads, measure_sets
+from saltus.lm.patching.replacement import make_replacement, read_attention
 
 HEADS = [(layer, head) for layer in range(3) for head in range(4)]
 Queries = Literal["all", "last"]

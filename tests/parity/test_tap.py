@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from saltus.errors import SaltusError
-from saltus.lm.tap import attend, read_patterns, replace_patterns, tapped
+from saltus.lm.patching.tap import attend, read_patterns, replace_patterns, tapped
 
 SMALL: dict[str, Any] = {
     "vocab_size": 50,

@@ -12,9 +12,9 @@ from tests.report.visit import ARGUMENTS, CHROMIUM
 
 from saltus.lm.records import PATCH_TABLES, SCAN_TABLES, PatchRecords, ScanRecords
 from saltus.lm.specs import CopyingSpec, IndirectObjectSpec, PatchSpec, ScanSpec
-from saltus.records import TABLES, Patterns, RunRecords
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.base import TaskFacts
+from saltus.train.records import TABLES, Patterns, RunRecords
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

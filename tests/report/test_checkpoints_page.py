@@ -16,9 +16,9 @@ import pytest
 
 from saltus.errors import SaltusError
 from saltus.lm.records import PATCH_TABLES, PatchRecords, ScanRecords
-from saltus.report.checkpoints_page import write_checkpoint_report
-from saltus.report.labels import shorten, shorten_prompt, show_token
-from saltus.report.scan_summary import list_unit_numbers, summarise_scan
+from saltus.report.checkpoints import write_checkpoint_report
+from saltus.report.html.labels import shorten, shorten_prompt, show_token
+from saltus.report.scan.summary import list_unit_numbers, summarise_scan
 
 Scan = Callable[..., ScanRecords]
 Patch = Callable[..., PatchRecords]

@@ -9,7 +9,7 @@ import pytest
 from tests.report.visit import MARKS, Visit
 
 from saltus.lm.records import PatchRecords, ScanRecords
-from saltus.report.checkpoints_page import write_checkpoint_report
+from saltus.report.checkpoints import write_checkpoint_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -7,8 +7,7 @@ import pytest
 import torch
 from tests.conftest import Silence
 
-from saltus.records import RunRecords
-from saltus.report.page import write_report
+from saltus.report.run.page import write_report
 from saltus.specs import (
     AssociativeRecallSpec,
     InductionSpec,
@@ -21,9 +20,10 @@ from saltus.specs import (
     TransformerSpec,
 )
 from saltus.specs.tasks import TaskSpec
-from saltus.store import RunFolder
 from saltus.train.ensemble import Ensemble, Member, list_members
+from saltus.train.folder import RunFolder
 from saltus.train.loop import Job, read_facts, train
+from saltus.train.records import RunRecords
 
 CPU = torch.device("cpu")
 INDUCTION = InductionSpec(symbols=24, length=24, shortest=12, longest=20)

@@ -9,10 +9,10 @@ import torch
 from numpy.testing import assert_array_equal
 
 from saltus import api
-from saltus.records import TABLES
 from saltus.specs import BiasSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.store import RunFolder
 from saltus.train.ensemble import Ensemble, Member, list_members
+from saltus.train.folder import RunFolder
+from saltus.train.records import TABLES
 
 CPU = torch.device("cpu")
 STEPS = 40

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT, find_audit, locate_audit, summarise
 from saltus.errors import SaltusError
-from saltus.lm.patch_store import PatchFolder
-from saltus.lm.scan_folder import ScanFolder
+from saltus.lm.patching.folder import PatchFolder
+from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.specs import PatchSpec, PocketSpec, ScanSpec
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from saltus.lm.audit import AuditReport
+    from saltus.lm.audit.audit import AuditReport
 
 DEFAULT_POCKETS = Path("pockets")
 
@@ -32,7 +32,7 @@ _NEIGHBOURS = 6
 def pocket(spec: PocketSpec, *, out: Path = DEFAULT_POCKETS, console: Console | None = None) -> Path:
     """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name."""
     from saltus.lm.pocket.train import train_pocket
-    from saltus.report.pocket_live import PocketView
+    from saltus.report.terminal.pocket import PocketView
 
     root = out / spec.identify(spec.name)
     with PocketView(spec, console or Console()) as view:
@@ -49,8 +49,8 @@ def audit(
     console: Console | None = None,
 ) -> "AuditReport":
     """Are the checkpoints of a suite what they say they are? Kept under `out`, where scans look for it."""
-    from saltus.lm.audit import audit_suite
-    from saltus.report.audit_live import AuditView
+    from saltus.lm.audit.audit import audit_suite
+    from saltus.report.terminal.audit import AuditView
 
     runs = select_runs(suite, sizes, seeds)
     checkpoints = sum(len(suite.steps(run)) for run in runs)
@@ -78,9 +78,9 @@ def scan(
         console.print(Text(f"{folder.path} is finished already; delete it to scan again"), soft_wrap=True)
         return folder
     from saltus.engines.local import choose_device
-    from saltus.lm.audit import faulty_steps
-    from saltus.lm.scan import scan as scan_checkpoints
-    from saltus.report.scan_live import ScanView
+    from saltus.lm.audit.audit import faulty_steps
+    from saltus.lm.scanning.scan import scan as scan_checkpoints
+    from saltus.report.terminal.scan import ScanView
 
     suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
@@ -111,8 +111,8 @@ def patch(
         return folder
     from saltus.engines.local import choose_device
     from saltus.lm.capabilities.build import make_prompts
-    from saltus.lm.load import load_model, load_tokenizer
-    from saltus.lm.patch_study import study_patch
+    from saltus.lm.patching.patch import study_patch
+    from saltus.lm.suites.load import load_model, load_tokenizer
 
     suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
@@ -152,7 +152,7 @@ def _load_neighbours(
     spec: PatchSpec, suite: Suite, run: Run, device: "torch.device"
 ) -> Iterator[tuple[int, "PreTrainedModel"]]:
     """Checkpoints of the recipient's run around the jump, one at a time; what is missing is left out."""
-    from saltus.lm.load import load_model
+    from saltus.lm.suites.load import load_model
 
     steps = list(suite.steps(run))
     first, last = sorted((spec.recipient, spec.donor))

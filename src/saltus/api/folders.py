@@ -14,14 +14,14 @@ import pyarrow as pa
 from rich.console import Console
 
 from saltus.errors import SaltusError
-from saltus.lm.patch_store import PatchFolder, list_patches
-from saltus.lm.scan_folder import ScanFolder, list_scans
-from saltus.report.scan_tables import tabulate_patch, tabulate_scan, tabulate_sizes
-from saltus.report.tables import emergence_table
-from saltus.store import RunFolder, list_runs
+from saltus.lm.patching.folder import PatchFolder, list_patches
+from saltus.lm.scanning.folder import ScanFolder, list_scans
+from saltus.report.run.summary import emergence_table
+from saltus.report.terminal.tables import tabulate_patch, tabulate_scan, tabulate_sizes
+from saltus.train.folder import RunFolder, list_runs
 
 if TYPE_CHECKING:
-    from saltus.lm.audit import AuditReport
+    from saltus.lm.audit.audit import AuditReport
 
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
@@ -80,11 +80,11 @@ def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:
             f"{len(scans) + len(patches)} of the other were given: write two reports"
         )
     if runs or not folders:
-        from saltus.report.page import write_report
+        from saltus.report.run.page import write_report
 
         write_report(runs, to)
     else:
-        from saltus.report.checkpoints_page import write_checkpoint_report
+        from saltus.report.checkpoints import write_checkpoint_report
 
         suites = dict.fromkeys(records.spec.suite for records in [*scans, *patches])
         audits = [audit.findings for suite in suites for audit in [find_audit(suite, folders[0].path.parent)] if audit]
@@ -94,7 +94,7 @@ def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:
 
 def find_audit(suite: str, out: Path = DEFAULT_ROOT) -> "AuditReport | None":
     """The audit of a suite under `out`, if there is a finished one."""
-    from saltus.lm.audit import read_audit
+    from saltus.lm.audit.audit import read_audit
 
     folder = locate_audit(suite, out)
     return read_audit(folder) if (folder / "findings.parquet").exists() else None

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT, summarise
 from saltus.specs import RunSpec
-from saltus.store import RunFolder, find_run
+from saltus.train.folder import RunFolder, find_run
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
@@ -31,7 +31,7 @@ def run_all(
     """As `run`, for many: in their order, those of equal shape together as far as the device gains by it."""
     # Imported late: listing and reporting must not wait for torch.
     from saltus.engines.local import choose_device, open_engine
-    from saltus.report.status import summarise_progress
+    from saltus.studies.status import summarise_progress
 
     console = console or Console()
     chosen = choose_device(device)
@@ -67,7 +67,7 @@ def _choose_group(waiting: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine"
 
 
 def _train_group(group: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine", device: str, console: Console) -> None:
-    from saltus.report.live import LiveView
+    from saltus.report.terminal.training import LiveView
     from saltus.train.loop import Job, read_facts, train
 
     specs = [spec for spec, _ in group]

@@ -8,11 +8,11 @@ from rich.console import Console
 from saltus.api.folders import DEFAULT_ROOT
 from saltus.api.runs import run_all
 from saltus.errors import SaltusError
-from saltus.report.results_page import write_results
-from saltus.results import Results, keep
 from saltus.specs import RunSpec
-from saltus.store import RunFolder, find_run
-from saltus.studies import Study, load_study
+from saltus.studies.page import write_results
+from saltus.studies.results import Results, keep
+from saltus.studies.study import Study, load_study
+from saltus.train.folder import RunFolder, find_run
 
 
 def run_study(

@@ -27,7 +27,7 @@ from saltus.lm.specs import (
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
-from saltus.report.scan_tables import tabulate_findings
+from saltus.report.terminal.tables import tabulate_findings
 
 _GIB = 2**30
 

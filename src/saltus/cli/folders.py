@@ -11,8 +11,8 @@ from rich.text import Text
 from saltus import api
 from saltus.api import DEFAULT_REPORT, DEFAULT_ROOT, Folder
 from saltus.cli.options import Out, print_path
-from saltus.lm.patch_store import PatchFolder
-from saltus.lm.scan_folder import ScanFolder
+from saltus.lm.patching.folder import PatchFolder
+from saltus.lm.scanning.folder import ScanFolder
 
 
 def ls(out: Out = DEFAULT_ROOT) -> None:

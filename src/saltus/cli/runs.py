@@ -11,8 +11,8 @@ from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.errors import SaltusError
-from saltus.results import list_runs
-from saltus.studies import load_study
+from saltus.studies.results import list_runs
+from saltus.studies.study import load_study
 
 Seeds = Annotated[int | None, typer.Option(help="Number of seeds, instead of what the study says.")]
 StudyFile = Annotated[Path, typer.Argument(help="A Python file that exports `runs`, a list of RunSpec.")]
@@ -72,7 +72,7 @@ def run(
 def status(study: StudyFile, out: Out = DEFAULT_ROOT, scale: Scale = "full", device: Device = "auto") -> None:
     """Say which runs of a study are finished, begun or waiting, and estimate the time left."""
     from saltus.engines.local import choose_device
-    from saltus.report.status import summarise_progress, tabulate_status
+    from saltus.studies.status import summarise_progress, tabulate_status
 
     console = Console()
     specs = list_runs(load_study(study), scale, out)

@@ -10,7 +10,7 @@ from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ship
 from saltus.errors import SaltusError
 from saltus.measure.emergence import Emergence, find_all, find_task_emergence
 from saltus.measure.survival import estimate_survival, times_of
-from saltus.records import RunRecords
+from saltus.train.records import RunRecords
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from math import log
 
 import numpy as np
 
-from saltus.measure.falls import find_ranked_steps, measure_falls
 from saltus.measure.outcomes import count_learned, find_passings
+from saltus.measure.transitions import find_ranked_steps, measure_falls
 from saltus.paper.setting import PLATEAU_LEVEL
 from saltus.paper.targets import read_targets
-from saltus.records import RunRecords
+from saltus.train.records import RunRecords
 
 PASSED = 0.35
 """The loss, in nats, at which the authors' figure of jumps counts a row as passed."""

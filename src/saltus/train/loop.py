@@ -10,15 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
-from saltus.records import TABLES, Patterns, join_patterns
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import build_task
 from saltus.train.ensemble import Member, SeedState, TrainLoss
 from saltus.train.evaluate import Evaluation
+from saltus.train.folder import RunFolder
 from saltus.train.measures import tabulate
+from saltus.train.records import TABLES, Patterns, join_patterns
 from saltus.train.schedule import list_steps
 
 CHUNK = 20

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from saltus.records import TABLES
 from saltus.tasks.base import TaskFacts
 from saltus.train.ensemble import TrainLoss
 from saltus.train.evaluate import Evaluation
+from saltus.train.records import TABLES
 
 
 def tabulate(

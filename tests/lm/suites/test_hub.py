@@ -342,7 +342,7 @@ def test_a_suite_of_the_hub_gives_models_that_load(server: "LoopbackHub", tmp_pa
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    from saltus.lm.load import load_model
+    from saltus.lm.suites.load import load_model
 
     torch.manual_seed(0)
     config = GPTNeoXConfig(

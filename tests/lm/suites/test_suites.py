@@ -84,7 +84,7 @@ def test_offline_reaches_the_hub(tmp_path: Path) -> None:
 
 def test_suites_are_listed_without_heavy_imports() -> None:
     code = (
-        "import sys\nfrom saltus.lm.suites.build import open_suite\nimport saltus.lm.audit\n"
+        "import sys\nfrom saltus.lm.suites.build import open_suite\nimport saltus.lm.audit.audit\n"
         "open_suite('polypythias').runs()\n"
         "sys.exit(' '.join({'torch', 'transformers', 'huggingface_hub'} & sys.modules.keys()) or 0)"
     )

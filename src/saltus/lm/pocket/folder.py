@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saltus.atomic import explain_full_disk, hash_file, hold, remove, write_file, write_folder
 from saltus.errors import SaltusError
 from saltus.lm.specs import PocketSpec
 from saltus.lm.suites.base import Run
 from saltus.specs import ScheduleSpec
+from saltus.storage.files import explain_full_disk, hash_file, hold, remove, write_file, write_folder
 from saltus.train.schedule import list_steps
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")

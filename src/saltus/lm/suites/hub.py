@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from saltus.atomic import explain_full_disk, hash_file, remove, write_folder
 from saltus.errors import SaltusError
 from saltus.lm.suites.base import MissingCheckpoint
+from saltus.storage.files import explain_full_disk, hash_file, remove, write_folder
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling

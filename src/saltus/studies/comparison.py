@@ -1,0 +1,162 @@
+"""Theirs beside ours: rows of numbers, and verdicts on claims that are worked out from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from saltus.measure.emergence import Emergence
+from saltus.measure.outcomes import count_learned, estimate_share, task_emergences, unit_emergences
+from saltus.measure.survival import estimate_survival, times_of
+from saltus.studies.gate import Arm, Check
+from saltus.train.records import RunRecords
+
+Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of the authors beside those of our seeds."""
+
+    cell: str
+    """What it is of, such as `S=16, s=3`."""
+    theirs: float | None
+    """None where they give none, or where the budget ended first."""
+    ours: Sequence[float | None]
+    """[seed]; None where the budget ended first. Censored, not left out."""
+    scale: str
+    """At which ours was run: full, laptop, or nothing."""
+    digits: int = 3
+    """Decimal places that mean something."""
+
+    @property
+    def middle(self) -> float | None:
+        """The mean of our seeds; None if there are none, or one of them is censored."""
+        known = [value for value in self.ours if value is not None]
+        return float(np.mean(known)) if known and len(known) == len(self.ours) else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less theirs, where both are known."""
+        return None if self.theirs is None or self.middle is None else self.middle - self.theirs
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and what our records say to it."""
+
+    text: str
+    verdict: Verdict
+    why: str
+    cell: str | None = None
+    """Of a comparison of architectures, the cell that it is about; None if it is about all."""
+
+
+def write_comparisons(rows: Sequence[Comparison]) -> str:
+    """A Markdown table: theirs, ours, difference, seeds."""
+    lines = [
+        "| cell | theirs | ours, mean | ours, by seed | difference | seeds | scale |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        seeds = ", ".join("censored" if v is None else _number(v, row.digits) for v in row.ours)
+        cells = (
+            escape(row.cell),
+            _number(row.theirs, row.digits),
+            _number(row.middle, row.digits),
+            seeds,
+            "" if row.difference is None else f"{row.difference:+,.{row.digits}f}",
+            str(len(row.ours)) if row.ours else "",
+            row.scale or "not run",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_claims(claims: Sequence[Claim]) -> str:
+    """A Markdown table: claim, verdict, why."""
+    lines = ["| claim | verdict | why |", "| --- | --- | --- |"]
+    lines += [f"| {escape(claim.text)} | **{claim.verdict}** | {escape(claim.why)} |" for claim in claims]
+    return "\n".join(lines) + "\n"
+
+
+def write_gate(checks: Sequence[Check]) -> str:
+    """The verdict of the gate in words, and a Markdown table: check, whether it holds, what was found."""
+    failed = [check for check in checks if not check.passed]
+    cells = dict.fromkeys(cell for check in failed for cell in check.cells)
+    if not failed:
+        verdict = f"This comparison passes the validity gate: all {len(checks)} checks hold."
+    elif all(check.cells for check in failed):
+        verdict = f"**This comparison fails the validity gate** for {', '.join(cells)}: its ranking says nothing there."
+    else:
+        verdict = "**This comparison fails the validity gate**: its ranking says nothing."
+    lines = [f"{verdict}\n", "| check | holds | found |", "| --- | --- | --- |"]
+    lines += [
+        f"| {escape(check.name)} | {'yes' if check.passed else '**no**'} | {escape(check.why)} |" for check in checks
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_arms(arms: Sequence[Arm]) -> str:
+    """A Markdown table with a line for each arm and cell: how many seeds solve it, with an exact interval, and when."""
+    lines = [
+        "| architecture | parameters | learning rate | cell | seeds that solve it | median step | units, mean |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for arm in arms:
+        for cell, records in arm.cells.items():
+            tasks = task_emergences(records)
+            line = (
+                escape(arm.name),
+                f"{arm.parameters[cell]:,}",
+                f"{records.spec.training.learning_rate:g}",
+                escape(cell),
+                _say_share(tasks),
+                _say_median(tasks),
+                f"{count_learned(records).mean():.1f} of {len(records.facts.units)}",
+            )
+            lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_emergence(cells: Mapping[str, RunRecords]) -> str:
+    """A Markdown table with a line for each cell: units learned, and when, censored seeds counted as such."""
+    lines = [
+        "| cell | steps run | units learned, by seed | median step of a unit | seeds with all | median step of all |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, records in cells.items():
+        units = [unit for seed in unit_emergences(records) for unit in seed]
+        tasks = task_emergences(records)
+        line = (
+            escape(name),
+            f"{records.evaluated_steps[-1]:,}",
+            f"{', '.join(map(str, count_learned(records)))} of {len(records.facts.units)}",
+            _say_median(units),
+            _say_share(tasks),
+            _say_median(tasks),
+        )
+        lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _say_share(tasks: Sequence[Emergence]) -> str:
+    """How many of the seeds have the whole task, with the exact interval of that probability."""
+    share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
+    return f"{share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f}"
+
+
+def _say_median(emergences: Sequence[Emergence]) -> str:
+    """Kaplan and Meier's median, or that it lies beyond the budget."""
+    curve = estimate_survival(*times_of(emergences))
+    return f"> {curve.times[-1]:,.0f}" if curve.median is None else f"{curve.median:,.0f}"
+
+
+def escape(text: str) -> str:
+    """Text as it stands in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
