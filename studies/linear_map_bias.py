@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.measure.outcomes import count_learned, unit_emergences
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
 from saltus.paper.setting import PAPER, linear_map

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from saltus import api
-from saltus.lm.specs import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 
 Saltus = Callable[..., tuple[int, str, str]]
 

@@ -23,7 +23,8 @@ from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.records import SCAN_TABLES
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.scan import scan
-from saltus.lm.specs import CopyingSpec, RepetitionSpec, ScanSpec
+from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
+from saltus.specs.checkpoints import ScanSpec
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model
 from saltus.report.terminal.scan import ScanView

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from saltus.lm.records import SCAN_TABLES, ScanRecords
-from saltus.lm.specs import RepetitionSpec, ScanSpec
+from saltus.specs.capabilities import RepetitionSpec
+from saltus.specs.checkpoints import ScanSpec
 from saltus.measure.jumps import Jump, find_jump, find_largest_jump
 
 

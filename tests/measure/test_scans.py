@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from saltus.lm.records import SCAN_TABLES, ScanRecords
-from saltus.lm.specs import CopyingSpec, ScanSpec
-from saltus.measure.emergence import Emergence
+from saltus.specs.capabilities import CopyingSpec
+from saltus.specs.checkpoints import ScanSpec
+from saltus.curves import Emergence
 from saltus.measure.scans import (
     EMERGENCE_TABLE,
     Unit,

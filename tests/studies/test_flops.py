@@ -28,7 +28,7 @@ def test_operations_are_those_that_pytorch_counts(
     monkeypatch.setattr(decoder, "FEW_SYMBOLS", 0)  # every token is projected, as the arithmetic has it
     spec = RunSpec(name="work", task=task, model=model, training=TrainingSpec(steps=1, batch_sequences=7))
     module = build_model(spec.model, read_facts(spec), init_seed=0)
-    tokens = torch.zeros(7, task.length - 1, dtype=torch.long)
+    tokens = torch.zeros(7, task.tokens - 1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
         module(tokens).sum().backward()
     assert counter.get_total_flops() == pytest.approx(count_flops(spec), rel=1e-9)

@@ -11,7 +11,7 @@ from saltus.paper.distance import Term, average
 from saltus.studies.results import Results
 from saltus.studies.study import load_study
 
-STUDIES = Path(__file__).parent.parent / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture(scope="module")

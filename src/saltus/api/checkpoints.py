@@ -11,9 +11,10 @@ from saltus.api.folders import DEFAULT_ROOT, find_audit, locate_audit, summarise
 from saltus.errors import SaltusError
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.scanning.folder import ScanFolder
-from saltus.lm.specs import PatchSpec, PocketSpec, ScanSpec
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
+from saltus.specs.checkpoints import PatchSpec, ScanSpec
+from saltus.specs.pocket import PocketSpec
 
 if TYPE_CHECKING:
     import torch

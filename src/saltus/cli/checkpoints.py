@@ -11,23 +11,12 @@ from saltus import api
 from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.errors import SaltusError
-from saltus.lm.specs import (
-    CapabilitySpec,
-    CopyingSpec,
-    IndirectObjectSpec,
-    NumberedListSpec,
-    PatchSpec,
-    Precision,
-    Queries,
-    RepetitionSpec,
-    ScanSpec,
-    Stage,
-    Strategy,
-)
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.report.terminal.tables import tabulate_findings
+from saltus.specs.capabilities import CapabilitySpec, CopyingSpec, IndirectObjectSpec, NumberedListSpec, RepetitionSpec
+from saltus.specs.checkpoints import PatchSpec, Precision, Queries, ScanSpec, Stage, Strategy
 
 _GIB = 2**30
 

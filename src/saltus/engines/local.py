@@ -67,7 +67,7 @@ class Stacked:
 
     def choose(self, waiting: Sequence[RunSpec]) -> int:
         """As many as keep a step within `STACKED_TOKENS`, at least one."""
-        tokens = np.cumsum([spec.seeds * spec.batch * spec.task.length for spec in waiting])
+        tokens = np.cumsum([spec.seeds * spec.batch * spec.task.tokens for spec in waiting])
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
     def open(self, specs: Sequence[RunSpec]) -> Trainer:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saltus.measure.outcomes import unit_emergences
-from saltus.train.records import RunRecords
+from saltus.curves import Emergence
 
 WINDOW = 300
 """Steps over which a change of entropy is measured; the authors' falls take 300 to 500."""
@@ -28,14 +27,15 @@ class EntropyChange:
         return self.around < -0.1 and self.around < 3 * self.elsewhere
 
 
-def find_ranked_steps(records: RunRecords, level: float) -> list[list[float | None]]:
+def rank_passings(steps: NDArray[np.int64], losses: NDArray[np.float64], level: float) -> list[list[float | None]]:
     """[seed][rank] the first evaluated step of each unit with a loss below `level`, in nats, soonest first.
 
-    None stands for a unit that has not passed within the budget.
+    `steps` is [evaluation], `losses` [seed, evaluation, unit]. None stands for a unit that has not passed within the
+    budget.
     """
     ranked: list[list[float | None]] = []
-    for below in records.cube("units", "loss") < level:  # [evaluation, unit]
-        passed = sorted(float(records.evaluated_steps[unit.argmax()]) for unit in below.T if unit.any())
+    for below in losses < level:  # [evaluation, unit]
+        passed = sorted(float(steps[unit.argmax()]) for unit in below.T if unit.any())
         ranked.append([*passed, *[None] * (below.shape[1] - len(passed))])
     return ranked
 
@@ -57,14 +57,21 @@ def measure_falls(steps: NDArray[np.int64], losses: NDArray[np.float64], chance:
     return falls
 
 
-def measure_entropy_change(records: RunRecords) -> EntropyChange:
-    """What the entropy of the heads does at the jumps of units that emerged; 0 where none did."""
-    steps = records.evaluated_steps
-    entropy, mass = (records.cube("heads", name)[:, :, 0] for name in ("entropy", "truth_mass"))
+def measure_entropy_change(
+    steps: NDArray[np.int64],
+    entropy: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    found: Sequence[Sequence[Emergence]],
+) -> EntropyChange:
+    """What the entropy of the heads does at the jumps of units that emerged; 0 where none did.
+
+    `steps` is [evaluation], `entropy` (nats) and `mass` on the true keys are [seed, evaluation, head, unit], `found` is
+    [seed][unit].
+    """
     window = np.searchsorted(steps, steps + WINDOW, side="left")
     around: list[float] = []
     elsewhere: list[float] = []
-    for seed, units in enumerate(unit_emergences(records)):
+    for seed, units in enumerate(found):
         for number, unit in enumerate(units):
             if unit.by is None:
                 continue

@@ -109,7 +109,7 @@ def linear_map(
         name=name,
         task=task,
         model=model,
-        training=setting.training(steps, setting.batch * task.length, **(values | training)),
+        training=setting.training(steps, setting.batch * task.tokens, **(values | training)),
         intervention=intervention,
         # A row takes 300 to 500 steps to fall: a run that ended where it crosses 0.9 would end above its floor.
         emergence=EmergenceSpec(threshold=0.9, hold=6),

@@ -64,6 +64,20 @@ def hold(folder: Path) -> Generator[None, None, None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder."""
+    try:
+        lock = (folder / ".lock").open("r+")
+    except OSError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextmanager
 def explain_full_disk(path: Path) -> Generator[None, None, None]:
     """Turn what goes wrong while `path` is written into one sentence that says what to do."""

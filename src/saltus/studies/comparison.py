@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.measure.outcomes import count_learned, estimate_share, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.studies.gate import Arm, Check

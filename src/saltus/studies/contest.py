@@ -91,7 +91,7 @@ class Contest:
         runs: list[RunSpec] = []
         matched = {cell: self._match(spec) for cell, spec in self.cells.items()}
         easiest, first = next(iter(self.cells.items()))
-        noise = {"kind": "noise", "length": first.task.length, "symbols": first.task.vocabulary}
+        noise = {"kind": "noise", "length": first.task.tokens, "symbols": first.task.vocabulary}
         for arm in self.arms:
             for cell, spec in self.cells.items():
                 sweep = next(self._find_sweeps(arm, cell, results))

@@ -10,7 +10,7 @@ def count_flops(spec: RunSpec) -> float:
     of each query and key: 2 for each dimension of each head, in the scores and in what they mix. Masked keys count:
     they are multiplied too. A mixer other than attention is counted as if it were attention of the model's width.
     """
-    model, queries = spec.model, spec.task.length - 1
+    model, queries = spec.model, spec.task.tokens - 1
     inner = model.heads * model.head_dimension if isinstance(model, TransformerSpec) else model.d_model
     layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
     token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)

@@ -11,7 +11,8 @@ from scipy import stats
 
 from saltus.lm.patching.effects import PatchSummary, bootstrap_mean, compare_rankings, summarise_effects
 from saltus.lm.records import PATCH_TABLES, PatchRecords
-from saltus.lm.specs import CopyingSpec, PatchSpec
+from saltus.specs.capabilities import CopyingSpec
+from saltus.specs.checkpoints import PatchSpec
 
 RECIPIENT = [0.1, 0.2, 0.0, 0.1]
 DONOR = [0.5, 0.8, 0.6, 0.9]

@@ -18,7 +18,8 @@ from saltus.lm.patching.patch import RANDOM_DRAWS, SHOWN_PROMPTS, study_patch
 from saltus.lm.patching.tap import read_patterns
 from saltus.lm.records import PATCH_TABLES
 from saltus.lm.scanning.probe import probe
-from saltus.lm.specs import CopyingSpec, PatchSpec
+from saltus.specs.capabilities import CopyingSpec
+from saltus.specs.checkpoints import PatchSpec
 
 torch.set_num_threads(1)
 

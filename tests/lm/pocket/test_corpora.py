@@ -13,7 +13,7 @@ from saltus.errors import SaltusError
 from saltus.lm.pocket import corpora
 from saltus.lm.pocket.corpora import PeriodicCorpus, TextCorpus, cut_text, describe_text, read_text
 from saltus.lm.pocket.tokenizers import name_words, open_corpus, write_corpus
-from saltus.lm.specs import CorpusSpec, PeriodicCorpusSpec, TextCorpusSpec
+from saltus.specs.pocket import CorpusSpec, PeriodicCorpusSpec, TextCorpusSpec
 
 TEXT = "".join(f"{i}. the line of number {i * i}\r\n\tis  not «the» last,\n" for i in range(400)) + "no newline: 終わり"
 

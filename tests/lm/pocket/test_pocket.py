@@ -26,7 +26,7 @@ from saltus.lm.pocket.presets import DEMO_POCKET, PERIODIC, choose_pocket
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
 from saltus.lm.pocket.train import list_jobs, train_pocket
-from saltus.lm.specs import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 from saltus.lm.suites.base import Run
 from saltus.report.terminal.pocket import PocketView
 
@@ -316,7 +316,7 @@ from pathlib import Path
 from rich.console import Console
 
 from saltus.lm.pocket.train import train_pocket
-from saltus.lm.specs import PocketSpec
+from saltus.specs.pocket import PocketSpec
 from saltus.report.terminal.pocket import PocketView
 
 if __name__ == "__main__":

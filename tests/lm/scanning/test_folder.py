@@ -76,7 +76,7 @@ import pyarrow.parquet as pq
 import torch
 from saltus.lm.scanning.scan import scan
 from saltus.lm.scanning.folder import ScanFolder
-from saltus.lm.specs import ScanSpec
+from saltus.specs.checkpoints import ScanSpec
 from saltus.lm.suites.base import Run
 from tests.lm.tiny_suite import MemorySuite, Silence
 

@@ -39,7 +39,8 @@ from saltus.lm.scanning import scan as scan_module
 from saltus.lm.scanning.folder import ScanFolder, list_scans
 from saltus.lm.scanning.probe import probe
 from saltus.lm.scanning.scan import list_solved, scan
-from saltus.lm.specs import PromptFileSpec, ScanSpec
+from saltus.specs.capabilities import PromptFileSpec
+from saltus.specs.checkpoints import ScanSpec
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model
 from saltus.measure.scans import Unit, find_scan_emergences

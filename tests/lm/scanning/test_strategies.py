@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from saltus.lm.scanning.strategies import NEIGHBOURS, Solved, bisect, grid, next_steps, robust
-from saltus.lm.specs import CopyingSpec, ScanSpec
+from saltus.specs.capabilities import CopyingSpec
+from saltus.specs.checkpoints import ScanSpec
 
 Ask = Callable[[Sequence[int], Collection[int], Solved], list[int]]
 

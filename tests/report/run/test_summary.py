@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from saltus.measure.alignment import chance_overlap
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.report.run.summary import (
     chance_by_unit,
     describe_result,

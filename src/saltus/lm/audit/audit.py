@@ -1,22 +1,11 @@
-"""Are a suite's checkpoints what they say they are? Each is read once; what its fingerprint tells is in `findings`.
-
-FOLDER/
-  suite.txt                    the name of the suite
-  SIZE/SEED/STEP.safetensors   the fingerprint of a checkpoint
-  findings.parquet, checkpoints.parquet
-"""
+"""Are a suite's checkpoints what they say they are? Each is read once; what its fingerprint tells is in `findings`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from saltus.errors import SaltusError
 from saltus.lm.audit.findings import Finding, Kind, Prints, judge
 from saltus.lm.audit.fingerprint import (
     Fingerprint,
@@ -26,53 +15,13 @@ from saltus.lm.audit.fingerprint import (
     take_fingerprint,
     write_fingerprint,
 )
+from saltus.lm.audit.folder import AUDIT_TABLES, AuditFolder, AuditRecords
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.lm.suites.pythia import KNOWN_FAULTS
-from saltus.storage.files import explain_full_disk, hold, write_file
+from saltus.storage.files import explain_full_disk
 
 _UNUSABLE: tuple[Kind, ...] = ("missing", "identical", "start", "stray", "configuration", "not_finite")
-
-AUDIT_TABLES: dict[str, pa.Schema] = {
-    # One row for each finding.
-    "findings": pa.schema(
-        [
-            ("size", pa.string()),
-            ("seed", pa.string()),
-            ("step", pa.int32()),  # null where it is the whole run
-            ("other_size", pa.string()),  # of what it was compared with; null where there is none
-            ("other_seed", pa.string()),
-            ("other_step", pa.int32()),
-            ("kind", pa.string()),
-            ("severity", pa.string()),  # 'fault' or 'note'
-            ("detail", pa.string()),
-            ("value", pa.float64()),  # the statistic of the kind; null where there is none
-        ]
-    ),
-    # One row for each checkpoint that could be read.
-    "checkpoints": pa.schema(
-        [
-            ("size", pa.string()),
-            ("seed", pa.string()),
-            ("step", pa.int32()),
-            ("sha256", pa.string()),
-            ("parameters", pa.int64()),
-            ("norm", pa.float64()),
-            ("distance", pa.float64()),  # of the weights from those of the checkpoint before; null for the first
-            ("cosine", pa.float64()),  # of the weights with those of the run's first checkpoint
-        ]
-    ),
-}
-
-
-@dataclass(frozen=True)
-class AuditReport:
-    """What an audit found."""
-
-    path: Path
-    suite: str
-    findings: pa.Table
-    checkpoints: pa.Table
 
 
 class AuditListener(Protocol):
@@ -84,19 +33,17 @@ class AuditListener(Protocol):
 
 
 def audit_suite(
-    suite: Suite, runs: Sequence[Run], folder: Path, listener: AuditListener, steps: Sequence[int] | None = None
-) -> AuditReport:
-    """Audit `runs`, all their steps or those in `steps`, and keep the result in `folder`.
+    suite: Suite, runs: Sequence[Run], folder: AuditFolder, listener: AuditListener, steps: Sequence[int] | None = None
+) -> None:
+    """Audit `runs`, all their steps or those in `steps`, and keep the result in `folder`, which must be held.
 
-    The fingerprint of each checkpoint is kept at once, and never taken again: a stopped audit resumes. To audit a suite
-    whose checkpoints have changed, name another folder.
+    The fingerprint of each checkpoint is kept at once, and never taken again: a stopped audit resumes.
     """
     prints: dict[Run, dict[int, Fingerprint]] = {run: {} for run in runs}
     findings: list[Finding] = []
     wanted = [(run, step) for run in runs for step in suite.steps(run) if steps is None or step in steps]
-    with hold(folder), explain_full_disk(folder), Prefetcher(suite) as prefetcher:
-        _require_suite(folder, suite.name)
-        paths = {(run, step): folder / run.size / run.seed / f"{step}.safetensors" for run, step in wanted}
+    with explain_full_disk(folder.path), Prefetcher(suite) as prefetcher:
+        paths = {(run, step): folder.fingerprint(run, step) for run, step in wanted}
         known = {key: fingerprint for key, path in paths.items() if (fingerprint := read_fingerprint(path))}
         unknown = [key for key in wanted if key not in known]
         following = dict(pairwise(unknown))
@@ -112,49 +59,29 @@ def audit_suite(
                 reason = str(error)
                 findings.append(Finding(run, step, "missing", "fault", reason))
             listener.examined(run, step, reason)
-        findings += judge(prints)
-        findings += [
-            Finding(run, fault.step, "known", "note", fault.text)
-            for fault in (KNOWN_FAULTS if suite.name in ("pythia", "polypythias") else ())
-            for run in runs
-            if run == Run(fault.size, fault.seed)
-        ]
-        # the findings last: where they are, the audit is whole
-        tables = {"checkpoints": _tabulate_checkpoints(prints), "findings": _tabulate_findings(findings, runs)}
-        for name, table in tables.items():
-            write_file(folder / f"{name}.parquet", partial(pq.write_table, table))
-    return AuditReport(folder, suite.name, **tables)
+    findings += judge(prints)
+    findings += [
+        Finding(run, fault.step, "known", "note", fault.text)
+        for fault in (KNOWN_FAULTS if suite.name in ("pythia", "polypythias") else ())
+        for run in runs
+        if run == Run(fault.size, fault.seed)
+    ]
+    folder.commit({"checkpoints": _tabulate_checkpoints(prints), "findings": _tabulate_findings(findings, runs)})
 
 
-def read_audit(folder: Path) -> AuditReport:
-    """What `audit_suite` kept in `folder`."""
-    try:
-        tables = {name: pq.read_table(folder / f"{name}.parquet", schema=AUDIT_TABLES[name]) for name in AUDIT_TABLES}
-        return AuditReport(folder, (folder / "suite.txt").read_text(), **tables)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise SaltusError(f"{folder} holds no finished audit ({error}); run the audit again with it") from None
-
-
-def faulty_steps(report: AuditReport, run: Run) -> dict[int, str]:
+def faulty_steps(records: AuditRecords, run: Run) -> dict[int, str]:
     """The steps of a run at which no checkpoint can be trusted, with the reason, for scans to treat as missing.
 
     A jump is not among them: the weights on both sides of it may be the run's own.
     """
     return {
         row["step"]: f"audit: {row['detail']}"
-        for row in report.findings.to_pylist()
+        for row in records.findings.to_pylist()
         if (row["size"], row["seed"]) == (run.size, run.seed)
         and row["severity"] == "fault"
         and row["kind"] in _UNUSABLE
         and row["step"] is not None
     }
-
-
-def _require_suite(folder: Path, name: str) -> None:
-    path = folder / "suite.txt"
-    if path.exists() and (other := path.read_text()) != name:
-        raise SaltusError(f"{folder} is an audit of {other}, not of {name}; name another folder")
-    write_file(path, lambda partial: partial.write_text(name))
 
 
 def _tabulate_findings(findings: Sequence[Finding], runs: Sequence[Run]) -> pa.Table:

@@ -10,7 +10,8 @@ from saltus.lm.capabilities.indirect_object import IndirectObject
 from saltus.lm.capabilities.numbered_list import NumberedList
 from saltus.lm.capabilities.prompt_file import PromptFile
 from saltus.lm.capabilities.repetition import Repetition
-from saltus.lm.specs import (
+from saltus.seeding import Streams
+from saltus.specs.capabilities import (
     CapabilitySpec,
     CopyingSpec,
     IndirectObjectSpec,
@@ -18,7 +19,6 @@ from saltus.lm.specs import (
     PromptFileSpec,
     RepetitionSpec,
 )
-from saltus.seeding import Streams
 
 _STREAM_NUMBERS = {"copying": 0, "repetition": 1, "numbered_list": 2, "indirect_object": 3, "prompt_file": 4}
 """Never to be changed: they decide which prompts are drawn."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
 
-from saltus.lm.records import PatchRecords
+from saltus.lm.patching.records import PatchRecords
 
 _OF_DONOR = ("reverse", "zero", "mean", "resample", "uniform")
 """Kinds of effects that change the donor; the others change the recipient."""

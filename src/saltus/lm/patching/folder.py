@@ -1,70 +1,61 @@
-"""The folder of a patch study, named by its spec: patch.json and a Parquet table for each of `PATCH_TABLES`.
+"""The folder of a patch.
 
-It appears whole, by one rename, when the study is done.
+patch-HASH/
+  patch.json      what is patched
+  records/        a table for each of `PATCH_TABLES`
+  finished.json   versions, machine, duration
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from saltus.errors import SaltusError
-from saltus.lm.records import PATCH_TABLES, PatchRecords
-from saltus.lm.specs import PatchSpec
+from saltus.lm.patching.records import PATCH_TABLES, PatchRecords
+from saltus.specs.checkpoints import PatchSpec
 from saltus.storage.files import explain_full_disk, write_folder
-from saltus.storage.tables import read_json, read_table, verify
+from saltus.storage.folder import AGAIN, Folder
+from saltus.storage.tables import read_table, verify, write_table
 
 
-class PatchFolder:
-    """One patch study on disk."""
+class PatchFolder(Folder[PatchSpec]):
+    """One patch on disk."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    kind: ClassVar[str] = "patch"
+    description: ClassVar[str] = "patch.json"
+    specs: ClassVar[type[PatchSpec]] = PatchSpec
 
     @property
     def finished(self) -> bool:
-        """Whether the study is there; it is never written to again."""
-        return (self.path / "patch.json").exists()
+        """Whether the patch is done; version 0.1 wrote its tables beside the description, all at once."""
+        return super().finished or self._is_former
 
-    def spec(self) -> PatchSpec:
-        """The description of the study."""
-        path = self.path / "patch.json"
-        try:
-            return PatchSpec(**read_json(path, self._damaged))
-        except SaltusError as error:
-            raise self._damaged(path, f"describes no patch study ({error})") from None
+    @property
+    def _is_former(self) -> bool:
+        return (self.path / "effects.parquet").exists()
 
-    def write(self, spec: PatchSpec, tables: Mapping[str, pa.Table]) -> None:
-        """Write a study, whole or not at all; one that is there is never overwritten."""
-        with explain_full_disk(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            raise SaltusError(f"{self.path} is there already; delete it to patch again")
+    def commit(self, tables: Mapping[str, pa.Table]) -> None:
+        """Write the tables, all or none."""
 
-        def fill(folder: Path) -> None:
-            (folder / "patch.json").write_text(json.dumps(spec.model_dump(mode="json"), indent=2) + "\n")
+        def write(folder: Path) -> None:
             for name, schema in PATCH_TABLES.items():
-                pq.write_table(tables[name].cast(schema), folder / f"{name}.parquet", compression="zstd")
+                write_table(tables[name].cast(schema), folder / f"{name}.parquet")
 
         with explain_full_disk(self.path):
-            write_folder(self.path, fill)
+            write_folder(self.path / "records", write)
 
     def records(self) -> PatchRecords:
         """All rows, verified."""
-        verify(self.path, self._damaged)
+        folder = self.path if self._is_former else self.path / "records"
+        verify(folder, self.damaged)
         tables = {
-            name: read_table(self.path / f"{name}.parquet", schema, self._damaged)
-            for name, schema in PATCH_TABLES.items()
+            name: read_table(folder / f"{name}.parquet", schema, self.damaged) for name, schema in PATCH_TABLES.items()
         }
         return PatchRecords(path=self.path, spec=self.spec(), **tables)
 
-    def _damaged(self, path: Path, what: str) -> SaltusError:
-        return SaltusError(f"{path} {what}; delete {self.path} and run the same command again: it starts anew")
-
-
-def list_patches(root: Path) -> list[PatchFolder]:
-    """The patch studies under `root`, by name."""
-    folders = [path.parent for path in sorted(root.glob("patch-*/patch.json"))]
-    return [PatchFolder(folder) for folder in folders if folder.suffix != ".partial"]
+    def remedy(self, path: Path) -> str:
+        """As `Folder.remedy`; the tables are measured again."""
+        if path.relative_to(self.path).parts[0] == "records":
+            return f"delete {self.path / 'records'} and finished.json {AGAIN}: it is measured again"
+        return super().remedy(path)

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import PromptBatch, batch_prompts, check_prompts
 from saltus.lm.patching.heads import Case, Heads, find_smallest_set, list_shape, measure_heads, measure_sets
+from saltus.lm.patching.records import PATCH_TABLES
 from saltus.lm.patching.replacement import AttentionReading, Source, make_replacement, read_attention
 from saltus.lm.patching.screen import estimate_effects, rank_heads
 from saltus.lm.patching.tap import read_patterns
-from saltus.lm.records import PATCH_TABLES
 from saltus.lm.scanning.probe import probe
-from saltus.lm.specs import PatchSpec
 from saltus.seeding import Streams
+from saltus.specs.checkpoints import PatchSpec
 
 RANDOM_DRAWS = 20
 """Sets of random heads that the greedy set is compared with."""

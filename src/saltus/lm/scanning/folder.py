@@ -1,4 +1,4 @@
-"""The folder of a scan: what is written appears whole or not at all, and a kill at any moment loses one checkpoint.
+"""The folder of a scan: a kill at any moment loses one checkpoint.
 
 scan-HASH/
   scan.json                     what is asked
@@ -10,68 +10,30 @@ scan-HASH/
   finished.json                 versions, machine, duration; its presence says that the scan is done
 """
 
-import json
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from saltus.errors import SaltusError
-from saltus.lm.records import SCAN_TABLES, ScanRecords
-from saltus.lm.specs import ScanSpec
+from saltus.lm.scanning.records import SCAN_TABLES, ScanRecords, state_rule
 from saltus.lm.suites.base import Run
-from saltus.storage.files import explain_full_disk, hold, remove, write_file, write_folder
-from saltus.storage.tables import read_json, read_table, verify
+from saltus.specs.checkpoints import ScanSpec
+from saltus.storage.files import remove
+from saltus.storage.folder import Folder
+from saltus.storage.tables import read_table, verify, write_table
 
 _PROMPT_KEY = ["capability", "prompt"]
 
 
-class ScanFolder:
+class ScanFolder(Folder[ScanSpec]):
     """One scan on disk."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def finished(self) -> bool:
-        """Whether the scan is done; a finished scan is never written to again."""
-        return (self.path / "finished.json").exists()
-
-    def spec(self) -> ScanSpec:
-        """The description that the scan was started from."""
-        path = self.path / "scan.json"
-        try:
-            return ScanSpec(**read_json(path, self._damaged))
-        except SaltusError as error:
-            raise self._damaged(path, f"describes no scan ({error})") from None
-
-    def require(self, spec: ScanSpec) -> None:
-        """Refuse to go on if the scan was started from another description than `spec`."""
-        if self.spec() != spec:
-            raise SaltusError(
-                f"{self.path / 'scan.json'} does not describe the scan {spec.identify('scan')} that was asked for; "
-                f"undo what was changed in it, or move {self.path} away, and run the same command again"
-            )
-
-    @contextmanager
-    def writing(self, spec: ScanSpec) -> Generator[None, None, None]:
-        """Create the folder if it is not there and hold it against other writers."""
-        with hold(self.path):
-            if self.finished:
-                raise SaltusError(f"{self.path} is finished already; delete it to scan again")
-            for leftover in self.path.rglob("*.partial"):
-                remove(leftover)
-            if (self.path / "scan.json").exists():
-                self.require(spec)
-            else:
-                content = json.dumps(spec.model_dump(mode="json"), indent=2)
-                with explain_full_disk(self.path):
-                    write_file(self.path / "scan.json", lambda path: path.write_text(content + "\n"))
-            yield
+    kind: ClassVar[str] = "scan"
+    description: ClassVar[str] = "scan.json"
+    specs: ClassVar[type[ScanSpec]] = ScanSpec
 
     def list_runs(self, ask: Callable[[], Mapping[Run, Sequence[int]]]) -> dict[Run, list[int]]:
         """The runs with the steps that they list: as recorded, or as `ask` answers, which is then recorded.
@@ -81,17 +43,17 @@ class ScanFolder:
         path = self.path / "runs.parquet"
         if not path.exists():
             rows = [{"size": run.size, "seed": run.seed, "steps": list(steps)} for run, steps in ask().items()]
-            self._write(path, pa.Table.from_pylist(rows, schema=SCAN_TABLES["runs"]))
-        rows = read_table(path, SCAN_TABLES["runs"], self._damaged).to_pylist()
+            self._write_table(path, pa.Table.from_pylist(rows, schema=SCAN_TABLES["runs"]))
+        rows = read_table(path, SCAN_TABLES["runs"], self.damaged).to_pylist()
         return {Run(row["size"], row["seed"]): row["steps"] for row in rows}
 
     def agree_on(self, prompts: pa.Table, digest: str, run: Run) -> None:
         """Record the prompts, or refuse them if a run before was asked others; `digest` is of their tokens."""
         path, key = self.path / "prompts.parquet", b"tokens_sha256"
         if not path.exists():
-            self._write(path, prompts.replace_schema_metadata({key: digest.encode()}))
+            self._write_table(path, prompts.replace_schema_metadata({key: digest.encode()}))
             return
-        recorded = read_table(path, SCAN_TABLES["prompts"], self._damaged)
+        recorded = read_table(path, SCAN_TABLES["prompts"], self.damaged)
         if not recorded.equals(prompts) or (recorded.schema.metadata or {}).get(key) != digest.encode():
             raise SaltusError(
                 f"the tokenizer of {run} makes other prompts than those that {self.path} began with; scan runs with "
@@ -102,19 +64,19 @@ class ScanFolder:
         """Record what one checkpoint said: the columns of the probes, each [prompt], without size, seed and step."""
         rows = len(answers["prompt"])
         columns = {"size": [run.size] * rows, "seed": [run.seed] * rows, "step": [step] * rows, **answers}
-        self._write(self._part("checkpoints", run, step), pa.table(columns, schema=SCAN_TABLES["probes"]))
+        self._write_table(self._part("checkpoints", run, step), pa.table(columns, schema=SCAN_TABLES["probes"]))
 
     def commit_missing(self, run: Run, step: int, reason: str) -> None:
         """Record that one checkpoint cannot be measured."""
         row = {"size": run.size, "seed": run.seed, "step": step, "reason": reason}
-        self._write(self._part("missing", run, step), pa.Table.from_pylist([row], schema=SCAN_TABLES["missing"]))
+        self._write_table(self._part("missing", run, step), pa.Table.from_pylist([row], schema=SCAN_TABLES["missing"]))
 
     def measured(self, run: Run) -> dict[int, pa.Table]:
         """By step, increasing: the recorded answers of one run, verified."""
         steps = self._list_parts("checkpoints", run)
         if not steps:
             return {}
-        prompts = read_table(self.path / "prompts.parquet", SCAN_TABLES["prompts"], self._damaged).select(_PROMPT_KEY)
+        prompts = read_table(self.path / "prompts.parquet", SCAN_TABLES["prompts"], self.damaged).select(_PROMPT_KEY)
         return {step: self._read_part("probes", "checkpoints", run, step, prompts) for step in steps}
 
     def missing(self, run: Run) -> dict[int, str]:
@@ -122,39 +84,40 @@ class ScanFolder:
         steps = self._list_parts("missing", run)
         return {step: self._read_part("missing", "missing", run, step)["reason"][0].as_py() for step in steps}
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Gather the parts into `records/` and mark the scan as done."""
-        with explain_full_disk(self.path):
-            remove(self.path / "records")  # of an earlier call that was ended before its last line
-            tables = self._gather()
-            write_folder(
-                self.path / "records",
-                lambda folder: [_write_table(table, folder / f"{name}.parquet") for name, table in tables.items()],
-            )
-            content = json.dumps(summary, indent=2)
-            write_file(self.path / "finished.json", lambda path: path.write_text(content + "\n"))
+    def conclude(self) -> None:
+        """Gather the parts into `records/`."""
+        remove(self.path / "records")  # of an earlier call that was ended before its last line
+        super().conclude()
+
+    def gather(self, folder: Path) -> None:
+        """Fill `records/` from the parts."""
+        for name, table in self._gather().items():
+            write_table(table, folder / f"{name}.parquet")
 
     def records(self) -> ScanRecords:
         """All rows: of a finished scan, or of what an unfinished one has measured."""
-        folder = self.path / "records"
+        folder, spec = self.path / "records", self.spec()
         if not folder.exists():
-            return ScanRecords(self.path, self.spec(), self.finished, **self._gather())
-        verify(folder, self._damaged)
-        tables = {
-            name: read_table(folder / f"{name}.parquet", SCAN_TABLES[name], self._damaged) for name in SCAN_TABLES
-        }
-        return ScanRecords(self.path, self.spec(), self.finished, **tables)
+            return ScanRecords(self.path, spec, **self._gather(), summary=None, rule=state_rule(spec))
+        verify(folder, self.damaged)
+        tables = {name: read_table(folder / f"{name}.parquet", SCAN_TABLES[name], self.damaged) for name in SCAN_TABLES}
+        summary = self.summary() if self.finished else None
+        return ScanRecords(self.path, spec, **tables, summary=summary, rule=state_rule(spec))
 
-    def summary(self) -> dict[str, Any]:
-        """What `finish` was given: versions, machine, duration."""
-        return read_json(self.path / "finished.json", self._damaged)
+    def remedy(self, path: Path) -> str:
+        """As `Folder.remedy`; a single checkpoint is measured again."""
+        if path.relative_to(self.path).parts[0] in ("checkpoints", "missing") and not self.finished:
+            return "delete it and run the same command again: what it held is measured again where it is needed"
+        if path.relative_to(self.path).parts[0] in ("checkpoints", "missing"):
+            return "its rows are in records/ too, and nothing else is lost"
+        return super().remedy(path)
 
     def _gather(self) -> dict[str, pa.Table]:
         if not (self.path / "prompts.parquet").exists():
             raise SaltusError(
                 f"{self.path} has no measured checkpoint; scan for longer, or a suite that has usable ones"
             )
-        runs = read_table(self.path / "runs.parquet", SCAN_TABLES["runs"], self._damaged)
+        runs = read_table(self.path / "runs.parquet", SCAN_TABLES["runs"], self.damaged)
         several = [Run(row["size"], row["seed"]) for row in runs.select(["size", "seed"]).to_pylist()]
         probes = [table for run in several for table in self.measured(run).values()]
         missing = [
@@ -165,7 +128,7 @@ class ScanFolder:
         return {
             "probes": pa.concat_tables([SCAN_TABLES["probes"].empty_table(), *probes]),
             "missing": pa.Table.from_pylist(missing, schema=SCAN_TABLES["missing"]),
-            "prompts": read_table(self.path / "prompts.parquet", SCAN_TABLES["prompts"], self._damaged),
+            "prompts": read_table(self.path / "prompts.parquet", SCAN_TABLES["prompts"], self.damaged),
             "runs": runs,
         }
 
@@ -181,42 +144,13 @@ class ScanFolder:
     def _read_part(self, table: str, kind: str, run: Run, step: int, prompts: pa.Table | None = None) -> pa.Table:
         """One part, which must be of this checkpoint and, if it holds answers, to these prompts."""
         path = self._part(kind, run, step)
-        part = read_table(path, SCAN_TABLES[table], self._damaged)
+        part = read_table(path, SCAN_TABLES[table], self.damaged)
         for name, expected in (("size", run.size), ("seed", run.seed), ("step", step)):
             if part[name].unique().to_pylist() != [expected]:
-                raise self._damaged(path, f"is not of {run} at step {step}")
+                raise self.damaged(path, f"is not of {run} at step {step}")
         if prompts is not None and not part.select(_PROMPT_KEY).equals(prompts):
-            raise self._damaged(path, "does not answer the prompts of the scan")
+            raise self.damaged(path, "does not answer the prompts of the scan")
         return part
 
-    def _write(self, path: Path, table: pa.Table) -> None:
-        with explain_full_disk(self.path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, lambda partial: _write_table(table, partial))
-
-    def _damaged(self, path: Path, what: str) -> SaltusError:
-        """What is wrong with a file, and the cheapest way out."""
-        parts = path.relative_to(self.path).parts
-        again = "and run the same command again"
-        if parts[0] == "records":
-            remedy = f"delete {self.path / 'records'}: the records are then gathered from the checkpoints"
-        elif self.finished and parts[0] in ("checkpoints", "missing"):
-            remedy = f"delete {self.path} {again}: it starts anew"
-        elif parts[0] in ("checkpoints", "missing"):
-            remedy = f"delete it {again}: what it held is measured again where it is needed"
-        elif parts[0] == "scan.json" and not self.finished:
-            remedy = f"delete it {again}: it is written anew, and the scan resumes"
-        elif parts[0] == "finished.json":
-            remedy = f"delete it {again}: it is written anew"
-        else:
-            remedy = f"delete {self.path} {again}: it starts anew"
-        return SaltusError(f"{path} {what}; {remedy}")
-
-
-def list_scans(root: Path) -> list[ScanFolder]:
-    """The scans under `root`, by name."""
-    return [ScanFolder(path.parent) for path in sorted(root.glob("*/scan.json"))]
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    def _write_table(self, path: Path, table: pa.Table) -> None:
+        self._write(path, lambda partial: write_table(table, partial))

@@ -15,14 +15,14 @@ from transformers import PreTrainedTokenizerBase
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import build_capability, make_prompts
-from saltus.lm.records import SCAN_TABLES
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import Probe, probe
+from saltus.lm.scanning.records import SCAN_TABLES
 from saltus.lm.scanning.strategies import next_steps
-from saltus.lm.specs import ScanSpec
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
 from saltus.lm.suites.load import load_model, load_tokenizer
 from saltus.lm.suites.prefetch import Prefetcher
+from saltus.specs.checkpoints import ScanSpec
 
 ROWS = 256
 """Sequences in a pass; the probe takes fewer where memory ends."""

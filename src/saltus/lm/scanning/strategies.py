@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from saltus.lm.specs import ScanSpec
+from saltus.specs.checkpoints import ScanSpec
 
 Solved = Mapping[int, NDArray[np.bool_]]
 """By measured step, [unit]: whether each unit was solved there."""

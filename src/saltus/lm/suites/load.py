@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from saltus.errors import SaltusError
-from saltus.lm.specs import Precision
 from saltus.lm.suites.base import MissingCheckpoint
+from saltus.specs.checkpoints import Precision
 
 _DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,

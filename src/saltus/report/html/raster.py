@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from plotly.graph_objects import Figure
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.report.html.drawing import Trace, compose, legend_above
 from saltus.report.html.palette import colour_scales
 from saltus.report.html.step_scale import StepScale

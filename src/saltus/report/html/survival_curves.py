@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.measure.survival import SurvivalCurve, estimate_survival, times_of
 from saltus.report.html.drawing import Trace, axis, compose, legend_above
 from saltus.report.html.palette import themed

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.report.html.drawing import (
     Trace,
     axis,

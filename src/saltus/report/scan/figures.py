@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.report.html.drawing import Trace, axis, compose
 from saltus.report.html.labels import name_seed, protect, shorten, shorten_prompt
 from saltus.report.html.palette import LINES, NEUTRAL, themed

@@ -3,9 +3,9 @@
 from rich.console import Console
 from rich.progress import TaskID
 
-from saltus.lm.specs import PocketSpec
 from saltus.lm.suites.base import Run
 from saltus.report.terminal.display import Display
+from saltus.specs.pocket import PocketSpec
 
 LINES = 20
 """Lines about the progress of a whole suite, where there is no terminal."""

@@ -1,15 +1,35 @@
-"""A bias on attention as an array: which keys of which queries, in which layers and heads."""
+"""A bias on attention: which keys of which queries, in which layers and heads, and until when."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from saltus.errors import SaltusError
-from saltus.specs import BiasSpec, ModelSpec
+from saltus.specs import BiasSpec
+from saltus.specs.models import BackboneSpec
 from saltus.tasks.base import TaskFacts
+from saltus.train.interventions.base import Intervention
+
+
+class Bias(Intervention):
+    """c is added to the attention logits of chosen keys (the paper, bias intervention), until it is released."""
+
+    def __init__(self, spec: BiasSpec, model: BackboneSpec, facts: TaskFacts, generator: np.random.Generator) -> None:
+        """Refused where the truth varies, since a bias is one array for all sequences."""
+        super().__init__(spec, model, facts, generator)
+        self._added = torch.from_numpy(build_bias(spec, model, facts, generator))
+        self._until = spec.until
+
+    def logits(self, step: int) -> Tensor:
+        """As `Intervention.logits`: zeros once it is released."""
+        if self._until is not None and step >= self._until:
+            self._added, self._until = torch.zeros_like(self._added), None
+        return self._added
 
 
 def build_bias(
-    spec: BiasSpec, model: ModelSpec, facts: TaskFacts, generator: np.random.Generator
+    spec: BiasSpec, model: BackboneSpec, facts: TaskFacts, generator: np.random.Generator
 ) -> NDArray[np.float32]:
     """What is added to the attention logits, [layer, head, query, key]; the axis of all layers or heads has length 1.
 

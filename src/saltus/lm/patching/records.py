@@ -1,51 +1,11 @@
-"""The schemas of what scans and patches hand on. Probabilities are of the whole target; ranks count from 0."""
+"""What a patch recorded. Probabilities are of the whole target."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from saltus.lm.specs import PatchSpec, ScanSpec
-
-_CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
-
-SCAN_TABLES: dict[str, pa.Schema] = {
-    # One row for each measured checkpoint, capability and prompt.
-    "probes": pa.schema(
-        [
-            *_CHECKPOINT,
-            ("capability", pa.string()),
-            ("prompt", pa.int32()),
-            ("probability", pa.float64()),  # product over the target's tokens
-            ("logit", pa.float64()),  # mean over the target's tokens
-            ("rank", pa.int32()),  # of the worst of the target's tokens; 0 is the greedy one
-            ("correct", pa.bool_()),  # every token of the target is the greedy one
-            ("margin", pa.float64()),  # log probability of the target less that of the foil, in nats; NaN without foil
-        ]
-    ),
-    # One row for each checkpoint that was asked for and could not be measured.
-    "missing": pa.schema([*_CHECKPOINT, ("reason", pa.string())]),
-    # One row for each capability and prompt.
-    "prompts": pa.schema(
-        [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
-    ),
-    # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
-    "runs": pa.schema([("size", pa.string()), ("seed", pa.string()), ("steps", pa.list_(pa.int32()))]),
-}
-
-
-@dataclass(frozen=True)
-class ScanRecords:
-    """Everything that a scan recorded, finished or not."""
-
-    path: Path
-    spec: ScanSpec
-    finished: bool
-    probes: pa.Table
-    missing: pa.Table
-    prompts: pa.Table
-    runs: pa.Table
-
+from saltus.specs.checkpoints import PatchSpec
 
 PATCH_TABLES: dict[str, pa.Schema] = {
     # One row for each prompt.
@@ -104,7 +64,7 @@ PATCH_TABLES: dict[str, pa.Schema] = {
 
 @dataclass(frozen=True)
 class PatchRecords:
-    """Everything that a patch study recorded."""
+    """Everything that a patch recorded."""
 
     path: Path
     spec: PatchSpec
