@@ -1,7 +1,7 @@
-"""What can be done, in the words of the command line. The only place where the stages are put together."""
+"""What can be done, in the words of the command line. The only place where the parts of saltus are put together."""
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
-from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, find, find_audit, ls, report, show
+from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
 from saltus.api.runs import run, run_all
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 
@@ -11,10 +11,11 @@ __all__ = [
     "DEFAULT_REPORT",
     "DEFAULT_ROOT",
     "Folder",
+    "Listing",
     "audit",
+    "describe",
     "draw_results",
     "find",
-    "find_audit",
     "keep_results",
     "ls",
     "patch",

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, find_audit, locate_audit, summarise
+from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
+from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
-from saltus.specs.checkpoints import PatchSpec, ScanSpec
+from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
 from saltus.specs.pocket import PocketSpec
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-    from saltus.lm.audit.audit import AuditReport
 
 DEFAULT_POCKETS = Path("pockets")
 
@@ -32,10 +32,11 @@ _NEIGHBOURS = 6
 
 def pocket(spec: PocketSpec, *, out: Path = DEFAULT_POCKETS, console: Console | None = None) -> Path:
     """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name."""
+    from saltus.lm.pocket.folder import PocketFolder
     from saltus.lm.pocket.train import train_pocket
     from saltus.report.terminal.pocket import PocketView
 
-    root = out / spec.identify(spec.name)
+    root = PocketFolder.find(out, spec, spec.name).path
     with PocketView(spec, console or Console()) as view:
         train_pocket(spec, root, view)
     return root
@@ -48,15 +49,21 @@ def audit(
     seeds: Sequence[str] = (),
     out: Path = DEFAULT_ROOT,
     console: Console | None = None,
-) -> "AuditReport":
+) -> AuditRecords:
     """Are the checkpoints of a suite what they say they are? Kept under `out`, where scans look for it."""
     from saltus.lm.audit.audit import audit_suite
     from saltus.report.terminal.audit import AuditView
 
     runs = select_runs(suite, sizes, seeds)
     checkpoints = sum(len(suite.steps(run)) for run in runs)
-    with AuditView(suite.name, checkpoints, console or Console()) as view:
-        return audit_suite(suite, runs, locate_audit(suite.name, out), view)
+    folder = AuditFolder.of(out, suite.name)
+    with (
+        folder.writing(AuditSpec(suite=suite.name), again=True),
+        AuditView(suite.name, checkpoints, console or Console()) as view,
+    ):
+        audit_suite(suite, runs, folder, view)
+        folder.finish(describe_provenance())
+    return folder.records()
 
 
 def scan(
@@ -73,7 +80,7 @@ def scan(
     found to be faulty counts as missing.
     """
     console = console or Console()
-    folder = ScanFolder(out / spec.identify("scan"))
+    folder = ScanFolder.find(out, spec, "scan")
     if folder.finished:
         folder.require(spec)
         console.print(Text(f"{folder.path} is finished already; delete it to scan again"), soft_wrap=True)
@@ -85,11 +92,13 @@ def scan(
 
     suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
-    audited = find_audit(suite.name, out)
-    unusable = {run: faulty_steps(audited, run) for run in suite.runs()} if audited else None
+    audited = AuditFolder.of(out, suite.name)
+    found = audited.records() if audited.finished else None
+    unusable = {run: faulty_steps(found, run) for run in suite.runs()} if found else None
     with folder.writing(spec), ScanView(folder.path.name, console) as view:
         scan_checkpoints(spec, suite, folder, view, chosen, unusable)
-        folder.finish({"device": chosen.type, **view.account(), **summarise("torch", "transformers")})
+        provenance = describe_provenance("torch", "transformers")
+        folder.finish({"device": chosen.type, **view.account(), **provenance})
     return folder
 
 
@@ -101,18 +110,19 @@ def patch(
     device: str = "auto",
     console: Console | None = None,
 ) -> PatchFolder:
-    """Which heads brought a capability? The study of `spec`, in a folder of its own under `out`.
+    """Which heads brought a capability? The patch of `spec`, in a folder of its own under `out`.
 
-    A study that is there is returned as it is.
+    A finished patch is returned as it is.
     """
     console = console or Console()
-    folder = PatchFolder(out / spec.identify("patch"))
+    folder = PatchFolder.find(out, spec, "patch")
     if folder.finished:
+        folder.require(spec)
         console.print(Text(f"{folder.path} is finished already; delete it to patch again"), soft_wrap=True)
         return folder
     from saltus.engines.local import choose_device
     from saltus.lm.capabilities.build import make_prompts
-    from saltus.lm.patching.patch import study_patch
+    from saltus.lm.patching.patch import patch_heads
     from saltus.lm.suites.load import load_model, load_tokenizer
 
     suite = suite or open_suite(spec.suite)
@@ -135,8 +145,10 @@ def patch(
         )
     before, after = (load_model(path, spec.precision, chosen) for path in paths)
     console.print(Text(f"{folder.path.name}: patching every head on {len(prompts)} prompts"), soft_wrap=True)
-    tables = study_patch(spec, before, after, prompts, tokenizer, _load_neighbours(spec, suite, recipient, chosen))
-    folder.write(spec, tables)
+    with folder.writing(spec):
+        tables = patch_heads(spec, before, after, prompts, tokenizer, _load_neighbours(spec, suite, recipient, chosen))
+        folder.commit(tables)
+        folder.finish({"device": chosen.type, **describe_provenance("torch", "transformers")})
     return folder
 
 

@@ -3,86 +3,200 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, summarise
+from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.provenance import describe_provenance
+from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.train.folder import RunFolder, find_run
+from saltus.storage.files import HeldError
+from saltus.tasks.build import read_facts
+from saltus.train.folder import RunFolder
+from saltus.train.measures import Measure, join_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
 
+_SHOWN = 3
+"""Failures that are told in full at the end of a sweep."""
 
-def run(spec: RunSpec, *, out: Path = DEFAULT_ROOT, device: str = "auto", console: Console | None = None) -> RunFolder:
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A run that is not finished, and its folder."""
+
+    spec: RunSpec
+    folder: RunFolder
+
+
+def run(
+    spec: RunSpec,
+    *,
+    out: Path = DEFAULT_ROOT,
+    device: str = "auto",
+    measures: Sequence[Measure] = (),
+    console: Console | None = None,
+) -> RunFolder:
     """Train `spec` in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
 
-    A finished run is returned as it is. `device` is 'cpu', 'cuda', or 'auto': CUDA where it is there.
+    A finished run is returned as it is. `device` is 'cpu', 'cuda', or 'auto': CUDA where it is there. `measures` are
+    recorded besides `saltus.train.measures.MEASURES`.
     """
-    return run_all([spec], out=out, device=device, console=console)[0]
+    return run_all([spec], out=out, device=device, measures=measures, console=console)[0]
 
 
 def run_all(
-    specs: Sequence[RunSpec], *, out: Path = DEFAULT_ROOT, device: str = "auto", console: Console | None = None
+    specs: Sequence[RunSpec],
+    *,
+    out: Path = DEFAULT_ROOT,
+    device: str = "auto",
+    measures: Sequence[Measure] = (),
+    console: Console | None = None,
 ) -> list[RunFolder]:
-    """As `run`, for many: in their order, those of equal shape together as far as the device gains by it."""
+    """As `run`, for many: in their order, those of equal shape together as far as the device gains by it.
+
+    All are checked before the first is trained. A run that fails is recorded, and the others go on. A run that another
+    process is training is left to it, so that several processes may share a sweep.
+
+    Raises:
+        SaltusError: if a run cannot be trained as it is described; or at the end, if any failed.
+
+    """
     # Imported late: listing and reporting must not wait for torch.
     from saltus.engines.local import choose_device, open_engine
     from saltus.studies.status import summarise_progress
 
+    recorded = join_measures(measures)
     console = console or Console()
     chosen = choose_device(device)
     folders: dict[str, RunFolder] = {}
     """By content: what has several names is trained once."""
-    waiting: list[tuple[RunSpec, RunFolder]] = []
+    waiting: list[_Waiting] = []
     for spec in specs:
         if spec.content_hash in folders:
             continue
-        folder = folders[spec.content_hash] = find_run(out, spec)
+        folder = folders[spec.content_hash] = RunFolder.of(out, spec)
         if folder.finished:
-            folder.require(spec)
+            folder.restore(spec, read_facts(spec.task, spec.master_seed))
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
         else:
-            waiting.append((spec, folder))
+            waiting.append(_Waiting(spec, folder))
+    for each in waiting:
+        check_run(each.spec)
+    failed: dict[str, str] = {}
+    left: list[RunFolder] = []
+    """To another process."""
     with open_engine(chosen) as engine:
         while waiting:
             group = _choose_group(waiting, engine)
-            _train_group(group, engine, chosen.type, console)
-            waiting = [pair for pair in waiting if pair not in group]
+            try:
+                _train_group(group, engine, recorded, chosen.type, console)
+            except HeldError:
+                left += [each.folder for each in group if each.folder.held]
+                waiting = [each for each in waiting if each.folder not in left and not each.folder.finished]
+                continue
+            except Exception as error:
+                if len(specs) == 1:
+                    raise
+                if len(group) > 1:  # whichever it was, the others may be trained
+                    for each in group:
+                        _train_alone(each, engine, recorded, chosen.type, console, failed)
+                else:
+                    _record_failure(group[0], error, console, failed)
+            waiting = [each for each in waiting if each not in group]
             if waiting:
-                console.print(summarise_progress(specs, out, chosen.type), markup=False, highlight=False)
+                told = summarise_progress(specs, out, chosen.type)
+                console.print(told, markup=False, highlight=False)
+    for folder in left:
+        console.print(Text(f"{folder.path} is left to the process that trains it"), soft_wrap=True)
+    if failed:
+        raise SaltusError(_tell_failures(failed, len(folders)))
     return [folders[spec.content_hash] for spec in specs]
 
 
-def _choose_group(waiting: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine") -> list[tuple[RunSpec, RunFolder]]:
+def check_run(spec: RunSpec) -> None:
+    """Raise a SaltusError, which names the run, if it cannot be trained as it is described."""
+    from saltus.models.build import build_model
+    from saltus.seeding import Streams
+    from saltus.train.interventions.base import build_intervention
+
+    try:
+        if spec.intervention is not None:
+            facts = read_facts(spec.task, spec.master_seed)
+            generator = Streams(spec.master_seed).generator("intervention")
+            build_intervention(spec.intervention, spec.model, facts, generator)
+        if spec.model.kind == "custom":
+            build_model(spec.model, read_facts(spec.task, spec.master_seed), init_seed=0)
+    except SaltusError as error:
+        raise SaltusError(f"{spec.name}: {error}") from None
+
+
+def _choose_group(waiting: Sequence[_Waiting], engine: "Engine") -> list[_Waiting]:
     """The first run that waits and others that can be trained with it: of its shape, at the same checkpoint."""
     from saltus.train.loop import find_start
 
-    spec, folder = waiting[0]
-    alike = [pair for pair in waiting if pair[0].shape == spec.shape and find_start(pair[1]) == find_start(folder)]
-    return alike[: engine.choose([spec for spec, _ in alike])]
+    first = next((each for each in waiting if not each.folder.held), waiting[0])
+    shape, start = first.spec.shape, find_start(first.folder)
+    alike = [each for each in waiting if each.spec.shape == shape and find_start(each.folder) == start]
+    alike = [first, *(each for each in alike if each is not first and not each.folder.held)]
+    return alike[: engine.choose([each.spec for each in alike])]
 
 
-def _train_group(group: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine", device: str, console: Console) -> None:
-    from saltus.report.terminal.training import LiveView
-    from saltus.train.loop import Job, read_facts, train
+def _train_alone(
+    each: _Waiting,
+    engine: "Engine",
+    measures: Sequence[Measure],
+    device: str,
+    console: Console,
+    failed: dict[str, str],
+) -> None:
+    if each.folder.finished:
+        return
+    try:
+        _train_group([each], engine, measures, device, console)
+    except Exception as error:  # noqa: BLE001 - as above
+        _record_failure(each, error, console, failed)
 
-    specs = [spec for spec, _ in group]
+
+def _record_failure(each: _Waiting, error: Exception, console: Console, failed: dict[str, str]) -> None:
+    text = str(error) if isinstance(error, SaltusError) else f"{type(error).__name__}: {error}"
+    failed[each.spec.name] = " ".join(text.split())
+    each.folder.fail(failed[each.spec.name])
+    console.print(Text(f"{each.spec.name} failed: {failed[each.spec.name]}"), soft_wrap=True)
+
+
+def _tell_failures(failed: dict[str, str], total: int) -> str:
+    told = [f"{name}: {reason}" for name, reason in failed.items()]
+    more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return f"{len(told)} of {total} runs failed, the others were trained: {'; '.join(told[:_SHOWN])}{more}"
+
+
+def _train_group(
+    group: Sequence[_Waiting], engine: "Engine", measures: Sequence[Measure], device: str, console: Console
+) -> None:
+    from saltus.report.terminal.training import TrainingView
+    from saltus.train.loop import Job, train
+
+    specs = [each.spec for each in group]
     seeds = sum(spec.seeds for spec in specs)
     started = time.monotonic()
 
     def finish(run: int, step: int) -> None:
         # Runs that are trained together share the time by their seeds.
         seconds = (time.monotonic() - started) * specs[run].seeds / seeds
-        jobs[run].folder.finish({"device": device, "last_step": step, "seconds": seconds, **summarise("torch")})
+        provenance = describe_provenance("torch")
+        jobs[run].folder.finish({"device": device, "last_step": step, "seconds": seconds, **provenance})
 
     with ExitStack() as stack:
-        trainer = engine.open(specs)
-        jobs = [Job(spec, folder, read_facts(spec)) for spec, folder in group]
+        facts = [read_facts(spec.task, spec.master_seed) for spec in specs]
+        jobs = [Job(each.spec, each.folder, known, measures) for each, known in zip(group, facts, strict=True)]
         for job in jobs:
-            stack.enter_context(job.folder.writing(job.spec, job.facts))
-        view = stack.enter_context(LiveView(specs, console))
+            stack.enter_context(job.folder.training(job.spec, job.facts))
+        trainer = engine.open(specs)
+        view = stack.enter_context(TrainingView(specs, console))
         train(jobs, trainer, view, finish)

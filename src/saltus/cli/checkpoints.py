@@ -15,17 +15,12 @@ from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.report.terminal.tables import tabulate_findings
-from saltus.specs.capabilities import CapabilitySpec, CopyingSpec, IndirectObjectSpec, NumberedListSpec, RepetitionSpec
+from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
 from saltus.specs.checkpoints import PatchSpec, Precision, Queries, ScanSpec, Stage, Strategy
 
 _GIB = 2**30
 
-_CAPABILITIES = {
-    "copying": CopyingSpec(),
-    "repetition": RepetitionSpec(),
-    "numbered_list": NumberedListSpec(),
-    "indirect_object": IndirectObjectSpec(),
-}
+_CAPABILITIES = list_named()
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="pythia, polypythias, or folder:PATH.")]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="Only this size; may be given again.")]
@@ -156,11 +151,11 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
     scanned = api.scan(spec, out=out, device=device, console=console)
     api.show(scanned, console)
     folders: list[api.Folder] = [scanned]
-    if jump := find_largest_jump(scanned.records(), asked[0].kind):
+    if jump := find_largest_jump(scanned.records().curves_of("probability", asked[0].kind)):
         across = PatchSpec(
             suite=name,
-            size=jump.size,
-            seed=jump.seed,
+            size=jump.key.group,
+            seed=jump.key.seed,
             recipient=jump.before,
             donor=jump.after,
             capability=asked[0],
@@ -174,9 +169,9 @@ def _open(name: str, offline: bool, disk: float | None) -> Suite:
     return open_suite(name, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
 
 
-def _choose(names: list[str] | None, files: list[Path] | None) -> list[CapabilitySpec]:
+def _choose(names: list[str] | None, files: list[Path] | None) -> list[BaseCapabilitySpec]:
     """The capabilities that were asked for."""
-    chosen: list[CapabilitySpec] = []
+    chosen: list[BaseCapabilitySpec] = []
     for name in names or ():
         if name not in _CAPABILITIES:
             raise SaltusError(f"capability: there is no {name!r}; allowed are {', '.join(_CAPABILITIES)}")

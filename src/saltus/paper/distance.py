@@ -6,11 +6,10 @@ from math import log
 
 import numpy as np
 
-from saltus.measure.outcomes import count_learned, find_passings
-from saltus.measure.transitions import find_ranked_steps, measure_falls
+from saltus.measure.transitions import measure_falls, rank_passings
 from saltus.paper.setting import PLATEAU_LEVEL
 from saltus.paper.targets import read_targets
-from saltus.train.records import RunRecords
+from saltus.studies.results import Result
 
 PASSED = 0.35
 """The loss, in nats, at which the authors' figure of jumps counts a row as passed."""
@@ -37,7 +36,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Round:
     """A comparison of settings by the same kinds."""
 
     kinds: list[str]
@@ -47,7 +46,7 @@ class Stage:
     """By setting, how many terms of that are censored."""
 
 
-def measure_jumps(records: RunRecords, kind: str) -> list[Term]:
+def measure_jumps(result: Result, kind: str) -> list[Term]:
     """The steps at which rows of the linear map pass, and how long their falls take.
 
     Where the budget ends before the authors' step, a censored one says nothing and has no term; nor has the duration
@@ -56,39 +55,44 @@ def measure_jumps(records: RunRecords, kind: str) -> list[Term]:
     data = read_targets("linear_map_jumps")["data"]
     theirs = data["step at which each row's loss passes 0.35"]
     low, high = data["duration of one row's fall"]
-    budget = float(records.spec.training.steps)
+    budget = float(result.budget)
     steps = [
         Term(kind, str(rank), abs(log((seed[rank] or budget) / theirs[rank])), censored=seed[rank] is None)
-        for seed in find_ranked_steps(records, PASSED)
+        for seed in rank_rows(result)
         for rank in RANKS
         if seed[rank] is not None or budget > theirs[rank]
     ]
     falls = [
         Term(kind, "fall", max(0.0, log(low / fall), log(fall / high)), censored=False)
-        for fall in list_falls(records)
+        for fall in list_falls(result)
         if fall is not None
     ]
     return steps + falls
 
 
-def list_falls(records: RunRecords) -> list[float | None]:
+def rank_rows(result: Result) -> list[list[float | None]]:
+    """[seed][rank] the step at which each row passes, soonest first; None within the budget."""
+    return rank_passings(result.records.evaluated_steps, result.records.cube("units", "loss"), PASSED)
+
+
+def list_falls(result: Result) -> list[float | None]:
     """[seed] the median duration of a row's fall, in steps; None where no row fell."""
-    falls = measure_falls(records.evaluated_steps, records.cube("units", "loss"), log(2))
+    falls = measure_falls(result.records.evaluated_steps, result.records.cube("units", "loss"), log(2))
     return [float(np.median(seed)) if seed else None for seed in falls]
 
 
-def measure_rows(records: RunRecords, kind: str, sparsity: str) -> list[Term]:
+def measure_rows(result: Result, kind: str, sparsity: str) -> list[Term]:
     """The rows of a point of the sparsity curve at S=16."""
     theirs = float(np.mean(read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"][sparsity]))
-    return [Term(kind, sparsity, abs(float(n) - theirs) / 16, censored=False) for n in count_learned(records)]
+    return [Term(kind, sparsity, abs(float(n) - theirs) / 16, censored=False) for n in result.learned]
 
 
-def measure_plateau(records: RunRecords, kind: str, size: str, *, biased: bool) -> list[Term]:
+def measure_plateau(result: Result, kind: str, size: str, *, biased: bool) -> list[Term]:
     """The end of the plateau on cellular automata; a budget that ends before the authors' says nothing."""
     theirs = float(read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"][size])
-    budget = float(records.spec.training.steps)
+    budget = float(result.budget)
     terms: list[Term] = []
-    for end in find_passings(records, PLATEAU_LEVEL):
+    for end in result.passings(PLATEAU_LEVEL):
         step = min(end.by or budget, WATCHED * theirs)
         late = end.by is None or end.by > WATCHED * theirs
         if not late or step > theirs:
@@ -104,11 +108,11 @@ def average(terms: Sequence[Term]) -> float:
     return float(np.mean([np.mean(distances) for distances in by_target.values()]))
 
 
-def compare_settings(settings: Mapping[str, Sequence[Term]], kinds: Sequence[str]) -> Stage:
+def compare_settings(settings: Mapping[str, Sequence[Term]], kinds: Sequence[str]) -> Round:
     """Rank settings by the terms of these kinds, of which each must have some."""
     chosen = {name: [term for term in terms if term.kind in kinds] for name, terms in settings.items()}
     means = {name: average(terms) for name, terms in chosen.items()}
-    return Stage(
+    return Round(
         list(kinds),
         dict(sorted(means.items(), key=lambda item: item[1])),
         {name: sum(term.censored for term in terms) for name, terms in chosen.items()},

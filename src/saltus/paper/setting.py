@@ -10,12 +10,12 @@ from saltus.specs import (
     CellularAutomatonSpec,
     EmergenceSpec,
     LinearMapSpec,
-    ModelSpec,
     RunSpec,
     ScheduleSpec,
     TrainingSpec,
     TransformerSpec,
 )
+from saltus.specs.models import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def linear_map(
     states: int = 2,
     steps: int = 10_000,
     seeds: int = 3,
-    model: ModelSpec = LINEAR_MAP_MODEL,
+    model: BackboneSpec = LINEAR_MAP_MODEL,
     intervention: BiasSpec | None = None,
     setting: Setting = PAPER.linear_map,
     master_seed: int = 0,
@@ -131,7 +131,7 @@ def automaton(
     rules: int = 256,
     steps: int,
     seeds: int = 3,
-    model: ModelSpec = AUTOMATON_MODEL,
+    model: BackboneSpec = AUTOMATON_MODEL,
     intervention: BiasSpec | None = None,
     setting: Setting = PAPER.automaton,
     master_seed: int = 0,
@@ -159,7 +159,7 @@ def automaton(
     )
 
 
-def small_automaton(name: str, *, model: ModelSpec, seeds: int) -> RunSpec:
+def small_automaton(name: str, *, model: BackboneSpec, seeds: int) -> RunSpec:
     """A cell that is learned in minutes, for comparisons of models at laptop size: of 256 rules that takes hours."""
     setting = replace(USUAL.automaton, batch=2048)
     return automaton(name, size=8, rules=2, steps=600, seeds=seeds, model=model, setting=setting)

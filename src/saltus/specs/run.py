@@ -17,10 +17,14 @@ _FREE_OF_SHAPE = ("learning_rate", "warmup", "decay", "betas", "weight_decay", "
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
+UNNAMED = "run"
+"""The name of a run that was given none; in a study it is named by the keys of its cell."""
+
+
 class RunSpec(Spec):
     """One run: K seeds of one model on one task, identical but for the seed."""
 
-    name: str
+    name: str = UNNAMED
     task: TaskSpec
     model: ModelSpec
     training: TrainingSpec

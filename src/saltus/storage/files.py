@@ -14,6 +14,10 @@ from safetensors import SafetensorError
 from saltus.errors import SaltusError
 
 
+class HeldError(SaltusError):
+    """A folder is being written by another process."""
+
+
 def write_file(target: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside the target, bring it to disk, and rename it into place."""
     partial = target.with_name(f"{target.name}.partial")
@@ -60,7 +64,7 @@ def hold(folder: Path) -> Generator[None, None, None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SaltusError(f"{folder} is being written by another process; wait for it or stop it first") from None
+            raise HeldError(f"{folder} is being written by another process; wait for it or stop it first") from None
         yield
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from saltus.errors import SaltusError
 from saltus.specs.base import DIGITS, Spec
-from saltus.storage.files import explain_full_disk, hold, is_held, remove, write_file, write_folder
+from saltus.storage.files import HeldError, explain_full_disk, hold, is_held, remove, write_file, write_folder
 from saltus.storage.tables import read_json, write_json
 
 S = TypeVar("S", bound=Spec)
@@ -91,7 +91,7 @@ class Folder(Generic[S]):
         """
         with hold(self.path):
             if self.finished and not again:
-                raise SaltusError(f"{self.path} has just been finished by another process; run the same command again")
+                raise HeldError(f"{self.path} has just been finished by another process; run the same command again")
             for leftover in self.path.rglob("*.partial"):
                 remove(leftover)
             self.require(spec)

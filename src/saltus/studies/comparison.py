@@ -1,16 +1,18 @@
 """Theirs beside ours: rows of numbers, and verdicts on claims that are worked out from them."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from saltus.curves import Emergence
-from saltus.measure.outcomes import count_learned, estimate_share, task_emergences, unit_emergences
+from saltus.measure.outcomes import estimate_share
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.studies.gate import Arm, Check
-from saltus.train.records import RunRecords
+from saltus.studies.results import Results
 
 Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
 
@@ -105,40 +107,59 @@ def write_arms(arms: Sequence[Arm]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for arm in arms:
-        for cell, records in arm.cells.items():
-            tasks = task_emergences(records)
+        for cell, result in arm.cells.items():
             line = (
                 escape(arm.name),
                 f"{arm.parameters[cell]:,}",
-                f"{records.spec.training.learning_rate:g}",
+                f"{result.cell.run.training.learning_rate:g}",
                 escape(cell),
-                _say_share(tasks),
-                _say_median(tasks),
-                f"{count_learned(records).mean():.1f} of {len(records.facts.units)}",
+                _say_share(result.tasks),
+                _say_median(result.tasks),
+                f"{result.learned.mean():.1f} of {len(result.records.facts.units)}",
             )
             lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
 
 
-def write_emergence(cells: Mapping[str, RunRecords]) -> str:
+def write_emergence(results: Results) -> str:
     """A Markdown table with a line for each cell: units learned, and when, censored seeds counted as such."""
     lines = [
         "| cell | steps run | units learned, by seed | median step of a unit | seeds with all | median step of all |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, records in cells.items():
-        units = [unit for seed in unit_emergences(records) for unit in seed]
-        tasks = task_emergences(records)
+    for result in results:
         line = (
-            escape(name),
-            f"{records.evaluated_steps[-1]:,}",
-            f"{', '.join(map(str, count_learned(records)))} of {len(records.facts.units)}",
-            _say_median(units),
-            _say_share(tasks),
-            _say_median(tasks),
+            escape(result.name),
+            f"{result.records.evaluated_steps[-1]:,}",
+            f"{', '.join(map(str, result.learned))} of {len(result.records.facts.units)}",
+            _say_median(result.units),
+            _say_share(result.tasks),
+            _say_median(result.tasks),
         )
         lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
+
+
+def write_seeds(results: Results) -> str:
+    """CSV with a row for each cell and seed: its keys, what it was trained with, its loss, and what it learned when.
+
+    Censored seeds have no `first_step_with`; `last_step_without` is then all that is known of them.
+    """
+    keys = list(dict.fromkeys(key for result in results for key in result.cell.key))
+    columns = ["cell", *keys, "scale", "seed", "steps_run", "final_train_loss", "units_learned", "units"]
+    columns += ["last_step_without", "first_step_with", "lost_at"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for result in results:
+        values = [result.cell.key.get(key, "") for key in keys]
+        loss, learned = result.final_loss, result.learned
+        for place, task in enumerate(result.tasks):
+            row = [result.name, *values, result.scale, task.key.seed, int(result.records.evaluated_steps[-1])]
+            row += [repr(float(loss[place])), int(learned[place]), len(result.records.facts.units)]
+            row += [task.after, "" if task.by is None else task.by, "" if task.lost is None else task.lost]
+            writer.writerow(row)
+    return file.getvalue()
 
 
 def _say_share(tasks: Sequence[Emergence]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from saltus.errors import SaltusError
-from saltus.measure.outcomes import score_learning, task_emergences, unit_emergences
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.models.build import count_parameters, match_parameters
 from saltus.specs import (
@@ -19,16 +18,17 @@ from saltus.specs import (
     MambaSpec,
     MlpMixerSpec,
     MlstmSpec,
-    ModelSpec,
     RunSpec,
     RwkvSpec,
     TransformerSpec,
 )
+from saltus.specs.models import BackboneSpec
 from saltus.studies.comparison import Claim
-from saltus.studies.gate import Arm, choose_rate
-from saltus.studies.panels import OURS, add_shared_legend, label, open_plate, say_not_run
-from saltus.train.loop import read_facts
-from saltus.train.records import RunRecords
+from saltus.studies.gate import Arm, choose_rate, score_learning
+from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Cell
+from saltus.tasks.build import read_facts
 
 SWEPT = 1_000
 """Added to the master seed for the sweep: other maps and other seeds than those that are reported."""
@@ -45,7 +45,7 @@ class Contest:
     cells are run, on its own best one, and with it a run on pure noise.
     """
 
-    arms: Mapping[str, ModelSpec]
+    arms: Mapping[str, BackboneSpec]
     """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
     cells: Mapping[str, RunSpec]
     """By name, the easiest first: runs whose name, model and learning rate are those of each arm in turn."""
@@ -71,24 +71,29 @@ class Contest:
                 f"{', '.join(self.cells)}, and the first of them needs one"
             )
 
-    def list_sweeps(self) -> list[RunSpec]:
-        """The runs of the sweep."""
+    def list_sweeps(self) -> list[Cell]:
+        """The cells of the sweep."""
         return [
-            _vary(
-                sweep,
-                name=_name_sweep(arm, cell, rate),
-                model=model,
-                training={"learning_rate": rate},
-                master_seed=sweep.master_seed + SWEPT,
+            Cell(
+                arm=arm,
+                sweep=cell,
+                rate=rate,
+                run=_vary(
+                    sweep,
+                    name=f"{arm}-sweep-{cell}-{rate:g}",
+                    model=model,
+                    training={"learning_rate": rate},
+                    master_seed=sweep.master_seed + SWEPT,
+                ),
             )
             for cell, sweep in self.sweeps.items()
             for arm, model in self._match(sweep).items()
             for rate in self.rates
         ]
 
-    def list_reported(self, results: Mapping[str, RunRecords]) -> list[RunSpec]:
-        """The runs that follow from the sweeps that are there: for each arm its cells, and noise with the first."""
-        runs: list[RunSpec] = []
+    def list_reported(self, results: Results) -> list[Cell]:
+        """The cells that follow from the sweeps that are there: for each arm its cells, and noise with the first."""
+        cells: list[Cell] = []
         matched = {cell: self._match(spec) for cell, spec in self.cells.items()}
         easiest, first = next(iter(self.cells.items()))
         noise = {"kind": "noise", "length": first.task.tokens, "symbols": first.task.vocabulary}
@@ -98,34 +103,38 @@ class Contest:
                 if len(sweep) < len(self.rates):
                     continue
                 training = {"learning_rate": choose_rate(sweep), "influence": True}
-                runs.append(_vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training))
+                run = _vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
+                cells.append(Cell(arm=arm, cell=cell, run=run))
                 if cell == easiest:
-                    runs.append(
-                        _vary(
-                            first,
-                            name=f"{arm}-noise",
-                            task=noise,
-                            model=matched[cell][arm],
-                            training=training | {"steps": min(NOISE_STEPS, first.training.steps)},
-                            seeds=min(2, first.seeds),
-                        )
+                    run = _vary(
+                        first,
+                        name=f"{arm}-noise",
+                        task=noise,
+                        model=matched[cell][arm],
+                        training=training | {"steps": min(NOISE_STEPS, first.training.steps)},
+                        seeds=min(2, first.seeds),
                     )
-        return runs
+                    cells.append(Cell(arm=arm, cell="noise", run=run))
+        return cells
 
-    def list_arms(self, results: Mapping[str, RunRecords]) -> list[Arm]:
+    def list_arms(self, results: Results) -> list[Arm]:
         """The arms of which a reported cell is there, as the gate judges them."""
         arms: list[Arm] = []
         for arm in self.arms:
-            cells = {cell: results[f"{arm}-{cell}"] for cell in self.cells if f"{arm}-{cell}" in results}
+            found = results.where(arm=arm).by("cell")
+            cells = {cell: found[cell] for cell in self.cells if cell in found}
             if cells:
-                moved = [records.future_influence for records in cells.values()]
+                moved = [result.records.future_influence for result in cells.values()]
                 known = [influence for influence in moved if influence is not None]
                 arms.append(
                     Arm(
                         name=arm,
-                        parameters={cell: count_parameters(r.spec.model, r.facts) for cell, r in cells.items()},
+                        parameters={
+                            cell: count_parameters(result.cell.run.model, result.records.facts)
+                            for cell, result in cells.items()
+                        },
                         cells=cells,
-                        noise=results.get(f"{arm}-noise"),
+                        noise=found.get("noise"),
                         # At a smaller scale a cell may have had no sweep of its own: then the easier one's was used.
                         sweeps={cell: next(filter(None, self._find_sweeps(arm, cell, results)), {}) for cell in cells},
                         future=max(known) if len(known) == len(moved) else None,
@@ -133,11 +142,11 @@ class Contest:
                 )
         return arms
 
-    def draw(self, results: Mapping[str, RunRecords]) -> Figure:
+    def draw(self, results: Results) -> Figure:
         """For each cell the survival of the whole task and of units, and the training loss, a line for each arm."""
         arms = self.list_arms(results)
         cells = [cell for cell in self.cells if any(cell in arm.cells for arm in arms)]
-        figure, axes = open_plate(3, max(1, len(cells)))
+        figure, axes = open_panels(3, max(1, len(cells)))
         if not cells:
             for panel in axes:
                 say_not_run(panel)
@@ -146,18 +155,17 @@ class Contest:
             for place, arm in enumerate(arms):
                 if cell not in arm.cells:
                     continue
-                records = arm.cells[cell]
+                result = arm.cells[cell]
                 style: dict[str, Any] = {
                     "color": OURS[place % len(OURS)],
                     "linestyle": ("-", "--")[place // len(OURS) % 2],
                     "label": arm.name,
                 }
-                every = [unit for seed in unit_emergences(records) for unit in seed]
-                for panel, emergences in ((whole, task_emergences(records)), (units, every)):
+                for panel, emergences in ((whole, result.tasks), (units, result.units)):
                     curve = estimate_survival(*times_of(emergences))
                     panel.step(curve.times, curve.survival, where="post", **style)
-                mean = records.cube("steps", "train_loss").mean(0)
-                loss.plot(records.evaluated_steps, mean, **style)
+                mean = result.records.cube("steps", "train_loss").mean(0)
+                loss.plot(result.records.evaluated_steps, mean, **style)
             label(whole, f"{cell}: seeds without the whole task", "step", "share (Kaplan-Meier)")
             label(units, f"{cell}: units not yet there", "step", "share (Kaplan-Meier)")
             for panel in (whole, units):
@@ -166,19 +174,19 @@ class Contest:
         add_shared_legend(figure)
         return figure
 
-    def _match(self, cell: RunSpec) -> dict[str, ModelSpec]:
-        return match_parameters(self.arms, read_facts(cell))
+    def _match(self, cell: RunSpec) -> dict[str, BackboneSpec]:
+        return match_parameters(self.arms, read_facts(cell.task, cell.master_seed))
 
-    def _find_sweeps(self, arm: str, cell: str, results: Mapping[str, RunRecords]) -> Iterator[dict[float, RunRecords]]:
+    def _find_sweeps(self, arm: str, cell: str, results: Results) -> Iterator[dict[float, Result]]:
         """By rate, what there is of the sweep that decides for a cell; after it those of the cells before that."""
         order = list(self.cells)
         for other in reversed(order[: order.index(cell) + 1]):
             if other in self.sweeps:
-                names = {rate: _name_sweep(arm, other, rate) for rate in self.rates}
-                yield {rate: results[name] for rate, name in names.items() if name in results}
+                found = results.where(arm=arm, sweep=other).by("rate")
+                yield {rate: found[rate] for rate in self.rates if rate in found}
 
 
-def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, ModelSpec]:
+def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, BackboneSpec]:
     """One model of every kind, attention first, of the same depth and width."""
     width: dict[str, Any] = {"layers": layers, "d_model": d_model}
     return {
@@ -192,10 +200,6 @@ def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, Mo
         "linear-attention": LinearAttentionSpec(**width, heads=heads),
         "convolution": ConvolutionSpec(**width),
     }
-
-
-def _name_sweep(arm: str, cell: str, rate: float) -> str:
-    return f"{arm}-sweep-{cell}-{rate:g}"
 
 
 def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:

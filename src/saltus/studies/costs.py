@@ -7,7 +7,7 @@ from saltus.specs import RunSpec
 from saltus.studies.comparison import escape
 from saltus.studies.flops import count_flops
 from saltus.studies.results import Results
-from saltus.studies.status import read_standings
+from saltus.studies.status import Standing
 from saltus.studies.study import Study
 
 DEVICE_FLOPS = 30e12
@@ -26,23 +26,33 @@ def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
         "| study | cells | seeds | 10^15 operations | hours on this CPU | minutes on the device | largest run |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    lines += [_write_row(study.name, study.runs(), speed) for study, _ in studies]
+    lines += [_write_row(study.name, list_specs(study), speed) for study, _ in studies]
     beside = [study for study, _ in studies if study.compare]
     for title, chosen in (
         ("those with the authors' numbers", beside),
         ("all of these", [study for study, _ in studies]),
     ):
         if len(chosen) > 1:
-            once = {spec.content_hash: spec for study in chosen for spec in study.runs()}
+            once = {spec.content_hash: spec for study in chosen for spec in list_specs(study)}
             lines.append(_write_row(f"**{title}**", list(once.values()), speed))
     return "\n".join(lines) + "\n"
 
 
+def list_specs(study: Study) -> list[RunSpec]:
+    """The runs of a study at full size, as far as they are known before any of them is trained."""
+    return [cell.run for cell in study.at()]
+
+
 def _find_speed(made: Sequence[Results]) -> float | None:
     """Operations a second, the median over the runs that were made on a CPU."""
-    records = [each for results in made for each in results.values()]
-    standings = [standing for each in records for standing in read_standings([each.spec], each.path.parent)]
-    speeds = [standing.speed for standing in standings if standing.speed and standing.device == "cpu"]
+    speeds: list[float] = []
+    for result in (result for results in made for result in results):
+        summary = result.records.summary or {}
+        spent = Standing(
+            result.cell.run, "finished", summary.get("last_step", 0), summary.get("seconds"), summary.get("device")
+        )
+        if spent.speed and spent.device == "cpu":
+            speeds.append(spent.speed)
     return median(speeds) if speeds else None
 
 

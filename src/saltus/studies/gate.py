@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 import numpy as np
 
-from saltus.measure.outcomes import score_learning, task_emergences
-from saltus.train.records import RunRecords
+from saltus.measure.outcomes import median_step
+from saltus.studies.results import Result
 
 MATCHED = 0.1
 """Largest spread of parameters over arms that counts as matched, as a share of the smallest."""
@@ -23,11 +24,11 @@ class Arm:
     name: str
     parameters: Mapping[str, int]
     """By cell, numbers that are trained in one seed."""
-    cells: Mapping[str, RunRecords]
+    cells: Mapping[str, Result]
     """By difficulty, the easiest first: the reported runs."""
-    noise: RunRecords | None
+    noise: Result | None
     """A run on targets of pure noise."""
-    sweeps: Mapping[str, Mapping[float, RunRecords]]
+    sweeps: Mapping[str, Mapping[float, Result]]
     """By cell, and by learning rate: the runs that decided its rate, on other seeds and maps than the reported ones."""
     future: float | None
     """The largest influence of a token on a prediction before it, after training; None if not measured."""
@@ -48,7 +49,7 @@ class Check:
         return not self.passed and (not self.cells or cell is None or cell in self.cells)
 
 
-def choose_rate(sweep: Mapping[float, RunRecords]) -> float:
+def choose_rate(sweep: Mapping[float, Result]) -> float:
     """The learning rate with the most units learned over seeds.
 
     Of equal ones that whose worse neighbour in the sweep learned most, because the fastest rate is often the last
@@ -61,10 +62,16 @@ def choose_rate(sweep: Mapping[float, RunRecords]) -> float:
 
     def rank(place: int) -> tuple[float, float, float, float]:
         count, soonest = scores[place]
-        loss = float(sweep[rates[place]].cube("steps", "scored_loss")[:, -1].mean())
+        loss = float(sweep[rates[place]].records.cube("steps", "scored_loss")[:, -1].mean())
         return count, min(units[place], units[place + 2]), soonest, -loss
 
     return rates[max(range(len(rates)), key=rank)]
+
+
+def score_learning(result: Result) -> tuple[float, float]:
+    """What is larger is better: units learned, in the mean over seeds, and less the step by which half were there."""
+    half = median_step(result.units)
+    return float(result.learned.mean()), -inf if half is None else -float(half)
 
 
 def check_comparison(arms: Sequence[Arm]) -> list[Check]:
@@ -92,10 +99,11 @@ def _check_noise(arms: Sequence[Arm]) -> Check:
     )
 
 
-def _measure_gain(records: RunRecords) -> float:
+def _measure_gain(noise: Result) -> float:
     """Nats by which the best seed is below chance over the scored predictions at the end."""
-    chance = float(records.facts.chance_loss[records.facts.scored].mean())
-    return chance - float(records.cube("steps", "scored_loss")[:, -1].min())
+    facts = noise.records.facts
+    chance = float(facts.chance_loss[facts.scored].mean())
+    return chance - float(noise.records.cube("steps", "scored_loss")[:, -1].min())
 
 
 def _check_future(arms: Sequence[Arm]) -> Check:
@@ -122,7 +130,7 @@ def _check_size(arms: Sequence[Arm]) -> Check:
 def _check_tokens(arms: Sequence[Arm]) -> Check:
     """Each cell by its budget, whether or not a run ended before it."""
     seen = {
-        cell: {arm.cells[cell].spec.batch * arm.cells[cell].spec.training.steps for arm in arms if cell in arm.cells}
+        cell: {arm.cells[cell].cell.run.batch * arm.cells[cell].budget for arm in arms if cell in arm.cells}
         for cell in arms[0].cells
     }
     wrong = [cell for cell, budgets in seen.items() if len(budgets) > 1] + [
@@ -136,8 +144,8 @@ def _check_sweeps(arms: Sequence[Arm]) -> Check:
     problems: dict[str, str] = {}
     """What is wrong, and the cell that it is wrong for."""
     for arm in arms:
-        for cell, records in arm.cells.items():
-            sweep, used, name = arm.sweeps[cell], records.spec.training.learning_rate, f"{arm.name} ({cell})"
+        for cell, reported in arm.cells.items():
+            sweep, used, name = arm.sweeps[cell], reported.cell.run.training.learning_rate, f"{arm.name} ({cell})"
             best = choose_rate(sweep) if sweep else None
             if len(sweep) < 3:
                 problems[f"{name} was swept over {len(sweep)} rates"] = cell
@@ -145,9 +153,9 @@ def _check_sweeps(arms: Sequence[Arm]) -> Check:
                 problems[f"{name} is reported at {used:g}, its best is {best:g}"] = cell
             elif best in (min(sweep), max(sweep)):
                 problems[f"{name} is best at the edge of its sweep, {best:g}"] = cell
-            if records.spec.master_seed in {swept.spec.master_seed for swept in sweep.values()}:
+            if reported.cell.run.master_seed in {swept.cell.run.master_seed for swept in sweep.values()}:
                 problems[f"{name} was swept on the master seed that is reported"] = cell
-    steps = {r.spec.training.steps for arm in arms for sweep in arm.sweeps.values() for r in sweep.values()}
+    steps = {swept.budget for arm in arms for sweep in arm.sweeps.values() for swept in sweep.values()}
     return Check(
         "each arm has its own best learning rate",
         not problems,
@@ -160,7 +168,7 @@ def _check_budget(arms: Sequence[Arm]) -> Check:
     unsolved = [
         cell
         for cell in arms[0].cells
-        if not any(not task.censored for arm in arms if cell in arm.cells for task in task_emergences(arm.cells[cell]))
+        if not any(not task.censored for arm in arms if cell in arm.cells for task in arm.cells[cell].tasks)
     ]
     return Check(
         "in each cell at least one arm solves the task within the budget",
@@ -175,7 +183,7 @@ def _check_difficulty(arms: Sequence[Arm]) -> Check:
     flat: list[str] = []
     told: list[str] = []
     for arm in arms:
-        steps = {cell: [t.by for t in task_emergences(records)] for cell, records in arm.cells.items()}
+        steps = {cell: [task.by for task in result.tasks] for cell, result in arm.cells.items()}
         solved = {cell: median(by) for cell, found in steps.items() if (by := [b for b in found if b is not None])}
         told.append(f"{arm.name} " + (", ".join(f"{cell}: {step:,.0f}" for cell, step in solved.items()) or "none"))
         whole = [cell for cell, found in steps.items() if all(by is not None for by in found)]

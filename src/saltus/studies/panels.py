@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from saltus.measure.outcomes import find_passings
-from saltus.train.records import RunRecords
+from saltus.studies.results import Result
 
 OURS = ("#3366a8", "#c2571a", "#3a8a4d", "#8a4fa3", "#a8862b", "#4b4b4b")
 """Colours of our curves, dark enough for a white page and apart for the colour-blind."""
@@ -17,7 +16,7 @@ OURS = ("#3366a8", "#c2571a", "#3a8a4d", "#8a4fa3", "#a8862b", "#4b4b4b")
 THEIRS = "#999999"
 
 
-def open_plate(columns: int, rows: int = 1, *, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+def open_panels(columns: int, rows: int = 1, *, height: float = 3.2) -> tuple[Figure, list[Axes]]:
     """A figure of `rows` by `columns` panels; the panels row by row."""
     figure = Figure(figsize=(4.6 * columns, height * rows), layout="constrained", dpi=120)
     panels: Any = figure.subplots(rows, columns, squeeze=False)
@@ -77,11 +76,11 @@ def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name:
         panel.plot([position] * len(dots), dots, linestyle="", marker=".", color=colour, markersize=6, zorder=4)
 
 
-def draw_plateaus(panel: Axes, cells: Mapping[int, RunRecords | None], level: float, colour: str) -> None:
+def draw_plateaus(panel: Axes, cells: Mapping[int, Result | None], level: float, colour: str) -> None:
     """By x, how long the training loss of each seed stays at `level` or above; a triangle if past the budget."""
-    ends = {x: [p.by for p in find_passings(cell, level)] if cell else [] for x, cell in cells.items()}
+    ends = {x: [p.by for p in cell.passings(level)] if cell else [] for x, cell in cells.items()}
     lengths = [[np.nan if step is None else step for step in steps] for steps in ends.values()]
     draw_ours(panel, ends, lengths, "ours, dots: seeds", colour)
     for x, cell in cells.items():
-        late = [cell.spec.training.steps for step in ends[x] if step is None] if cell else []
+        late = [cell.budget for step in ends[x] if step is None] if cell else []
         panel.plot([x] * len(late), late, linestyle="", marker="^", color=colour, fillstyle="none")

@@ -1,91 +1,202 @@
 """The results of a study: for each of its cells the records of the largest scale at which it has been run."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from saltus.curves import Emergences, Rule
+from saltus.errors import SaltusError
+from saltus.measure.outcomes import count_learned
 from saltus.specs import RunSpec
-from saltus.studies.study import Study
-from saltus.train.folder import find_run
-from saltus.train.records import TABLES, Patterns, RunRecords
+from saltus.studies.study import Cell, Study, Value
+from saltus.train.archive import Archive
+from saltus.train.folder import RunFolder
+from saltus.train.records import RunRecords
 
 
-class Results(Mapping[str, RunRecords]):
-    """By the name of its run, each cell that is there."""
+class Source(Protocol):
+    """Where records are found by the description of their run."""
 
-    def __init__(self, study: Study, root: Path) -> None:
-        self._cells: dict[str, RunRecords] = {}
-        self._scales: dict[str, str] = {}
-        planned: list[str] = []
-        for scale in study.scales:
-            for spec in list_runs(study, scale, root):
-                folder = find_run(root, spec)
-                if folder.finished and spec.name not in self._cells:
-                    folder.require(spec)
-                    # Where another study has trained it, it has another name there.
-                    self._cells[spec.name] = replace(folder.records(), spec=spec)
-                    self._scales[spec.name] = scale
-                if scale == "full" or folder.finished:
-                    planned.append(spec.name)
-        self.planned = list(dict.fromkeys(planned))
-        """Names of all cells, there or not, as far as they are known."""
+    def find(self, spec: RunSpec) -> RunRecords | None:
+        """The records of a finished run, under the name and the rule of `spec`; None if it is not there."""
+        ...
 
-    def __getitem__(self, name: str) -> RunRecords:
-        return self._cells[name]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cells)
+class RunFolders:
+    """The run folders under a path."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def find(self, spec: RunSpec) -> RunRecords | None:
+        """As `Source.find`."""
+        folder = RunFolder.of(self._root, spec)
+        if not folder.finished:
+            return None
+        folder.require(spec)
+        return folder.records().of(spec)
+
+
+def open_source(root: Path) -> Source:
+    """The archive at a path, or the run folders under it."""
+    return Archive(root) if any(root.glob("*/runs.parquet")) else RunFolders(root)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one cell gave."""
+
+    cell: Cell
+    records: RunRecords
+    scale: str
+    """At which it was run."""
+
+    @property
+    def name(self) -> str:
+        """That of the run."""
+        return self.cell.name
+
+    def __getitem__(self, key: str) -> Value:
+        """The value of a key of the cell."""
+        return self.cell.key[key]
+
+    @property
+    def budget(self) -> int:
+        """Steps that the run could take."""
+        return self.cell.run.training.steps
+
+    @cached_property
+    def units(self) -> Emergences:
+        """When each unit of each seed emerged."""
+        return self.records.curves.parts.emergences()
+
+    @cached_property
+    def tasks(self) -> Emergences:
+        """When the whole task of each seed emerged."""
+        return self.records.curves.wholes.emergences()
+
+    @property
+    def learned(self) -> NDArray[np.int64]:
+        """[seed] units that emerged and were not lost again."""
+        return count_learned(self.units)
+
+    @property
+    def final_loss(self) -> NDArray[np.float64]:
+        """[seed] mean training loss, in nats, between the last two evaluations."""
+        return self.records.cube("steps", "train_loss")[:, -1]
+
+    def passings(self, level: float, column: str = "train_loss") -> Emergences:
+        """When the training loss, as a mean over the steps between two evaluations, first falls below `level`, [seed].
+
+        In nats. With the paper's level of 1.3 on cellular automata it is the end of the plateau. The column
+        `lowest_train_loss` is that of the cheapest single batch between two evaluations: below by luck too.
+        """
+        return self.records.curves_of(column, Rule(below=level)).emergences()
+
+
+class Results(Sequence[Result]):
+    """The cells of a study that have been run, in the order of the study."""
+
+    def __init__(self, found: Sequence[Result], planned: Sequence[Cell] = ()) -> None:
+        self._found = list(found)
+        self.planned = list(planned)
+        """All cells, there or not, as far as they are known."""
+
+    def __getitem__(self, place: int) -> Result:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
+        return self._found[place]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._found)
 
-    def scale(self, name: str) -> str:
-        """The scale at which a cell was run."""
-        return self._scales[name]
+    def where(self, **key: Value) -> "Results":
+        """Those whose cell has these values under these keys."""
+        return Results([r for r in self if r.cell.fits(key)], [c for c in self.planned if c.fits(key)])
+
+    def having(self, *names: str) -> "Results":
+        """Those whose cell has all of these keys."""
+        found = [r for r in self if set(names) <= r.cell.key.keys()]
+        return Results(found, [c for c in self.planned if set(names) <= c.key.keys()])
+
+    def get(self, **key: Value) -> Result | None:
+        """The one whose cell has these values under these keys; None if it has not been run."""
+        found = self.where(**key)
+        if len(found) > 1:
+            names = ", ".join(result.name for result in found)
+            raise SaltusError(f"results: {dict(key)} fits more than one cell: {names}; give more of the keys")
+        return found[0] if found else None
+
+    def by(self, name: str) -> dict[Value, Result]:
+        """By the value of a key, of those that have it; values must differ."""
+        found = [result for result in self if name in result.cell.key]
+        chosen = {result[name]: result for result in found}
+        if len(chosen) < len(found):
+            raise SaltusError(f"results: several cells have the same {name}; choose among them with where()")
+        return chosen
 
 
-def list_runs(study: Study, scale: str, root: Path) -> list[RunSpec]:
-    """The runs of a study at a scale, and those that follow from the ones that are finished in `root`."""
-    first = study.runs(scale)
-    if study.then is None:
+Change = Callable[[Cell], Cell]
+"""What `--seeds` and `--steps` do to a cell."""
+
+
+def change_cells(*, seeds: int | None = None, steps: int | None = None) -> Change:
+    """Cells with another number of seeds or steps."""
+    return lambda cell: cell.change(seeds=seeds, steps=steps)
+
+
+def read_results(study: Study, source: Source, change: Change = lambda cell: cell) -> Results:
+    """The results of a study, as far as they are in a source."""
+    found: dict[str, Result] = {}
+    planned: dict[str, Cell] = {}
+    for scale in study.scales:
+        for cell in list_cells(study, scale, source, change):
+            records = source.find(cell.run)
+            if records is not None:
+                found.setdefault(cell.name, Result(cell, records, scale))
+            if scale == "full" or records is not None:
+                planned.setdefault(cell.name, cell)
+    order = list(planned)
+    return Results(sorted(found.values(), key=lambda result: order.index(result.name)), list(planned.values()))
+
+
+def list_cells(study: Study, scale: str, source: Source, change: Change = lambda cell: cell) -> list[Cell]:
+    """The cells of a study at a scale, and those that follow from the ones that are in a source."""
+    first = [change(cell) for cell in study.at(scale)]
+    if study.follow is None:
         return first
-    folders = {spec.name: find_run(root, spec) for spec in first}
-    there = {name: folder.records() for name, folder in folders.items() if folder.finished}
-    return first + study.following(there, scale)
+    there = ((cell, source.find(cell.run)) for cell in first)
+    results = Results([Result(cell, records, scale) for cell, records in there if records is not None])
+    return first + [change(cell) for cell in study.following(results, scale)]
 
 
 KEPT = ("steps", "units")
 """The tables that figures of many cells need."""
 
-FEW_SNAPSHOTS = 4
-"""A schedule that asks for none on the way has so many: step 0, its first, one that grows from it, and the last."""
 
+def slim(cell: Cell, records: RunRecords) -> RunRecords:
+    """The records of a cell as they are kept: without what is measured by position and by head, unless it asks for it.
 
-def keep(study: Study, root: Path, to: Path) -> list[Path]:
-    """Copy the finished runs of a study without weights, and without what is measured by position and by head.
-
-    Of runs with more than `FEW_SNAPSHOTS` of their patterns, which were asked for to be looked at, heads and patterns
-    are kept too; of the influence of others the last. What is there already stays.
+    Of the influence the last snapshot is kept, by which the gate judges.
     """
-    kept: list[Path] = []
+    wanted = {*KEPT, *(measure for measure in records.tables if measure not in ("positions", "heads"))}
+    if cell.patterns:
+        wanted.add("heads")
+    snapshots = records.snapshots if cell.patterns else records.snapshots.last_influence()
+    return records.select({name: records.tables[name] for name in wanted}, snapshots)
+
+
+def keep(study: Study, source: Source, archive: Archive, change: Change = lambda cell: cell) -> tuple[list[Path], int]:
+    """Add the finished cells of a study to an archive; the new packs, and how many runs they hold."""
+    new: dict[str, RunRecords] = {}
     for scale in study.scales:
-        for spec in list_runs(study, scale, root):
-            source = find_run(root, spec)
-            if not source.finished or find_run(to, spec).finished:
-                continue
-            records = source.records()
-            whole = len(records.patterns.steps) > FEW_SNAPSHOTS
-            tables = {name: getattr(records, name) for name in TABLES}
-            for name in TABLES.keys() - KEPT:
-                if not (whole and name == "heads"):
-                    tables[name] = tables[name].slice(0, 0)
-            target = to / source.path.name
-            source.copy_records(target, tables, records.patterns if whole else _keep_last(records.patterns))
-            kept.append(target)
-    return kept
-
-
-def _keep_last(patterns: Patterns) -> Patterns:
-    """No attention, and the last influence."""
-    last = slice(-1, None) if len(patterns.influence) else slice(0, 0)
-    return Patterns(patterns.steps[last], patterns.patterns[last, :, :0], patterns.influence[last])
+        for cell in list_cells(study, scale, source, change):
+            if cell.run not in archive and (records := source.find(cell.run)) is not None:
+                new.setdefault(cell.run.content_hash, slim(cell, records))
+    return archive.add(study.name, new.values()), len(new)

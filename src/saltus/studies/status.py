@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.table import Table
@@ -11,7 +12,9 @@ from rich.text import Text
 
 from saltus.specs import RunSpec
 from saltus.studies.flops import count_flops
-from saltus.train.folder import RunFolder, find_run
+from saltus.train.folder import RunFolder
+
+State = Literal["finished", "failed", "being trained", "begun", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,15 @@ class Standing:
     """Where one run stands."""
 
     spec: RunSpec
+    state: State
     step: int
     """Of its newest checkpoint, or its last."""
     seconds: float | None
     """What it took, if it is finished."""
     device: str | None
     """Where it was trained, if it is finished."""
+    failure: str = ""
+    """Why the last attempt ended, if it failed."""
 
     @property
     def work(self) -> float:
@@ -39,13 +45,13 @@ class Standing:
     @property
     def rest(self) -> float:
         """Those that it may still cost: none if it is finished, otherwise up to its budget."""
-        left = 0 if self.seconds is not None else self.spec.training.steps - self.step
+        left = 0 if self.state == "finished" else self.spec.training.steps - self.step
         return count_flops(self.spec) * self.spec.seeds * left
 
 
 def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
     """Where each run stands under `out`."""
-    return [_read_standing(spec, find_run(out, spec)) for spec in specs]
+    return [_read_standing(spec, RunFolder.of(out, spec)) for spec in specs]
 
 
 def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
@@ -62,27 +68,27 @@ def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
 
 
 def summarise_progress(specs: Sequence[RunSpec], out: Path, device: str) -> str:
-    """One line: how many runs are done, and the time left."""
+    """One line: how many runs are done, how many failed, and the time left."""
     standings = read_standings(specs, out)
-    done = sum(s.seconds is not None for s in standings)
-    left = estimate_left(standings, device)
+    done, failed = (sum(s.state == state for s in standings) for state in ("finished", "failed"))
     if done == len(standings):
         return f"all {done} runs are finished"
+    left = estimate_left(standings, device)
     rest = "no estimate before the first is finished" if left is None else f"about {_say_duration(left)} left"
-    return f"{done} of {len(standings)} runs are finished; {rest} on {device}"
+    told = f"{done} of {len(standings)} runs are finished" + (f", {failed} failed" if failed else "")
+    return f"{told}; {rest} on {device}"
 
 
 def tabulate_status(specs: Sequence[RunSpec], out: Path) -> Table:
     """A line for each run."""
     table = Table("run", "seeds", "step", "of", "state", "seconds")
     for standing in read_standings(specs, out):
-        state = "finished" if standing.seconds is not None else "begun" if standing.step else "waiting"
         table.add_row(
             Text(standing.spec.name),
             str(standing.spec.seeds),
             f"{standing.step:,}",
             f"{standing.spec.training.steps:,}",
-            state,
+            Text(f"{standing.state}: {standing.failure}" if standing.failure else standing.state),
             "" if standing.seconds is None else f"{standing.seconds:,.0f}",
         )
     return table
@@ -91,8 +97,14 @@ def tabulate_status(specs: Sequence[RunSpec], out: Path) -> Table:
 def _read_standing(spec: RunSpec, folder: RunFolder) -> Standing:
     if folder.finished:
         summary = folder.summary()
-        return Standing(spec, int(summary["last_step"]), float(summary["seconds"]), str(summary["device"]))
-    return Standing(spec, max(folder.checkpoint_steps(), default=0), None, None)
+        last, seconds, device = (summary.get(name) for name in ("last_step", "seconds", "device"))
+        return Standing(spec, "finished", int(last or 0), None if seconds is None else float(seconds), device)
+    step, failure = max(folder.checkpoint_steps(), default=0), folder.failure
+    if folder.held:
+        return Standing(spec, "being trained", step, None, None)
+    if failure is not None:
+        return Standing(spec, "failed", step, None, None, failure)
+    return Standing(spec, "begun" if step else "waiting", step, None, None)
 
 
 def _find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:

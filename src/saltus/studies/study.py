@@ -1,91 +1,166 @@
-"""A study is a Python file that declares runs, at one or more scales, and what is made of them."""
+"""A study is a Python file that declares cells, at one or more scales, and what is made of them."""
 
 import reprlib
 import runpy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.train.records import RunRecords
+from saltus.specs.run import UNNAMED
+from saltus.train.measures import Measure, join_measures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from saltus.studies.comparison import Claim, Comparison
+    from saltus.studies.gate import Arm
+    from saltus.studies.results import Results
+
+Value = str | int | float | bool
+Keys = Mapping[str, Value]
 
 SCALES = ("full", "laptop")
-"""A study's `runs`, and its `laptop`: the same cells by name, but fewer of them, smaller, and with fewer seeds."""
+"""A study's `cells`, and its `laptop`: the same cells by their keys, but fewer of them, smaller, with fewer seeds."""
+
+
+@dataclass(frozen=True, init=False)
+class Cell:
+    """A run of a study, and the keys by which it is found: `Cell(size=16, sparsity=3, run=RunSpec(...))`."""
+
+    key: Keys
+    run: RunSpec
+    patterns: bool
+    """Whether measures of heads and all snapshots are kept with the records, not the steps and units alone."""
+
+    def __init__(self, *, run: RunSpec, patterns: bool = False, **key: Value) -> None:
+        """A run without a name is named by its keys."""
+        if run.name == UNNAMED and key:
+            run = run.model_copy(update={"name": _name(key)})
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "run", run)
+        object.__setattr__(self, "patterns", patterns)
+
+    @property
+    def name(self) -> str:
+        """The name of its run."""
+        return self.run.name
+
+    def fits(self, key: Keys) -> bool:
+        """Whether it has these values under these keys, and perhaps others."""
+        return all(name in self.key and self.key[name] == value for name, value in key.items())
+
+    def change(self, *, seeds: int | None, steps: int | None) -> "Cell":
+        """The same cell with another number of seeds or steps."""
+        return Cell(run=self.run.with_overrides(seeds=seeds, steps=steps), patterns=self.patterns, **self.key)
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file exports."""
+    """What a study file exports as `study`."""
 
-    name: str
-    """The file's, without its ending."""
-    title: str
-    """The first line of the file's docstring."""
-    scales: dict[str, list[RunSpec]]
-    """By scale, its runs. Within one scale names differ; runs of equal name are the same cell."""
-    draw: Callable[..., Any] | None
+    cells: Sequence[Cell]
+    """At the paper's size. Keys differ, and so do names."""
+    laptop: Sequence[Cell] = ()
+    """Some of them by their keys, smaller."""
+    draw: "Callable[[Results], Figure] | None" = None
     """Results -> a matplotlib figure."""
-    compare: Callable[..., Any] | None
+    compare: "Callable[[Results], Sequence[Comparison]] | None" = None
     """Results -> rows of theirs and ours."""
-    judge: Callable[..., Any] | None
-    """Results -> verdicts on the paper's claims."""
-    then: Callable[..., Any] | None
-    """Records by name, and the scale that they are of -> runs that follow from them, such as at the best of a sweep."""
-    arms: Callable[..., Any] | None
+    judge: "Callable[[Results], Sequence[Claim]] | None" = None
+    """Results -> verdicts on claims."""
+    follow: "Callable[[Results, str], Sequence[Cell]] | None" = None
+    """Results, and the scale that they are of -> cells that follow from them, such as at the best rate of a sweep."""
+    arms: "Callable[[Results], Sequence[Arm]] | None" = None
     """Results -> the arms of a comparison, which then has to pass the gate."""
+    measures: Sequence[Measure] = ()
+    """What is recorded of every evaluation besides `saltus.train.measures.MEASURES`."""
+    name: str = field(default="", kw_only=True)
+    """That of the file, without its ending."""
+    title: str = field(default="", kw_only=True)
+    """The first line of the file's docstring."""
+    path: Path = field(default=Path(), kw_only=True)
+    """The file."""
 
-    def runs(self, scale: str = "full") -> list[RunSpec]:
-        """The runs of one scale."""
+    def __post_init__(self) -> None:
+        join_measures(self.measures)
+        for where, cells in (("cells", self.cells), ("laptop", self.laptop)):
+            _check_cells(where, cells, needed=where == "cells")
+        known = [cell.key for cell in self.cells]
+        if alone := [cell.name for cell in self.laptop if cell.key not in known]:
+            raise SaltusError(
+                f"`laptop` has {alone[0]!r}, whose keys no cell of `cells` has; what is drawn and judged are those, "
+                f"such as {self.cells[0].name!r}"
+            )
+
+    @property
+    def scales(self) -> list[str]:
+        """Those that the study has."""
+        return list(SCALES) if self.laptop else ["full"]
+
+    def at(self, scale: str = "full") -> Sequence[Cell]:
+        """The cells of one scale."""
         if scale not in self.scales:
             raise SaltusError(f"scale: {scale!r} was given; the study {self.name} has {', '.join(self.scales)}")
-        return self.scales[scale]
+        return self.cells if scale == "full" else self.laptop
 
-    def following(self, results: Mapping[str, RunRecords], scale: str = "full") -> list[RunSpec]:
-        """The runs that follow from those of one scale, as far as `results` has them."""
-        return list(self.then(results, scale)) if self.then else []
+    def following(self, results: "Results", scale: str = "full") -> Sequence[Cell]:
+        """The cells that follow from those of one scale, as far as `results` has them."""
+        return list(self.follow(results, scale)) if self.follow else []
 
 
 def load_study(path: Path) -> Study:
-    """Execute the study file: `runs` is required, the others of `Study` are not."""
+    """Execute a study file, which exports `study`; it may import its neighbours."""
     if not path.is_file():
-        raise SaltusError(f"{path}: there is no such study file; give the path of a Python file that exports `runs`")
+        raise SaltusError(f"{path}: there is no such study file; give the path of a Python file that exports `study`")
     try:
-        exported = runpy.run_path(str(path), run_name="saltus.study")
+        with _among_neighbours(path):
+            exported = runpy.run_path(str(path), run_name="saltus.study")
     except SaltusError as error:
         raise SaltusError(f"{path}{_line(error, path)}: {error}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a study may raise anything
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise SaltusError(f"{path}{_line(error, path)}: the study raised {text}") from None
-    scales = {"full": _check_runs(path, "runs", exported.get("runs"))}
-    if "laptop" in exported:
-        scales["laptop"] = _check_runs(path, "laptop", exported["laptop"])
-        _check_cells(path, scales)
-    made = {name: exported.get(name) for name in ("draw", "compare", "judge", "then", "arms")}
-    if wrong := [name for name, function in made.items() if function is not None and not callable(function)]:
-        raise SaltusError(f"{path}: `{wrong[0]}` is {reprlib.repr(made[wrong[0]])}; it is a function of the results")
+    study = exported.get("study")
+    if not isinstance(study, Study):
+        given = " ".join(reprlib.repr(study).split())
+        raise SaltusError(f"{path}: `study` is {given}; a study file exports `study`, a saltus.Study")
     title = str(exported.get("__doc__") or path.stem).strip().splitlines()[0]
-    return Study(path.stem, title, scales, **made)
+    return replace(study, name=path.stem, title=title, path=path)
 
 
-def _check_runs(path: Path, name: str, runs: Any) -> list[RunSpec]:
-    if not isinstance(runs, Sequence) or not runs or not all(isinstance(run, RunSpec) for run in runs):
-        given = " ".join(reprlib.repr(runs).split())
-        raise SaltusError(f"{path}: `{name}` is {given}; a study exports `{name}`, a non-empty list of RunSpec")
-    names = [run.name for run in runs]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise SaltusError(f"{path}: the name {min(repeated)!r} is given to more than one run; names must differ")
-    return list(runs)
+def _check_cells(where: str, cells: Sequence[Cell], *, needed: bool) -> None:
+    if not all(isinstance(cell, Cell) for cell in cells) or (needed and not cells):  # pyright: ignore[reportUnnecessaryIsInstance]  # anybody's file
+        given = " ".join(reprlib.repr(cells).split())
+        raise SaltusError(f"`{where}` is {given}; it is a non-empty list of Cell")
+    for what, values in (("name", [cell.name for cell in cells]), ("keys", [dict(cell.key) for cell in cells])):
+        if repeated := [value for place, value in enumerate(values) if value in values[:place]]:
+            raise SaltusError(f"the {what} {repeated[0]!r} of a cell in `{where}` are given to more than one of them")
 
 
-def _check_cells(path: Path, scales: Mapping[str, Sequence[RunSpec]]) -> None:
-    """Drawn and judged are the cells of `runs`: one that stands in `laptop` alone would be trained for nothing."""
-    full, laptop = ([run.name for run in scales[scale]] for scale in SCALES)
-    if alone := [name for name in laptop if name not in full]:
-        raise SaltusError(
-            f"{path}: `laptop` has {alone[0]!r}; its names are to be those of `runs`, such as {full[0]!r}"
-        )
+def _name(key: Keys) -> str:
+    """Such as `heads-4-rate-0.001`, from keys and values, with what a name may not have replaced."""
+    text = "-".join(f"{name}-{value}" for name, value in key.items()).lower()
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in text)[:64]
+
+
+@contextmanager
+def _among_neighbours(path: Path) -> Generator[None, None, None]:
+    """While a study runs, its folder is where Python looks for modules first; those of another study never stay."""
+    folder, before = path.resolve().parent, set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            source = getattr(sys.modules[name], "__file__", None)
+            if source and Path(source).parent == folder:
+                del sys.modules[name]
 
 
 def _line(error: BaseException, path: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from saltus.seeding import Streams
 from saltus.specs.kinds import find_class
-from saltus.specs.tasks import TaskSpec
+from saltus.specs.tasks import TASKS, TaskSpec
 from saltus.tasks.base import Task, TaskFacts
 
 
@@ -15,7 +15,12 @@ def build_task(spec: TaskSpec, generator: np.random.Generator) -> Task:
     return find_class(spec.builds)(spec, generator)
 
 
-@lru_cache(maxsize=8)  # the cells of a study share a few tasks, and the facts of a long context are large
 def read_facts(spec: TaskSpec, master_seed: int) -> TaskFacts:
     """What is known of a run's task before training."""
+    return _read_facts(spec.kind, spec.model_dump_json(), master_seed)
+
+
+@lru_cache(maxsize=4)  # the cells of a study share a few tasks, and the facts of a long context are large
+def _read_facts(kind: str, description: str, master_seed: int) -> TaskFacts:
+    spec = TASKS[kind].model_validate_json(description)
     return build_task(spec, Streams(master_seed).generator("task")).facts

@@ -48,6 +48,11 @@ class Snapshots:
         """The inverse of `to_arrays`."""
         return cls(arrays["steps"], arrays["patterns"], arrays.get("influence", _no_influence()))
 
+    def last_influence(self) -> "Snapshots":
+        """The last snapshot of influence, if there is any, and no attention."""
+        last = slice(-1, None) if len(self.influence) else slice(0, 0)
+        return Snapshots(self.steps[last], self.attention[last, :, :0], self.influence[last])
+
     @classmethod
     def none(cls) -> "Snapshots":
         """No snapshot."""
@@ -145,6 +150,14 @@ class RunRecords:
             )
         found = gather_curves(self.spec.name, [str(s) for s in self.seeds], [column], self.evaluated_steps, values)
         return Curves(found, column, rule)
+
+    def of(self, spec: RunSpec) -> "RunRecords":
+        """The same records under the description by which they were asked for, which may differ in name and rule."""
+        return replace(self, spec=spec, rule=state_rule(spec))
+
+    def select(self, tables: Mapping[str, pa.Table], snapshots: Snapshots) -> "RunRecords":
+        """The same run with these tables and snapshots alone."""
+        return replace(self, tables=tables, snapshots=snapshots)
 
     def reread(self, rule: Rule) -> "RunRecords":
         """The same records, read by another rule."""

@@ -1,4 +1,4 @@
-"""A whole patch study: which heads of a donor checkpoint bring the capability to its recipient, with its controls."""
+"""A whole patch: which heads of a donor checkpoint bring the capability to its recipient, with its controls."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class _Side:
         ]
 
 
-def study_patch(
+def patch_heads(
     spec: PatchSpec,
     recipient: PreTrainedModel,
     donor: PreTrainedModel,

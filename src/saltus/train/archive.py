@@ -1,0 +1,206 @@
+"""An archive of small records: many runs in a few tables, exact, without weights.
+
+ARCHIVE/PACK/
+  runs.parquet           a run in each row: its description, its summary, the hash of its facts
+  facts.safetensors      what is known of each task, once for all runs that share it
+  steps.parquet, ...     the tables of the measures that were kept, with the hash of the run in each row
+  snapshots.safetensors  snapshots of the runs that kept any
+  manifest.json          the hash of every file
+
+Packs are only ever added, so that an archive can be kept under version control.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from saltus.errors import SaltusError
+from saltus.specs import RunSpec
+from saltus.storage.files import explain_full_disk, write_folder
+from saltus.storage.tables import (
+    Arrays,
+    read_any_table,
+    read_arrays,
+    verify,
+    write_arrays,
+    write_table,
+)
+from saltus.train.measures import MEASURES
+from saltus.train.records import (
+    RunRecords,
+    Snapshots,
+    facts_from_arrays,
+    facts_to_arrays,
+    state_rule,
+)
+
+LARGEST = 3_000_000
+"""Rows of all tables of a pack: it stays a few MB."""
+
+_RUNS = pa.schema(
+    [
+        ("run", pa.string()),  # the content hash
+        ("spec", pa.string()),  # JSON
+        ("summary", pa.string()),  # JSON
+        ("facts", pa.string()),  # their hash
+    ]
+)
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """A pack, as far as it has been read."""
+
+    path: Path
+    tables: dict[str, pa.Table]
+    facts: tuple[Arrays, dict[str, str]]
+    snapshots: Arrays
+
+
+class Archive:
+    """The runs of an archive, by the hash of their content."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the list of runs; their records are read when they are asked for."""
+        self.path = path
+        self._packs: dict[Path, _Pack] = {}
+        self._runs: dict[str, tuple[Path, dict[str, Any]]] = {}
+        for listing in sorted(path.glob("*/runs.parquet")):
+            for row in read_any_table(listing, _damaged).to_pylist():
+                self._runs.setdefault(row["run"], (listing.parent, row))
+
+    def __len__(self) -> int:
+        """How many runs there are."""
+        return len(self._runs)
+
+    def __contains__(self, spec: RunSpec) -> bool:
+        """Whether the records of a run are there."""
+        return spec.content_hash in self._runs
+
+    def list_specs(self) -> Iterator[RunSpec]:
+        """The descriptions of all runs."""
+        for path, row in self._runs.values():
+            yield self._read_spec(path, row)
+
+    def find(self, spec: RunSpec) -> RunRecords | None:
+        """The records of a run, under the name and the rule of `spec`; None if it is not there."""
+        if spec.content_hash not in self._runs:
+            return None
+        path, row = self._runs[spec.content_hash]
+        if self._read_spec(path, row).content_hash != spec.content_hash:
+            raise _damaged(path / "runs.parquet", f"describes {row['run']} in other words than its hash")
+        pack = self._open(path)
+        tables = {name: _select(table, row["run"]) for name, table in pack.tables.items()}
+        for measure in MEASURES:
+            tables.setdefault(measure.name, measure.schema.empty_table())
+        arrays, notes = pack.facts
+        own = {key.partition("/")[2]: value for key, value in arrays.items() if key.startswith(f"{row['facts']}/")}
+        snapshots = {
+            key.partition("/")[2]: value for key, value in pack.snapshots.items() if key.startswith(f"{row['run']}/")
+        }
+        return RunRecords(
+            path=path,
+            spec=spec,
+            facts=facts_from_arrays(own, json.loads(notes[row["facts"]])),
+            tables=tables,
+            snapshots=Snapshots.from_arrays(snapshots) if snapshots else Snapshots.none(),
+            summary=json.loads(row["summary"]),
+            rule=state_rule(spec),
+        )
+
+    def add(self, name: str, runs: Iterable[RunRecords]) -> list[Path]:
+        """Write the records of runs that are not there yet, as packs called `name`; the paths of the packs."""
+        written: list[Path] = []
+        waiting: dict[str, RunRecords] = {}
+        rows = 0
+        for records in runs:
+            key = records.spec.content_hash
+            if key in self._runs or key in waiting:
+                continue
+            rows += sum(len(table) for table in records.tables.values())
+            if waiting and rows > LARGEST:
+                written.append(self._write(name, waiting))
+                waiting, rows = {}, sum(len(table) for table in records.tables.values())
+            waiting[key] = records
+        if waiting:
+            written.append(self._write(name, waiting))
+        return written
+
+    def _write(self, name: str, runs: dict[str, RunRecords]) -> Path:
+        facts: Arrays = {}
+        notes: dict[str, str] = {}
+        snapshots: Arrays = {}
+        rows: list[dict[str, str]] = []
+        for key, records in runs.items():
+            arrays, text = facts_to_arrays(records.facts)
+            digest = _hash_arrays(arrays, text)
+            facts |= {f"{digest}/{part}": value for part, value in arrays.items()}
+            notes[digest] = json.dumps(text)
+            if len(records.snapshots.steps):
+                snapshots |= {f"{key}/{part}": value for part, value in records.snapshots.to_arrays().items()}
+            description = records.spec.model_dump_json()
+            summary = json.dumps(dict(records.summary or {}))
+            rows.append({"run": key, "spec": description, "summary": summary, "facts": digest})
+        kept = {name for records in runs.values() for name, table in records.tables.items() if len(table)}
+
+        def write(folder: Path) -> None:
+            write_table(pa.Table.from_pylist(rows, schema=_RUNS), folder / "runs.parquet")
+            write_arrays(facts, folder / "facts.safetensors", notes)
+            write_arrays(snapshots, folder / "snapshots.safetensors")
+            for table in sorted(kept):
+                parts = [_mark(records.tables[table], key) for key, records in runs.items() if table in records.tables]
+                write_table(pa.concat_tables(part for part in parts if len(part)), folder / f"{table}.parquet")
+
+        place = next(p for n in range(1, 10_000) if not (p := self.path / (name if n == 1 else f"{name}-{n}")).exists())
+        with explain_full_disk(place):
+            write_folder(place, write)
+        self._runs |= {row["run"]: (place, row) for row in rows}
+        return place
+
+    def _open(self, path: Path) -> _Pack:
+        if path not in self._packs:
+            verify(path, _damaged)
+            files = [file for file in sorted(path.glob("*.parquet")) if file.name != "runs.parquet"]
+            self._packs[path] = _Pack(
+                path=path,
+                tables={file.stem: read_any_table(file, _damaged) for file in files},
+                facts=read_arrays(path / "facts.safetensors", _damaged),
+                snapshots=read_arrays(path / "snapshots.safetensors", _damaged)[0],
+            )
+        return self._packs[path]
+
+    def _read_spec(self, path: Path, row: dict[str, Any]) -> RunSpec:
+        try:
+            return RunSpec(**json.loads(row["spec"]))
+        except (ValueError, TypeError, SaltusError) as error:
+            raise _damaged(path / "runs.parquet", f"describes no run ({error})") from None
+
+
+def _mark(table: pa.Table, run: str) -> pa.Table:
+    """With the run in each row."""
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), np.int32)), pa.array([run]))
+    return table.append_column("run", column)
+
+
+def _select(table: pa.Table, run: str) -> pa.Table:
+    """The rows of one run, as they were."""
+    return table.filter(pc.field("run") == run).drop_columns(["run"])
+
+
+def _hash_arrays(arrays: Arrays, notes: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(notes, sort_keys=True).encode())
+    for name, value in sorted(arrays.items()):
+        digest.update(f"{name} {value.dtype} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _damaged(path: Path, what: str) -> SaltusError:
+    return SaltusError(f"{path} {what}; bring the pack {path.parent} back from where it was copied from")
