@@ -92,4 +92,4 @@ CapabilitySpec = Annotated[SerializeAsAny[BaseCapabilitySpec], of_kind(CAPABILIT
 def list_named() -> dict[str, BaseCapabilitySpec]:
     """The capabilities that a name alone describes, as on the command line."""
     required = {name: any(f.is_required() for f in kind.model_fields.values()) for name, kind in CAPABILITIES.items()}
-    return {name: CAPABILITIES[name]() for name, needs_more in required.items() if not needs_more}
+    return {name: CAPABILITIES[name](kind=name) for name, needs_more in required.items() if not needs_more}

@@ -37,9 +37,17 @@ def write_json(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n")
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a Parquet table, compressed and with a checksum for each page."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+def write_table(table: pa.Table, path: Path, *, small: bool = False) -> None:
+    """Write a Parquet table, compressed and with a checksum for each page.
+
+    `small` takes longer: bytes of equal weight stand together, which makes measured numbers a fifth smaller.
+    """
+    options: dict[str, Any] = {}
+    if small:
+        split = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+        others = [name for name in table.column_names if name not in split]
+        options = {"use_byte_stream_split": split, "use_dictionary": others, "compression_level": 9}
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True, **options)
 
 
 def read_table(path: Path, schema: pa.Schema, damaged: Damaged, later: Collection[str] = ()) -> pa.Table:

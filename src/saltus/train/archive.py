@@ -2,9 +2,9 @@
 
 ARCHIVE/PACK/
   runs.parquet           a run in each row: its description, its summary, the hash of its facts
-  facts.safetensors      what is known of each task, once for all runs that share it
+  facts.parquet          what is known of each task, once for all runs that share it: arrays
   steps.parquet, ...     the tables of the measures that were kept, with the hash of the run in each row
-  snapshots.safetensors  snapshots of the runs that kept any
+  snapshots.parquet      snapshots of the runs that kept any: arrays
   manifest.json          the hash of every file
 
 Packs are only ever added, so that an archive can be kept under version control.
@@ -24,14 +24,7 @@ import pyarrow.compute as pc
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.storage.files import explain_full_disk, write_folder
-from saltus.storage.tables import (
-    Arrays,
-    read_any_table,
-    read_arrays,
-    verify,
-    write_arrays,
-    write_table,
-)
+from saltus.storage.tables import Arrays, read_any_table, verify, write_table
 from saltus.train.measures import MEASURES
 from saltus.train.records import (
     RunRecords,
@@ -50,6 +43,17 @@ _RUNS = pa.schema(
         ("spec", pa.string()),  # JSON
         ("summary", pa.string()),  # JSON
         ("facts", pa.string()),  # their hash
+        ("notes", pa.string()),  # those of the facts, JSON
+    ]
+)
+
+_ARRAYS = pa.schema(
+    [
+        ("of", pa.string()),  # the hash of the run, or of the facts
+        ("name", pa.string()),
+        ("type", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("data", pa.binary()),
     ]
 )
 
@@ -58,10 +62,11 @@ _RUNS = pa.schema(
 class _Pack:
     """A pack, as far as it has been read."""
 
-    path: Path
     tables: dict[str, pa.Table]
-    facts: tuple[Arrays, dict[str, str]]
-    snapshots: Arrays
+    facts: dict[str, Arrays]
+    """By their hash."""
+    snapshots: dict[str, Arrays]
+    """By the hash of the run."""
 
 
 class Archive:
@@ -100,17 +105,14 @@ class Archive:
         tables = {name: _select(table, row["run"]) for name, table in pack.tables.items()}
         for measure in MEASURES:
             tables.setdefault(measure.name, measure.schema.empty_table())
-        arrays, notes = pack.facts
-        own = {key.partition("/")[2]: value for key, value in arrays.items() if key.startswith(f"{row['facts']}/")}
-        snapshots = {
-            key.partition("/")[2]: value for key, value in pack.snapshots.items() if key.startswith(f"{row['run']}/")
-        }
         return RunRecords(
             path=path,
             spec=spec,
-            facts=facts_from_arrays(own, json.loads(notes[row["facts"]])),
+            facts=facts_from_arrays(pack.facts[row["facts"]], json.loads(row["notes"])),
             tables=tables,
-            snapshots=Snapshots.from_arrays(snapshots) if snapshots else Snapshots.none(),
+            snapshots=Snapshots.from_arrays(pack.snapshots[row["run"]])
+            if row["run"] in pack.snapshots
+            else Snapshots.none(),
             summary=json.loads(row["summary"]),
             rule=state_rule(spec),
         )
@@ -134,29 +136,31 @@ class Archive:
         return written
 
     def _write(self, name: str, runs: dict[str, RunRecords]) -> Path:
-        facts: Arrays = {}
-        notes: dict[str, str] = {}
-        snapshots: Arrays = {}
+        facts: dict[str, Arrays] = {}
+        snapshots: dict[str, Arrays] = {}
         rows: list[dict[str, str]] = []
         for key, records in runs.items():
-            arrays, text = facts_to_arrays(records.facts)
-            digest = _hash_arrays(arrays, text)
-            facts |= {f"{digest}/{part}": value for part, value in arrays.items()}
-            notes[digest] = json.dumps(text)
+            arrays, notes = facts_to_arrays(records.facts)
+            digest = _hash_arrays(arrays, notes)
+            facts[digest] = arrays
             if len(records.snapshots.steps):
-                snapshots |= {f"{key}/{part}": value for part, value in records.snapshots.to_arrays().items()}
-            description = records.spec.model_dump_json()
-            summary = json.dumps(dict(records.summary or {}))
-            rows.append({"run": key, "spec": description, "summary": summary, "facts": digest})
+                snapshots[key] = records.snapshots.to_arrays()
+            text = {
+                "spec": records.spec.model_dump(mode="json"),
+                "summary": dict(records.summary or {}),
+                "notes": notes,
+            }
+            rows.append({"run": key, "facts": digest} | {name: json.dumps(value) for name, value in text.items()})
         kept = {name for records in runs.values() for name, table in records.tables.items() if len(table)}
 
         def write(folder: Path) -> None:
             write_table(pa.Table.from_pylist(rows, schema=_RUNS), folder / "runs.parquet")
-            write_arrays(facts, folder / "facts.safetensors", notes)
-            write_arrays(snapshots, folder / "snapshots.safetensors")
+            write_table(_tabulate_arrays(facts), folder / "facts.parquet")
+            write_table(_tabulate_arrays(snapshots), folder / "snapshots.parquet")
             for table in sorted(kept):
                 parts = [_mark(records.tables[table], key) for key, records in runs.items() if table in records.tables]
-                write_table(pa.concat_tables(part for part in parts if len(part)), folder / f"{table}.parquet")
+                joined = pa.concat_tables(part for part in parts if len(part))
+                write_table(joined, folder / f"{table}.parquet", small=True)
 
         place = next(p for n in range(1, 10_000) if not (p := self.path / (name if n == 1 else f"{name}-{n}")).exists())
         with explain_full_disk(place):
@@ -167,13 +171,10 @@ class Archive:
     def _open(self, path: Path) -> _Pack:
         if path not in self._packs:
             verify(path, _damaged)
-            files = [file for file in sorted(path.glob("*.parquet")) if file.name != "runs.parquet"]
-            self._packs[path] = _Pack(
-                path=path,
-                tables={file.stem: read_any_table(file, _damaged) for file in files},
-                facts=read_arrays(path / "facts.safetensors", _damaged),
-                snapshots=read_arrays(path / "snapshots.safetensors", _damaged)[0],
-            )
+            tables = {file.stem: read_any_table(file, _damaged) for file in sorted(path.glob("*.parquet"))}
+            arrays = {name: _list_arrays(tables.pop(name)) for name in ("facts", "snapshots")}
+            del tables["runs"]
+            self._packs[path] = _Pack(tables, **arrays)
         return self._packs[path]
 
     def _read_spec(self, path: Path, row: dict[str, Any]) -> RunSpec:
@@ -192,6 +193,23 @@ def _mark(table: pa.Table, run: str) -> pa.Table:
 def _select(table: pa.Table, run: str) -> pa.Table:
     """The rows of one run, as they were."""
     return table.filter(pc.field("run") == run).drop_columns(["run"])
+
+
+def _tabulate_arrays(arrays: dict[str, Arrays]) -> pa.Table:
+    rows = [
+        {"of": of, "name": name, "type": str(value.dtype), "shape": list(value.shape), "data": value.tobytes()}
+        for of, named in arrays.items()
+        for name, value in named.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=_ARRAYS)
+
+
+def _list_arrays(table: pa.Table) -> dict[str, Arrays]:
+    arrays: dict[str, Arrays] = {}
+    for row in table.to_pylist():
+        flat = np.frombuffer(row["data"], np.dtype(row["type"]))
+        arrays.setdefault(row["of"], {})[row["name"]] = flat.reshape(row["shape"])
+    return arrays
 
 
 def _hash_arrays(arrays: Arrays, notes: dict[str, str]) -> str:
