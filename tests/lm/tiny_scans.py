@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from saltus.lm.records import SCAN_TABLES
 from tests.lm.tiny_suite import (
     WORDS,
     MemorySuite,
@@ -20,14 +21,13 @@ from tests.lm.tiny_suite import (
 )
 
 from saltus.lm.capabilities.build import make_prompts
-from saltus.lm.records import SCAN_TABLES
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.scan import scan
-from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
-from saltus.specs.checkpoints import ScanSpec
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model
 from saltus.report.terminal.scan import ScanView
+from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
+from saltus.specs.checkpoints import ScanSpec
 
 CPU = torch.device("cpu")
 COPYING, REPETITION = CopyingSpec(prompts=4), RepetitionSpec(prompts=3, tokens=5)

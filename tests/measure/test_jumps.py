@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from saltus.lm.records import SCAN_TABLES, ScanRecords
+
+from saltus.measure.jumps import Jump, find_jump, find_largest_jump
 from saltus.specs.capabilities import RepetitionSpec
 from saltus.specs.checkpoints import ScanSpec
-from saltus.measure.jumps import Jump, find_jump, find_largest_jump
 
 
 def record(probabilities: dict[str, dict[int, tuple[float, float]]]) -> ScanRecords:

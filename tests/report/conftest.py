@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from saltus.lm.records import PATCH_TABLES, SCAN_TABLES, PatchRecords, ScanRecords
 from tests.report.visit import ARGUMENTS, CHROMIUM
 
-from saltus.lm.records import PATCH_TABLES, SCAN_TABLES, PatchRecords, ScanRecords
+from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.specs.capabilities import CopyingSpec, IndirectObjectSpec
 from saltus.specs.checkpoints import PatchSpec, ScanSpec
-from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.base import TaskFacts
 from saltus.train.records import TABLES, Patterns, RunRecords
 

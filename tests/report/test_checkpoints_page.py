@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from saltus.lm.records import PATCH_TABLES, PatchRecords, ScanRecords
 
 from saltus.errors import SaltusError
-from saltus.lm.records import PATCH_TABLES, PatchRecords, ScanRecords
 from saltus.report.checkpoints import write_checkpoint_report
 from saltus.report.html.labels import shorten, shorten_prompt, show_token
 from saltus.report.scan.summary import list_unit_numbers, summarise_scan

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from saltus.lm.records import PatchRecords, ScanRecords
 from tests.report.visit import MARKS, Visit
 
-from saltus.lm.records import PatchRecords, ScanRecords
 from saltus.report.checkpoints import write_checkpoint_report
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from tests.studies.arms import make_arm, make_records
 
 from saltus import api
 from saltus.errors import SaltusError
-from saltus.models.build import MIXERS
 from saltus.specs import TransformerSpec
+from saltus.specs.models import MODELS
 from saltus.studies.comparison import write_gate
 from saltus.studies.contest import Contest, list_architectures, rank_arms
 from saltus.studies.gate import Arm, check_comparison, choose_rate
@@ -154,7 +154,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -
 
 def test_every_kind_of_model_takes_part() -> None:
     models = list_architectures(layers=2, d_model=16, heads=4)
-    assert {model.kind for model in models.values()} == {"transformer", *MIXERS}
+    assert {model.kind for model in models.values()} == MODELS.keys() - {"custom"}
     assert {(model.layers, model.d_model) for model in models.values()} == {(2, 16)}
 
 

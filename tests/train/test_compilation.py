@@ -137,7 +137,7 @@ def test_a_compiled_program_is_kept_for_the_next_process() -> None:
     )
     streams = Streams(0)
     task = build_task(spec.task, streams.generator("task"))
-    program = Program(spec, task.facts, torch.device("cpu"), stacked=False)
+    program = Program(spec, task.facts, torch.device("cpu"), stacked=False, biased=False)
     weights = program.flatten(dict(program.model.named_parameters()))[None]
     counters.clear()
     program.gradient(weights, torch.from_numpy(task.sample(streams.generator("data"), 8))[None], None)
@@ -172,7 +172,7 @@ def test_filled_rows_change_nothing(positions: str, biased: bool, monkeypatch: p
     results: list[tuple[Tensor, Tensor]] = []
     for row in (program_module.ROW, 1):
         monkeypatch.setattr(program_module, "ROW", row)
-        program = Program(spec, task.facts, torch.device("cpu"), stacked=False)
+        program = Program(spec, task.facts, torch.device("cpu"), stacked=False, biased=bias is not None)
         weights = program.flatten(dict(program.model.named_parameters()))[None]
         results.append(program.gradient(weights, tokens, bias))
     assert seen == [q + -q % 16, q]

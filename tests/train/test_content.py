@@ -12,24 +12,25 @@ from saltus.specs import (
     AssociativeRecallSpec,
     InductionSpec,
     MlpMixerSpec,
-    ModelSpec,
     RunSpec,
     ScheduleSpec,
     SubsetRecallSpec,
     TrainingSpec,
     TransformerSpec,
 )
+from saltus.specs.models import BackboneSpec
 from saltus.specs.tasks import TaskSpec
+from saltus.tasks.build import read_facts
 from saltus.train.ensemble import Ensemble, Member, list_members
 from saltus.train.folder import RunFolder
-from saltus.train.loop import Job, read_facts, train
+from saltus.train.loop import Job, train
 from saltus.train.records import RunRecords
 
 CPU = torch.device("cpu")
 INDUCTION = InductionSpec(symbols=24, length=24, shortest=12, longest=20)
 
 
-def make_run(task: TaskSpec, model: ModelSpec, steps: int, seeds: int = 1) -> RunSpec:
+def make_run(task: TaskSpec, model: BackboneSpec, steps: int, seeds: int = 1) -> RunSpec:
     return RunSpec(
         name="content",
         task=task,
@@ -69,7 +70,7 @@ def run(spec: RunSpec, path: Path) -> RunRecords:
     torch.set_num_threads(1)
     folder = RunFolder(path / spec.run_id)
     job = Job(spec, folder, read_facts(spec))
-    with folder.writing(spec, job.facts):
+    with folder.training(spec, job.facts):
         ensemble = Ensemble([spec], list_members([spec]), CPU, stacked=False)
         train([job], ensemble, Silence(), lambda _, step: folder.finish({"last_step": step}))
     return folder.records()

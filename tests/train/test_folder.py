@@ -21,15 +21,17 @@ from numpy.testing import assert_array_equal
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+import saltus
+from saltus.curves import Rule
 from saltus.errors import SaltusError
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
+from saltus.storage import tables as storage
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import build_task
-import saltus
-from saltus.train import folder as store
-from saltus.train.folder import RunFolder, list_runs
-from saltus.train.records import TABLES, Patterns
+from saltus.train.folder import RunFolder
+from saltus.train.measures import MEASURES
+from saltus.train.records import Snapshots
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Saltus = Callable[..., tuple[int, str, str]]
@@ -62,17 +64,17 @@ def tables_at(step: int) -> dict[str, pa.Table]:
             {field.name: pa.array(KEYS.get(field.name, [step, step])).cast(field.type) for field in schema},
             schema=schema,
         )
-        for name, schema in TABLES.items()
+        for name, schema in ((measure.name, measure.schema) for measure in MEASURES)
     }
 
 
-def patterns_at(step: int) -> Patterns:
-    return Patterns(np.array([step]), np.full((1, 2, 1, 2, 4, 7), step, np.float16))
+def snapshots_at(step: int) -> Snapshots:
+    return Snapshots(np.array([step]), np.full((1, 2, 1, 2, 4, 7), step, np.float16))
 
 
 def commit(folder: RunFolder, *steps: int, size: int = 4) -> None:
     for step in steps:
-        folder.commit(step, states_at(step, size), tables_at(step), patterns_at(step))
+        folder.commit(step, states_at(step, size), tables_at(step), snapshots_at(step))
 
 
 def fingerprint(path: Path) -> dict[str, tuple[str, int]]:
@@ -89,7 +91,7 @@ def partials(path: Path) -> list[Path]:
 
 
 def test_round_trip(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         assert folder.spec() == tiny
         assert folder.latest() is None
         assert folder.checkpoint_steps() == []
@@ -112,23 +114,46 @@ def test_round_trip(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
     assert folder.summary() == {"last_step": 10}
     assert records.spec == tiny
     assert_array_equal(records.evaluated_steps, [0, 9, 10])
-    assert_array_equal(records.patterns.steps, [0, 9, 10])
-    assert_array_equal(records.patterns.patterns[:, 0, 0, 0, 0, 0], [0, 9, 10])
+    assert_array_equal(records.snapshots.steps, [0, 9, 10])
+    assert_array_equal(records.snapshots.attention[:, 0, 0, 0, 0, 0], [0, 9, 10])
     assert_array_equal(records.cube("steps", "loss"), [[0, 9, 10]] * 2)
-    for name in TABLES:
-        assert getattr(records, name).equals(getattr(unfinished, name))
-        assert getattr(records, name).schema == TABLES[name]
+    for measure in MEASURES:
+        assert records.tables[measure.name].equals(unfinished.tables[measure.name])
+        assert records.tables[measure.name].schema == measure.schema
     for name in ("truth", "candidates", "unit_of_query", "chance_loss", "floor_loss"):
         assert_array_equal(getattr(records.facts, name), getattr(facts, name))
     assert (records.facts.units, records.facts.corners) == (facts.units, facts.corners)
     assert_array_equal(folder.weights(9, seed=1)["w"], states_at(9)[1]["w"])
-    assert [run.path for run in list_runs(folder.path.parent)] == [folder.path]
+    assert [run.path for run in RunFolder.list(folder.path.parent)] == [folder.path]
+
+
+def test_weights_that_were_never_kept_are_said_to_be_so_and_nothing_is_called_lost(
+    folder: RunFolder, tiny: RunSpec, facts: TaskFacts
+) -> None:
+    with folder.training(tiny, facts):
+        commit(folder, 0, 9)
+    with pytest.raises(SaltusError, match=r"step: 5 was given; .* has the weights of 0, 9, and of no other") as caught:
+        folder.weights(5, seed=0)
+    assert "delete" not in str(caught.value)
+    with pytest.raises(SaltusError, match=r"seed: 2 was given; .* has the seeds 0 to 1"):
+        folder.weights(9, seed=2)
+
+
+def test_a_copied_checkpoint_or_one_named_with_odd_digits_is_none(
+    folder: RunFolder, tiny: RunSpec, facts: TaskFacts
+) -> None:
+    with folder.training(tiny, facts):
+        commit(folder, 0, 9)
+    for name in ("9", "00000009 (copy)", "٠٠٠٠٠٠٠٩", "00000²09"):
+        shutil.copytree(folder.path / "checkpoints" / "00000009", folder.path / "checkpoints" / name)
+    assert folder.checkpoint_steps() == [0, 9]
+    assert_array_equal(folder.records().evaluated_steps, [0, 9])
 
 
 def test_moments_are_kept_for_two_checkpoints_and_for_no_finished_run(
     folder: RunFolder, tiny: RunSpec, facts: TaskFacts
 ) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0, 1, 2)
         kept = {path.parent.name for path in folder.path.rglob("moments-*")}
         assert kept == {"00000001", "00000002"}
@@ -138,7 +163,7 @@ def test_moments_are_kept_for_two_checkpoints_and_for_no_finished_run(
 
 
 def test_leftovers_are_ignored_and_removed(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0, 5)
     half = folder.path / "checkpoints" / "00000010.partial"
     half.mkdir()
@@ -147,7 +172,7 @@ def test_leftovers_are_ignored_and_removed(folder: RunFolder, tiny: RunSpec, fac
     (folder.path / "spec.json.partial").write_text("{")
     assert folder.checkpoint_steps() == [0, 5]
     assert_array_equal(folder.records().evaluated_steps, [0, 5])
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         assert partials(folder.path) == []
         commit(folder, 10)
     assert folder.checkpoint_steps() == [0, 5, 10]
@@ -194,10 +219,19 @@ def remove(path: Path) -> None:
 def test_damaged_checkpoint_is_named_with_a_remedy(
     folder: RunFolder, tiny: RunSpec, facts: TaskFacts, name: str, damage: Callable[[Path], None]
 ) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0, 5, 10)
     path = folder.path / "checkpoints" / name
     damage(path)
+    if name.startswith("00000005"):  # the weights on the way are not needed to go on
+        resumed = folder.latest()
+        assert resumed is not None
+        assert resumed.step == 10
+        assert_array_equal(folder.records().evaluated_steps, [0, 5, 10])
+        if damage is not flip_byte:
+            with pytest.raises(SaltusError, match="the weights of seed 0 at this step are lost, and nothing else"):
+                folder.weights(5, seed=0)
+        return
     with pytest.raises(SaltusError) as caught:
         folder.latest()
     message = str(caught.value)
@@ -208,14 +242,15 @@ def test_damaged_checkpoint_is_named_with_a_remedy(
             folder.records()
     # What the message says to do works.
     if name.startswith("00000010"):
-        assert f"delete {path.parent} and every later checkpoint and run the same command again" in message
+        assert f"delete {path.parent} and run the same command again: it resumes from step 5" in message
         shutil.rmtree(path.parent)
         resumed = folder.latest()
         assert resumed is not None
         assert resumed.step == 5
         assert_array_equal(resumed.states[1]["exp_avg"], states_at(5)[1]["exp_avg"])
     else:
-        assert f"delete {folder.path} and run the same command again: it starts anew" in message
+        assert f"move {folder.path} away and run the same command again" in message
+        assert "delete" not in message
 
 
 @pytest.mark.parametrize("damage", [cut_short, flip_byte, remove])
@@ -231,7 +266,7 @@ def test_damaged_records_are_named_with_a_remedy(
         folder.records()
     assert str(path.parent if name == "manifest.json" else path) in str(caught.value)
     shutil.rmtree(path.parent)
-    assert folder.records().units.equals(finished.records().units)
+    assert_array_equal(folder.records().cube("units", "loss"), finished.records().cube("units", "loss"))
 
 
 @pytest.mark.parametrize(("column", "readable"), [("lowest_train_loss", True), ("loss", False)])
@@ -246,7 +281,10 @@ def test_a_column_that_older_versions_did_not_write_may_be_missing(
     hashes = json.loads(manifest.read_text()) | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     manifest.write_text(json.dumps(hashes))
     if readable:
-        assert np.isnan(folder.records().cube("steps", column)).all()
+        records = folder.records()
+        assert np.isnan(records.cube("steps", column)).all()
+        with pytest.raises(SaltusError, match=f"does not say {column}, as it was made by an older version"):
+            records.curves_of(column, Rule(below=1.3))
     else:
         with pytest.raises(SaltusError, match="other columns"):
             folder.records()
@@ -254,19 +292,21 @@ def test_a_column_that_older_versions_did_not_write_may_be_missing(
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{", '{"name": "tiny"}', '{"nam', "\x00\x01"],
-    ids=["empty", "list", "cut", "keys", "mid", "0"],
+    ["", "[]", "{", '{"name": "tiny"}', '{"nam', "\x00\x01", "edited"],
+    ids=["empty", "list", "cut", "keys", "mid", "0", "edited"],
 )
 def test_damaged_spec_is_named_with_a_remedy(folder: RunFolder, tiny: RunSpec, facts: TaskFacts, content: str) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0, 5)
     path = folder.path / "spec.json"
-    path.write_text(content)
-    with pytest.raises(SaltusError, match=re.escape(f"{path} ")) as caught, folder.writing(tiny, facts):
+    path.write_text(path.read_text().replace('"seeds": 2', '"seeds": 3') if content == "edited" else content)
+    with pytest.raises(SaltusError, match=re.escape(f"{path} ")) as caught, folder.training(tiny, facts):
         pass
-    assert f"delete {path} and run the same command again" in str(caught.value)
+    assert "delete it and give the command that made the folder again" in str(caught.value)
+    with pytest.raises(SaltusError, match=re.escape(f"{path} ")):
+        folder.records()
     path.unlink()
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         assert folder.spec() == tiny
         assert folder.checkpoint_steps() == [0, 5]
 
@@ -275,20 +315,20 @@ def test_damaged_spec_is_named_with_a_remedy(folder: RunFolder, tiny: RunSpec, f
 def test_damaged_task_is_named_with_a_remedy(
     folder: RunFolder, tiny: RunSpec, facts: TaskFacts, damage: Callable[[Path], None]
 ) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0)
     path = folder.path / "task.safetensors"
     damage(path)
     with pytest.raises(SaltusError, match=re.escape(f"{path} cannot be read")) as caught:
         folder.records()
-    assert f"delete {folder.path / 'spec.json'} and run" in str(caught.value)
-    (folder.path / "spec.json").unlink()
-    with folder.writing(tiny, facts):
+    assert "delete it and give the command that made the folder again: it is written anew" in str(caught.value)
+    path.unlink(missing_ok=True)
+    with folder.training(tiny, facts):
         assert_array_equal(folder.records().facts.truth, facts.truth)
 
 
 def test_task_without_what_belongs_in_it_is_named(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0)
     path = folder.path / "task.safetensors"
     save_file({"truth": facts.truth}, path)
@@ -301,21 +341,21 @@ def test_task_without_what_belongs_in_it_is_named(folder: RunFolder, tiny: RunSp
 
 def test_second_writer_is_refused_until_the_first_is_done(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
     other = RunFolder(folder.path)
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0)
         leftover = folder.path / "checkpoints" / "00000005.partial"
         leftover.mkdir()
-        with pytest.raises(SaltusError, match="is being written by another process"), other.writing(tiny, facts):
+        with pytest.raises(SaltusError, match="is being written by another process"), other.training(tiny, facts):
             pass
         assert leftover.exists()  # it is the first writer's
         assert_array_equal(other.records().evaluated_steps, [0])  # but reading is free
-    with other.writing(tiny, facts):
+    with other.training(tiny, facts):
         assert not leftover.exists()
 
 
 def test_lock_of_a_killed_writer_is_gone(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
     """The lock is the system's and not the file's presence."""
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         pass
     assert (folder.path / ".lock").exists()
     code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
@@ -324,10 +364,10 @@ def test_lock_of_a_killed_writer_is_gone(folder: RunFolder, tiny: RunSpec, facts
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(SaltusError, match="another process"), folder.writing(tiny, facts):
+        with pytest.raises(SaltusError, match="another process"), folder.training(tiny, facts):
             pass
         holder.kill()
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         pass
 
 
@@ -346,7 +386,7 @@ def test_other_description_is_refused(
     before = fingerprint(folder.path)
     code, _, error = saltus("run", write_study(tmp_path, tiny), "--out", tmp_path)
     assert code == 2
-    assert error.startswith(f"error: {folder.path / 'spec.json'} does not describe the run {tiny.run_id}")
+    assert error.startswith(f"error: {folder.path / 'spec.json'} was edited: the hash of its content is ")
     assert error.count("\n") == 1
     assert fingerprint(folder.path).keys() - before.keys() <= {".lock"}
     after = fingerprint(folder.path)
@@ -360,7 +400,8 @@ def test_other_description_is_refused(
 
 def write_study(where: Path, spec: RunSpec) -> Path:
     path = where / "study.py"
-    path.write_text(f"from saltus.specs import RunSpec\n\nruns = [RunSpec(**{spec.model_dump()!r})]\n")
+    run = f"RunSpec(**{spec.model_dump()!r})"
+    path.write_text(f"from saltus import Cell, RunSpec, Study\n\nstudy = Study(cells=[Cell(run={run})])\n")
     return path
 
 
@@ -380,11 +421,43 @@ def test_finished_run_is_never_written_again(
 def test_run_that_another_process_finished_meanwhile_is_left_alone(
     folder: RunFolder, tiny: RunSpec, facts: TaskFacts
 ) -> None:
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0)
         folder.finish({"last_step": 0})
-    with pytest.raises(SaltusError, match="just been finished"), folder.writing(tiny, facts):
+    with pytest.raises(SaltusError, match="just been finished"), folder.training(tiny, facts):
         pass
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("damage", [cut_short, remove])
+@pytest.mark.parametrize("name", ["spec.json", "task.safetensors", "finished.json"])
+def test_what_can_be_written_anew_beside_whole_records_is(
+    finished: RunFolder,
+    tiny: RunSpec,
+    tmp_path: Path,
+    saltus: Saltus,
+    name: str,
+    damage: Callable[[Path], None],
+) -> None:
+    folder = RunFolder(tmp_path / tiny.run_id)
+    shutil.copytree(finished.path, folder.path)
+    before = fingerprint(folder.path)
+    path = folder.path / name
+    damage(path)
+    if damage is cut_short:
+        with pytest.raises(SaltusError, match=re.escape(f"{path} cannot be read")) as caught:
+            folder.records()
+        assert "delete it and give the command that made the folder again" in str(caught.value)
+        code, out, error = saltus("ls", "--out", tmp_path)
+        assert (code, error) == (0, "")
+        assert folder.path.name[:20] in out
+        path.unlink()
+    code, out, error = saltus("run", write_study(tmp_path, tiny), "--out", tmp_path)
+    assert (code, error) == (0, "")
+    after = fingerprint(folder.path)
+    kept = [file for file in before if file not in (name, ".lock")]
+    assert {file: after[file] for file in kept} == {file: before[file] for file in kept}
+    assert_array_equal(folder.records().cube("units", "loss"), finished.records().cube("units", "loss"))
 
 
 # --- a full disk -------------------------------------------------------------------------------------------------
@@ -411,7 +484,7 @@ def test_full_disk(small_disk: Path, tiny: RunSpec, facts: TaskFacts) -> None:
     """A real one: the first checkpoints fit, the next does not, and with space again it goes on."""
     folder = RunFolder(small_disk / tiny.run_id)
     size = 20_000  # 320 kB for a checkpoint of two seeds
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0, size=size)
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(500_000))
@@ -421,7 +494,7 @@ def test_full_disk(small_disk: Path, tiny: RunSpec, facts: TaskFacts) -> None:
         assert fingerprint(folder.path) == before
         assert partials(folder.path) == []
     ballast.unlink()
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         latest = folder.latest()
         assert latest is not None
         assert latest.step == 0
@@ -438,11 +511,11 @@ def test_full_disk_at_the_very_start(small_disk: Path, tiny: RunSpec, facts: Tas
                 file.write(bytes(4096))
         except OSError as error:
             assert error.errno == errno.ENOSPC  # noqa: PT017 - filling the disk, not what is tested
-    with pytest.raises(SaltusError, match="No space left on device"), folder.writing(tiny, facts):
+    with pytest.raises(SaltusError, match="No space left on device"), folder.training(tiny, facts):
         pass
     assert partials(small_disk) == []
     ballast.unlink()
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         assert folder.spec() == tiny
 
 
@@ -451,14 +524,14 @@ LIMITED = """
     from pathlib import Path
     import numpy as np
     from saltus.errors import SaltusError
-    from saltus.train.records import Patterns
+    from saltus.train.records import Snapshots
     from saltus.train.folder import RunFolder
 
     folder = RunFolder(Path(sys.argv[1]))
     state = {"w": np.zeros(100_000, np.float32), "exp_avg": np.zeros(3, np.float32)}
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
-        folder.commit(5, [state], {}, Patterns(np.zeros(0, np.int64), np.zeros((0, 1), np.float16)))
+        folder.commit(5, [state], {}, Snapshots.none())
     except SaltusError as error:
         sys.exit(str(error))
 """
@@ -466,7 +539,7 @@ LIMITED = """
 
 def test_full_disk_by_a_limit_on_the_size_of_files(folder: RunFolder, tiny: RunSpec, facts: TaskFacts) -> None:
     """The system refuses in the middle of a write, as a quota does."""
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0)
     before = fingerprint(folder.path)
     command = [sys.executable, "-c", dedent(LIMITED), str(folder.path)]
@@ -483,9 +556,9 @@ def test_full_disk_by_a_limit_on_the_size_of_files(folder: RunFolder, tiny: RunS
     ("module", "function", "error"),
     [
         (os, "fsync", OSError(errno.ENOSPC, "No space left on device")),
-        (store, "save_file", SafetensorError("Error while serializing: I/O error: No space left (os error 28)")),
+        (storage, "save_file", SafetensorError("Error while serializing: I/O error: No space left (os error 28)")),
         (
-            store.pq,
+            storage.pq,
             "write_table",
             OSError(errno.ENOSPC, "Error writing bytes to file. Detail: No space left on device"),
         ),
@@ -508,7 +581,7 @@ def test_full_disk_by_failing_calls(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    with folder.writing(tiny, facts):
+    with folder.training(tiny, facts):
         commit(folder, 0, 5)
         before = fingerprint(folder.path)
         with monkeypatch.context() as patch:
@@ -549,7 +622,7 @@ def test_run_that_met_a_full_disk_resumes(
     assert (code, error) == (0, "")
     assert "tiny: resumed at step 20" in out
     resumed, unbroken = folder.records(), finished.records()
-    for name in TABLES:
-        for one, other in zip(getattr(resumed, name).columns, getattr(unbroken, name).columns, strict=True):
+    for name, table in unbroken.tables.items():
+        for one, other in zip(resumed.tables[name].columns, table.columns, strict=True):
             assert_array_equal(one.to_numpy(), other.to_numpy())
-    assert_array_equal(resumed.patterns.patterns, unbroken.patterns.patterns)
+    assert_array_equal(resumed.snapshots.attention, unbroken.snapshots.attention)

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,40 +82,29 @@ def run_all(
             continue
         folder = folders[spec.content_hash] = RunFolder.of(out, spec)
         if folder.finished:
-            folder.restore(spec, read_facts(spec.task, spec.master_seed))
+            folder.restore(spec, read_facts(spec))
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
+        elif folder.gathered:  # a kill, or damage, has cost the summary alone
+            with folder.training(spec, read_facts(spec)):
+                last = int(folder.records().evaluated_steps[-1])
+                folder.finish({"last_step": last, **describe_provenance("torch")})
         else:
             waiting.append(_Waiting(spec, folder))
     for each in waiting:
         check_run(each.spec)
-    failed: dict[str, str] = {}
-    left: list[RunFolder] = []
-    """To another process."""
     with open_engine(chosen) as engine:
+        sweep = _Sweep(engine, recorded, chosen.type, console)
         while waiting:
             group = _choose_group(waiting, engine)
-            try:
-                _train_group(group, engine, recorded, chosen.type, console)
-            except HeldError:
-                left += [each.folder for each in group if each.folder.held]
-                waiting = [each for each in waiting if each.folder not in left and not each.folder.finished]
-                continue
-            except Exception as error:
-                if len(specs) == 1:
-                    raise
-                if len(group) > 1:  # whichever it was, the others may be trained
-                    for each in group:
-                        _train_alone(each, engine, recorded, chosen.type, console, failed)
-                else:
-                    _record_failure(group[0], error, console, failed)
+            sweep.train(group, alone=len(specs) == 1)
             waiting = [each for each in waiting if each not in group]
             if waiting:
                 told = summarise_progress(specs, out, chosen.type)
                 console.print(told, markup=False, highlight=False)
-    for folder in left:
+    for folder in sweep.left:
         console.print(Text(f"{folder.path} is left to the process that trains it"), soft_wrap=True)
-    if failed:
-        raise SaltusError(_tell_failures(failed, len(folders)))
+    if sweep.failed:
+        raise SaltusError(_tell_failures(sweep.failed, len(folders)))
     return [folders[spec.content_hash] for spec in specs]
 
 
@@ -127,11 +116,11 @@ def check_run(spec: RunSpec) -> None:
 
     try:
         if spec.intervention is not None:
-            facts = read_facts(spec.task, spec.master_seed)
+            facts = read_facts(spec)
             generator = Streams(spec.master_seed).generator("intervention")
             build_intervention(spec.intervention, spec.model, facts, generator)
         if spec.model.kind == "custom":
-            build_model(spec.model, read_facts(spec.task, spec.master_seed), init_seed=0)
+            build_model(spec.model, read_facts(spec), init_seed=0)
     except SaltusError as error:
         raise SaltusError(f"{spec.name}: {error}") from None
 
@@ -147,56 +136,74 @@ def _choose_group(waiting: Sequence[_Waiting], engine: "Engine") -> list[_Waitin
     return alike[: engine.choose([each.spec for each in alike])]
 
 
-def _train_alone(
-    each: _Waiting,
-    engine: "Engine",
-    measures: Sequence[Measure],
-    device: str,
-    console: Console,
-    failed: dict[str, str],
-) -> None:
-    if each.folder.finished:
-        return
-    try:
-        _train_group([each], engine, measures, device, console)
-    except Exception as error:  # noqa: BLE001 - as above
-        _record_failure(each, error, console, failed)
+@dataclass
+class _Sweep:
+    """Trains one group of runs after the other, and remembers what did not succeed."""
 
+    engine: "Engine"
+    measures: Sequence[Measure]
+    device: str
+    console: Console
+    failed: dict[str, str] = field(default_factory=dict)
+    """By the name of a run, why it failed."""
+    left: list[RunFolder] = field(default_factory=list)
+    """To another process."""
 
-def _record_failure(each: _Waiting, error: Exception, console: Console, failed: dict[str, str]) -> None:
-    text = str(error) if isinstance(error, SaltusError) else f"{type(error).__name__}: {error}"
-    failed[each.spec.name] = " ".join(text.split())
-    each.folder.fail(failed[each.spec.name])
-    console.print(Text(f"{each.spec.name} failed: {failed[each.spec.name]}"), soft_wrap=True)
+    def train(self, group: Sequence[_Waiting], *, alone: bool) -> None:
+        """Train a group; of one that fails each run on its own. What fails is recorded, and raised if `alone`."""
+        try:
+            self._train_together(group)
+        except HeldError:
+            self.left += [each.folder for each in group if each.folder.held]
+            self._train_apart([each for each in group if not each.folder.held], len(group))
+        except Exception as error:
+            if len(group) == 1:
+                self._record(group[0], error)
+            if alone:
+                raise
+            if len(group) == 1:
+                name = group[0].spec.name
+                self.console.print(Text(f"{name} failed: {self.failed[name]}"), soft_wrap=True)
+            self._train_apart(group, len(group))
+
+    def _train_apart(self, group: Sequence[_Waiting], before: int) -> None:
+        """Each run of what was a larger group, whichever of them it was that failed or was held."""
+        if before == 1:
+            return
+        for each in group:
+            if not each.folder.finished:
+                self.train([each], alone=False)
+
+    def _record(self, each: _Waiting, error: Exception) -> None:
+        text = str(error) if isinstance(error, SaltusError) else f"{type(error).__name__}: {error}"
+        reason = self.failed[each.spec.name] = " ".join(text.split())
+        with suppress(SaltusError):  # on a full disk there is no room for this either
+            each.folder.fail(reason)
+
+    def _train_together(self, group: Sequence[_Waiting]) -> None:
+        from saltus.report.terminal.training import TrainingView
+        from saltus.train.loop import Job, train
+
+        specs = [each.spec for each in group]
+        seeds = sum(spec.seeds for spec in specs)
+        started = time.monotonic()
+
+        def finish(run: int, step: int) -> None:
+            # Runs that are trained together share the time by their seeds.
+            seconds = (time.monotonic() - started) * specs[run].seeds / seeds
+            summary = {"device": self.device, "last_step": step, "seconds": seconds}
+            jobs[run].folder.finish(summary | describe_provenance("torch"))
+
+        with ExitStack() as stack:
+            jobs = [Job(each.spec, each.folder, read_facts(each.spec), self.measures) for each in group]
+            for job in jobs:
+                stack.enter_context(job.folder.training(job.spec, job.facts))
+            trainer = self.engine.open(specs)
+            view = stack.enter_context(TrainingView(specs, self.console))
+            train(jobs, trainer, view, finish)
 
 
 def _tell_failures(failed: dict[str, str], total: int) -> str:
     told = [f"{name}: {reason}" for name, reason in failed.items()]
     more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
     return f"{len(told)} of {total} runs failed, the others were trained: {'; '.join(told[:_SHOWN])}{more}"
-
-
-def _train_group(
-    group: Sequence[_Waiting], engine: "Engine", measures: Sequence[Measure], device: str, console: Console
-) -> None:
-    from saltus.report.terminal.training import TrainingView
-    from saltus.train.loop import Job, train
-
-    specs = [each.spec for each in group]
-    seeds = sum(spec.seeds for spec in specs)
-    started = time.monotonic()
-
-    def finish(run: int, step: int) -> None:
-        # Runs that are trained together share the time by their seeds.
-        seconds = (time.monotonic() - started) * specs[run].seeds / seeds
-        provenance = describe_provenance("torch")
-        jobs[run].folder.finish({"device": device, "last_step": step, "seconds": seconds, **provenance})
-
-    with ExitStack() as stack:
-        facts = [read_facts(spec.task, spec.master_seed) for spec in specs]
-        jobs = [Job(each.spec, each.folder, known, measures) for each, known in zip(group, facts, strict=True)]
-        for job in jobs:
-            stack.enter_context(job.folder.training(job.spec, job.facts))
-        trainer = engine.open(specs)
-        view = stack.enter_context(TrainingView(specs, console))
-        train(jobs, trainer, view, finish)

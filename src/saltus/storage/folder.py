@@ -45,6 +45,11 @@ class Folder(Generic[S]):
         return (self.path / "finished.json").exists()
 
     @property
+    def gathered(self) -> bool:
+        """Whether all that was committed is in `records/`: then nothing but the summary can be missing."""
+        return (self.path / "records").exists()
+
+    @property
     def held(self) -> bool:
         """Whether a process is writing to it."""
         return is_held(self.path)
@@ -106,7 +111,7 @@ class Folder(Generic[S]):
 
     def conclude(self) -> None:
         """Gather what was committed into `records/`, unless it is there."""
-        if not (self.path / "records").exists():
+        if not self.gathered:
             write_folder(self.path / "records", self.gather)
 
     def gather(self, folder: Path) -> None:

@@ -175,7 +175,7 @@ class Contest:
         return figure
 
     def _match(self, cell: RunSpec) -> dict[str, BackboneSpec]:
-        return match_parameters(self.arms, read_facts(cell.task, cell.master_seed))
+        return match_parameters(self.arms, read_facts(cell))
 
     def _find_sweeps(self, arm: str, cell: str, results: Results) -> Iterator[dict[float, Result]]:
         """By rate, what there is of the sweep that decides for a cell; after it those of the cells before that."""

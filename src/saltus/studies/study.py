@@ -137,9 +137,9 @@ def _check_cells(where: str, cells: Sequence[Cell], *, needed: bool) -> None:
     if not all(isinstance(cell, Cell) for cell in cells) or (needed and not cells):  # pyright: ignore[reportUnnecessaryIsInstance]  # anybody's file
         given = " ".join(reprlib.repr(cells).split())
         raise SaltusError(f"`{where}` is {given}; it is a non-empty list of Cell")
-    for what, values in (("name", [cell.name for cell in cells]), ("keys", [dict(cell.key) for cell in cells])):
+    for told, values in (("name {} is", [cell.name for cell in cells]), ("keys {} are", [dict(c.key) for c in cells])):
         if repeated := [value for place, value in enumerate(values) if value in values[:place]]:
-            raise SaltusError(f"the {what} {repeated[0]!r} of a cell in `{where}` are given to more than one of them")
+            raise SaltusError(f"`{where}`: the {told.format(repr(repeated[0]))} given to more than one cell")
 
 
 def _name(key: Keys) -> str:

@@ -1,10 +1,11 @@
-"""TaskSpec -> Task."""
+"""TaskSpec -> Task; and what is known of a run's task."""
 
 from functools import lru_cache
 
 import numpy as np
 
 from saltus.seeding import Streams
+from saltus.specs import RunSpec
 from saltus.specs.kinds import find_class
 from saltus.specs.tasks import TASKS, TaskSpec
 from saltus.tasks.base import Task, TaskFacts
@@ -15,9 +16,9 @@ def build_task(spec: TaskSpec, generator: np.random.Generator) -> Task:
     return find_class(spec.builds)(spec, generator)
 
 
-def read_facts(spec: TaskSpec, master_seed: int) -> TaskFacts:
+def read_facts(spec: RunSpec) -> TaskFacts:
     """What is known of a run's task before training."""
-    return _read_facts(spec.kind, spec.model_dump_json(), master_seed)
+    return _read_facts(spec.task.kind, spec.task.model_dump_json(), spec.master_seed)
 
 
 @lru_cache(maxsize=4)  # the cells of a study share a few tasks, and the facts of a long context are large

@@ -119,8 +119,7 @@ class RunFolder(Folder[RunSpec]):
 
     def records(self) -> RunRecords:
         """All rows and snapshots: of a finished run, or of what an unfinished one has committed."""
-        whole = self.path / "records"
-        tables, snapshots = self._read([whole] if whole.exists() else self._list_parts())
+        tables, snapshots = self._read([self.path / "records"] if self.gathered else self._list_parts())
         summary = self.summary() if self.finished else None
         spec = self.spec()
         return RunRecords(self.path, spec, self._facts(), tables, snapshots, summary, state_rule(spec))
@@ -157,7 +156,7 @@ class RunFolder(Folder[RunSpec]):
         before = steps[-2] if len(steps) > 1 else None
         if step == steps[-1] and before is not None and any(self._checkpoint(before).glob("moments-*")):
             return f"delete {path.parent} and run the same command again: it resumes from step {before}"
-        if (self.path / "records").exists():
+        if self.gathered:
             return "its rows are in records/ too, and nothing else is lost"
         return f"move {self.path} away and run the same command again: it starts anew, and what is whole stays readable"
 

@@ -17,7 +17,14 @@ from saltus.lm.capabilities.indirect_object import FEWEST_NAMES
 from saltus.lm.capabilities.numbered_list import LATEST_START
 from saltus.lm.capabilities.prompt_file import describe_prompt_file
 from saltus.lm.capabilities.tokens import encode_prompt
-from saltus.specs.capabilities import CapabilitySpec, CopyingSpec, IndirectObjectSpec, NumberedListSpec, PromptFileSpec, RepetitionSpec
+from saltus.specs.capabilities import (
+    CapabilitySpec,
+    CopyingSpec,
+    IndirectObjectSpec,
+    NumberedListSpec,
+    PromptFileSpec,
+    RepetitionSpec,
+)
 
 NAMES = ("Mary", "John", "Anna", "Tom", "Paul", "Sarah", "James", "Alice")
 """Those of the capability that stand in TEXT."""

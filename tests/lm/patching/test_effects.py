@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from saltus.lm.records import PATCH_TABLES, PatchRecords
 from scipy import stats
 
 from saltus.lm.patching.effects import PatchSummary, bootstrap_mean, compare_rankings, summarise_effects
-from saltus.lm.records import PATCH_TABLES, PatchRecords
 from saltus.specs.capabilities import CopyingSpec
 from saltus.specs.checkpoints import PatchSpec
 

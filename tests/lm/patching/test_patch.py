@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from saltus.lm.records import PATCH_TABLES
 from tests.lm.tiny_suite import WORDS, make_model, make_word_tokenizer
 
 from saltus.errors import SaltusError
@@ -16,7 +17,6 @@ from saltus.lm.patching.folder import PatchFolder, list_patches
 from saltus.lm.patching.heads import HeadEffects
 from saltus.lm.patching.patch import RANDOM_DRAWS, SHOWN_PROMPTS, study_patch
 from saltus.lm.patching.tap import read_patterns
-from saltus.lm.records import PATCH_TABLES
 from saltus.lm.scanning.probe import probe
 from saltus.specs.capabilities import CopyingSpec
 from saltus.specs.checkpoints import PatchSpec

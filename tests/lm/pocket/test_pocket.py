@@ -26,9 +26,9 @@ from saltus.lm.pocket.presets import DEMO_POCKET, PERIODIC, choose_pocket
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
 from saltus.lm.pocket.train import list_jobs, train_pocket
-from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 from saltus.lm.suites.base import Run
 from saltus.report.terminal.pocket import PocketView
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 
 PATIENCE = 120.0
 """Seconds after which something that does not happen counts as not happening; nothing is timed by it."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from rich.console import Console
+from saltus.measure.scans import Unit, find_scan_emergences
 from tests.lm.tiny_scans import (
     COPYING,
     CPU,
@@ -39,12 +40,11 @@ from saltus.lm.scanning import scan as scan_module
 from saltus.lm.scanning.folder import ScanFolder, list_scans
 from saltus.lm.scanning.probe import probe
 from saltus.lm.scanning.scan import list_solved, scan
-from saltus.specs.capabilities import PromptFileSpec
-from saltus.specs.checkpoints import ScanSpec
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model
-from saltus.measure.scans import Unit, find_scan_emergences
 from saltus.report.terminal.scan import ScanView
+from saltus.specs.capabilities import PromptFileSpec
+from saltus.specs.checkpoints import ScanSpec
 
 
 @pytest.fixture(scope="module")

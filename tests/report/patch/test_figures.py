@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 import pytest
-
 from saltus.lm.records import PatchRecords
+
 from saltus.report.patch import figures as patch_figures
 from saltus.report.patch.captions import caption_jump, caption_recipient_maps, caption_screen, caption_shares
 from saltus.report.patch.maps import pack_maps

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from saltus.measure.alignment import chance_overlap
 from saltus.curves import Emergence
+from saltus.measure.alignment import chance_overlap
 from saltus.report.run.summary import (
     chance_by_unit,
     describe_result,

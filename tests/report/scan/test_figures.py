@@ -7,8 +7,8 @@ from typing import Any, cast
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
-
 from saltus.lm.records import ScanRecords
+
 from saltus.report.scan import captions as scan_captions
 from saltus.report.scan import figures as scan_figures
 from saltus.report.scan.size_figure import draw_sizes

@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from saltus.lm.records import SCAN_TABLES, ScanRecords
-from saltus.specs.capabilities import CopyingSpec
-from saltus.specs.checkpoints import ScanSpec
-from saltus.curves import Emergence
 from saltus.measure.scans import (
     EMERGENCE_TABLE,
     Unit,
@@ -20,6 +16,10 @@ from saltus.measure.scans import (
     summarise_sizes,
     tabulate_emergences,
 )
+
+from saltus.curves import Emergence
+from saltus.specs.capabilities import CopyingSpec
+from saltus.specs.checkpoints import ScanSpec
 
 STEPS = [0, 512, 1000, 2000, 3000, 143_000]
 
