@@ -164,12 +164,17 @@ class Halved(Intervention):
     ) -> Callable[[dict[str, torch.Tensor]], torch.Tensor] | None:
         if step < 3:
             return None
-        return lambda weights: 0.5 * sum(((value - 1.0) ** 2).sum() for value in weights.values())
+        return lambda weights: 0.5 * torch.cat([value.flatten() - 1.0 for value in weights.values()]).square().sum()
 
 
 class HalvedSpec(BaseInterventionSpec):
     builds: ClassVar[str] = "tests.train.test_interventions:Halved"
     kind: Literal["halved"] = "halved"
+
+
+def open_lane(ensemble: Any) -> Any:
+    """Its first lane, whose parameters and gradients are looked at."""
+    return ensemble._lanes[0]
 
 
 def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
@@ -198,7 +203,7 @@ def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
             return gradient(parameters, tokens, bias)
 
         monkeypatch.setattr(program, "gradient", watch)
-        lane = ensemble._lanes[0]
+        lane = open_lane(ensemble)
         ensemble.load(step, ensemble.state()) if step else None
         before = lane._parameters.clone()
         ensemble.advance(step + 1)
@@ -212,7 +217,7 @@ def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
         assert not seen[name][1].any()
     pulled = seen["late"][1]
     spec_start = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False)
-    torch.testing.assert_close(pulled, spec_start._lanes[0]._parameters - 1.0)  # the gradient of what was added
+    torch.testing.assert_close(pulled, open_lane(spec_start)._parameters - 1.0)  # the gradient of what was added
 
 
 def test_seeds_that_train_stacked_share_nothing_of_an_intervention(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ from saltus.tasks.associative_recall import AssociativeRecall
 from saltus.tasks.base import Task, TaskFacts
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import evaluate as evaluate_module
-from saltus.train.ensemble import TrainLoss
-from saltus.train.evaluate import Evaluation, align, evaluate_seed
+from saltus.train.evaluate import align, evaluate_seed
+from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.measures import MEASURES, Column, Evaluated, Measure, join_measures
 from saltus.train.records import list_axes
 
@@ -265,9 +265,9 @@ def test_a_measure_of_ones_own_is_recorded_beside_the_others(tiny: RunSpec, tmp_
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: join_measures([Measure("units", (), (Column("x", ""),), dict)]), "'units' is given to more than one"),
-        (lambda: Measure("a b", (), (Column("x", ""),), dict), "a name is 'a b'"),
-        (lambda: Measure("mine", ("unit",), (Column("unit", ""),), dict), "'unit' is given to more than one column"),
+        (lambda: join_measures([Measure("units", (), (Column("x", ""),), measure_spread)]), "'units' is given to more than one"),
+        (lambda: Measure("a b", (), (Column("x", ""),), measure_spread), "a name is 'a b'"),
+        (lambda: Measure("mine", ("unit",), (Column("unit", ""),), measure_spread), "'unit' is given to more than one column"),
     ],
 )
 def test_a_bad_measure_is_one_sentence(make: Any, message: str) -> None:

@@ -7,7 +7,6 @@ batch is cut into micro-batches, because cores are kept busy from their caches. 
 program, and a lane, where the runs have the same shape.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,7 +19,8 @@ from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.tasks.build import build_task
-from saltus.train.evaluate import Evaluation, evaluate_seed
+from saltus.train.evaluate import evaluate_seed
+from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.influence import measure_influence
 from saltus.train.interventions.base import Intervention, build_intervention
 from saltus.train.program import Program
@@ -33,25 +33,6 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 DATA_BLOCK = 32
 """Steps whose data one generator call draws: part of what a seed's data are, so it never changes with the hardware."""
-
-
-class TrainLoss(NamedTuple):
-    """What the batches of one seed cost over some steps, in nats."""
-
-    steps: int
-    total: float
-    """The sum over the batches."""
-    lowest: float
-    """The smallest of a single batch; infinite where there was none."""
-
-    @property
-    def mean(self) -> float:
-        """Of the batches; NaN where there was none."""
-        return self.total / self.steps if self.steps else math.nan
-
-    def join(self, other: "TrainLoss") -> "TrainLoss":
-        """That of both."""
-        return TrainLoss(self.steps + other.steps, self.total + other.total, min(self.lowest, other.lowest))
 
 
 class Member(NamedTuple):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
-from saltus.train.ensemble import Member, SeedState, TrainLoss
-from saltus.train.evaluate import Evaluation
+from saltus.train.ensemble import Member, SeedState
+from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.folder import RunFolder
 from saltus.train.measures import MEASURES, Evaluated, Measure
 from saltus.train.records import Snapshots, join_snapshots

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
 from saltus.tasks.base import TaskFacts
-
-if TYPE_CHECKING:  # they come with torch, which readers of records do without
-    from saltus.train.ensemble import TrainLoss
-    from saltus.train.evaluate import Evaluation
+from saltus.train.evaluation import Evaluation, TrainLoss
 
 KEY = ("seed", "step")
 """Columns of every table; a step counts updates, 0 being initialisation."""
@@ -31,9 +28,9 @@ class Evaluated:
 
     step: int
     facts: TaskFacts
-    evaluations: Sequence["Evaluation"]
+    evaluations: Sequence[Evaluation]
     """[seed]"""
-    train_losses: Sequence["TrainLoss"]
+    train_losses: Sequence[TrainLoss]
     """[seed] what the batches since the evaluation before cost."""
 
     def stack(self, name: str) -> NDArray[np.float64]:
