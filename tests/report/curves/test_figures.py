@@ -106,7 +106,7 @@ def test_survival_falls_where_seeds_finish() -> None:
     assert list(units.text) == ["6", "6", "4", "3", "3"]
     assert [trace.name for trace in traces_of(figure) if trace.fill == "tonexty"] == ["95% band"]
     text = caption_survival(groups)
-    assert "Step by which half were there: pooled 40. Not half were there in the end: whole." in text
+    assert "Half were there by step 40 (pooled). Fewer than half were there in the end: whole." in text
     assert "Pooled units have no band" in text
 
 

@@ -164,7 +164,7 @@ def test_no_width_overflows(
     )
     patched = patch([[0.1] * 16] * 24, greedy=[0.5] * 8, tokens=[long] * 40, size=long, texts=[long], suite=long)
     run = build(np.zeros((2, 3, 16)), needed=3, names=[f"{long}{number}" for number in range(16)])
-    write_report(describe([scanned, patched, run, run, audit]), tmp_path / "report.html")
+    write_report(describe([scanned, patched, run, audit]), tmp_path / "report.html")
     visit = Visit(browser, tmp_path / "report.html", 375)
     for summary in visit.page.locator("summary").all():
         summary.click()

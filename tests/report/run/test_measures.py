@@ -106,6 +106,15 @@ def test_of_many_places_some_are_drawn_and_it_is_said(three_seeds: RunRecords) -
     assert "12 of 50 places on the axes query are drawn, spread evenly." in caption
 
 
+def test_an_axis_of_units_of_another_number_is_numbered(three_seeds: RunRecords) -> None:
+    strange = Measure("strange", ("unit",), (Column("value", ""),), measure_nothing)
+    table = tabulate(strange, three_seeds.evaluated_steps, {"value": np.zeros((3, 9, 5))})
+    ((figure, _),) = [
+        f.views["0"] for f in draw_measures(replace(three_seeds, tables={**three_seeds.tables, "strange": table}), [0])
+    ]
+    assert "unit 4" in names_of(figure)
+
+
 def test_own_measures_are_on_the_page(own: RunRecords, tmp_path: Path) -> None:
     page = render(tmp_path, own)
     assert {"norms-size", "gradient-norm", "gradient-angle"} < page.sections[0]["figures"].keys()

@@ -40,6 +40,7 @@ def test_another_rule_moves_the_emergences_and_nothing_else(three_seeds: RunReco
     page = render(tmp_path, three_seeds.reread(Rule(above=0.9, hold=4)))
     assert "1 row 0 50 > 50 0.6931" in page.text  # lost at 50, after three evaluations
     assert "0 row 0 10 20 0.0000" in page.text
+    assert "Emergence, progress of at least 0.9 at 4 evaluations in a row, is between" in page.text
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -107,8 +108,8 @@ def test_the_seed_shown_first_learned_most_and_soonest(build: Build, tmp_path: P
 def test_several_runs_are_compared(build: Build, three_seeds: RunRecords, tmp_path: Path) -> None:
     page = render(tmp_path, three_seeds, build(np.zeros((2, 5, 3)), name="other"))
     assert "The runs side by side 1 of 5 seeds of 2 runs learned everything." in page.text
-    assert "small 3 1 > 80 20 to 30 3 of 6 80" in page.text
-    assert "other 2 0 > 40 \N{EN DASH} 0 of 6 40" in page.text
+    assert "small 3 1 > 70 20 to 30 3 of 6 80" in page.text
+    assert "other 2 0 > 30 \N{EN DASH} 0 of 6 40" in page.text
     assert [bool(section["figures"]) for section in page.sections] == [False, True, True]
 
 

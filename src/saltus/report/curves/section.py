@@ -17,8 +17,6 @@ from saltus.report.html.step_scale import StepScale
 
 _MOST_UNITS = 64  # to choose from
 
-Found = Sequence[tuple[Curve, Emergence]]
-
 
 def describe_curves(all_curves: Sequence[Curves]) -> list[Section]:
     """A section for each, read by its own rule."""
@@ -100,7 +98,7 @@ def _draw_survival(found: Sequence[Emergence], unit: str, scale: StepScale) -> V
     return draw_survival(groups, scale), caption_survival(groups, shorten(unit))
 
 
-def _draw_lines(curves: Curves, chosen: Found, scale: StepScale) -> View:
+def _draw_lines(curves: Curves, chosen: Sequence[tuple[Curve, Emergence]], scale: StepScale) -> View:
     lines, found = [curve for curve, _ in chosen], [emergence for _, emergence in chosen]
     names = name_runs([curve.key[:2] for curve in lines])
     first, rule = lines[0], curves.rule

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,14 @@ class Group:
     banded: bool = True
     """Whether it has a confidence band: not where units of one seed, which are not independent, are pooled."""
 
-    @property
+    @cached_property
     def curve(self) -> SurvivalCurve:
         """Kaplan-Meier estimate from the right ends of the intervals."""
         return estimate_survival(*times_of(self.emergences))
 
 
 def list_groups(found: Sequence[Emergence]) -> list[Group]:
-    """One for each group of the emergences, which are those of one unit."""
+    """A survival curve for each group of the emergences of one unit."""
     names = list(dict.fromkeys(emergence.key.group for emergence in found))
     return [
         Group(name, [e for e in found if e.key.group == name], *colour_line(index, len(names)))
@@ -63,7 +64,7 @@ def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:
         xaxis=scale.axis | {"anchor": "y2"},
         yaxis=axis("share not yet there", range=[-0.03, 1.05], tickformat=".0%")
         | {"domain": [beneath + 0.11 * 430 / height, 1.0]},
-        yaxis2=axis("at risk", showgrid=False, ticks="", showline=False)
+        yaxis2=axis("at risk", showgrid=False, ticks="outside", ticklen=10, tickcolor="rgba(0,0,0,0)", showline=False)
         | {"domain": [0.0, beneath], "range": [len(groups) - 0.4, -0.6], "tickvals": list(range(len(groups)))}
         | {"ticktext": [protect(shorten(group.name, 14)) for group in groups]},
         legend=legend_above(),
@@ -71,12 +72,12 @@ def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:
 
 
 def caption_survival(groups: Sequence[Group], what: str = "it") -> str:
-    """By which step half of each group were there; `what` is it that they were without."""
-    reached = [f"{shorten(g.name)} {g.curve.median:,.0f}" for g in groups if g.curve.median is not None]
+    """By which step half of each group were there; `what` names the unit."""
+    reached = [f"{g.curve.median:,.0f} ({shorten(g.name)})" for g in groups if g.curve.median is not None]
     unreached = [shorten(group.name) for group in groups if group.curve.median is None]
     text = f"Share still without {what}. "
-    text += f"Step by which half were there: {join(reached, most=9)}. " if reached else ""
-    text += f"Not half were there in the end: {join(unreached, most=9)}. " if unreached else ""
+    text += f"Half were there by step {join(reached, most=9)}. " if reached else ""
+    text += f"Fewer than half were there in the end: {join(unreached, most=9)}. " if unreached else ""
     text += (
         f"The Kaplan-Meier band is {groups[0].curve.level:.0%} for each step on its own. What is without it at its "
         "last evaluation leaves the count of those at risk there, and the curve does not fall."

@@ -70,7 +70,7 @@ class FigureViews:
     @property
     def data(self) -> dict[str, Any]:
         """What the page's script reads."""
-        views = {key: {"figure": to_json(figure), "caption": caption} for key, (figure, caption) in self.views.items()}
+        views = {key: {"figure": _to_json(figure), "caption": caption} for key, (figure, caption) in self.views.items()}
         return {"by": self.by, "marks": self.marks, "views": views}
 
 
@@ -129,9 +129,9 @@ class Maps:
     views: Sequence[MapsView]
     """[option]"""
     frames: Sequence[str] = ()
-    """[frame] such as `step 20`; empty if there is one."""
+    """[frame] such as `step 20`; empty if there is one frame."""
     marked: tuple[str, str] | None = None
-    """Name of the marked cells, such as `true keys`, and [row, key] base64 of bytes, 1 at them."""
+    """Name of the marked cells, such as `true keys`, and [row, key] base64 of bytes, 1 in a marked cell."""
 
 
 @dataclass(frozen=True)
@@ -223,11 +223,6 @@ class Section:
         }
 
 
-def to_json(figure: go.Figure) -> Any:
-    """A figure as the page's script reads it."""
-    return json.loads(str(figure.to_json()))
-
-
 def pack_weights(weights: NDArray[Any]) -> str:
     """Weights from 0 to 1, of any shape, as a panel holds them; NaN is 0."""
     return pack_bytes(np.sqrt(np.clip(np.nan_to_num(weights.astype(np.float32)), 0.0, 1.0)) * 255.0)
@@ -258,3 +253,8 @@ def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
         yield block
         if isinstance(block, Part | Grid):
             yield from _walk(block.blocks)
+
+
+def _to_json(figure: go.Figure) -> Any:
+    """A figure as plotly's script reads it."""
+    return json.loads(str(figure.to_json()))

@@ -27,7 +27,10 @@ def list_columns(records: RunRecords, name: str) -> list[measures.Column]:
     found: list[measures.Column] = []
     for field in table.schema:
         if field.name not in (*KEY, *list_axes(table)):
-            notes = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+            notes = {
+                key.decode(errors="replace"): text.decode(errors="replace")
+                for key, text in (field.metadata or {}).items()
+            }
             own = measures.Column(field.name, notes.get("meaning", ""), notes.get("unit_of_measure", ""))
             found.append(known.get(field.name, own))
     return found
@@ -74,8 +77,8 @@ def tabulate_numbers(records: RunRecords, summary: RunSummary) -> Table:
         "Every number",
         [Column("seed"), Column("unit", style="name"), *EMERGENCE_COLUMNS, *shown, *of_heads],
         rows,
-        note="Emergence is between the last step without and the first step with; losses and measures are those of "
-        f"step {summary.end:,}. The head is layer.head, counted from 0.",
+        note=f"Emergence, {records.rule.describe(records.curves.measure)}, is between the last step without and the "
+        f"first step with; losses and measures are those of step {summary.end:,}. The head is layer.head, from 0.",
         file=f"{summary.name}.csv",
     )
 
@@ -106,8 +109,8 @@ def _draw_measure(records: RunRecords, name: str, column: measures.Column, index
     scale, seed = StepScale(records.curves.end), records.seeds[index]
     traces: list[Trace] = []
     for number, place in enumerate(shown):
-        at = dict(zip(axes, np.unravel_index(place, shape), strict=True)) if axes else {}
-        named = [shorten(records.facts.units[i]) if a == "unit" else f"{a} {i}" for a, i in at.items()]
+        at = np.unravel_index(place, shape) if axes else ()
+        named = [_name_place(records, of, size, int(i)) for of, size, i in zip(axes, shape, at, strict=True)]
         title, (colour, dash) = protect(", ".join(named)), colour_line(number, len(shown))
         of_seed, of_mean = (title, f"{title}: mean") if axes else (f"seed {seed}", "mean")
         traces.append(trace_steps(steps, values[index, :, place], of_seed, colour, scale, line={"dash": dash}))
@@ -120,6 +123,11 @@ def _draw_measure(records: RunRecords, name: str, column: measures.Column, index
     if len(shown) < prod(shape):
         text += f" {len(shown)} of {prod(shape)} places on the axes {join(axes)} are drawn, spread evenly."
     return compose(traces, height=380, xaxis=scale.axis, yaxis=axis(_label(column))), text
+
+
+def _name_place(records: RunRecords, axis: str, size: int, index: int) -> str:
+    units = records.facts.units
+    return shorten(units[index]) if axis == "unit" and size == len(units) else f"{axis} {index}"
 
 
 def _label(column: measures.Column) -> str:

@@ -41,7 +41,9 @@ def _compare(summaries: Sequence[RunSummary]) -> Section:
                 summary.name,
                 len(summary.seeds),
                 summary.solved,
-                f"> {summary.end:,}" if summary.median is None else f"{summary.median:,.0f}",
+                f"> {max(s.task.after for s in summary.seeds):,}"
+                if summary.median is None
+                else f"{summary.median:,.0f}",
                 f"{min(firsts):,} to {max(firsts):,}" if (firsts := summary.first_steps) else "\N{EN DASH}",
                 f"{sum(s.learned for s in summary.seeds)} of {len(summary.seeds) * len(summary.units)}",
                 f"{summary.end:,}",
@@ -78,7 +80,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
     ]
     if maps := pack_maps(records, summary, seeds):
         of_seed.append(maps)
-    overlap: Block = Text("Attention was not measured in this run: it has no patterns, or they were not asked for.")
+    overlap: Block = Text("Attention was not measured in this run: it has no patterns, or they were not kept.")
     if records.measured_attention:
         alt = "Entropy and mass on the true keys of the best head, each aligned at its emergence, with the median"
         of_seed.append(follow_seed("jumps", "Around each jump", alt, head_figures.draw_jumps, captions.caption_jumps))
