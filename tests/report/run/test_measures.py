@@ -67,6 +67,15 @@ def test_the_table_of_numbers_has_the_columns_of_the_measure_of_units(own: RunRe
     assert all(row.cells[5] == row.cells[9] for row in table.rows)
 
 
+def test_the_whole_task_is_a_mean_over_queries_and_not_over_units(build: Build) -> None:
+    records = build(np.array([[[0.0, 0.0], [1.0, 0.0]]]), states=3)  # two queries of each row
+    fewer = records.facts.unit_of_query.copy()
+    fewer[np.flatnonzero(fewer == 1)[0]] = -1
+    records = replace(records, facts=replace(records.facts, unit_of_query=fewer))
+    whole = tabulate_numbers(records, summarise(records)).rows[0].cells
+    assert whole[5:9] == pytest.approx((np.log(2) / 3, (1.0 + 1.0 + 0.5) / 3, (1.0 + 1.0 + 0.5) / 3, 0.0))
+
+
 def test_numbers_name_the_head_that_holds_the_truth(build: Build) -> None:
     progress = np.zeros((1, 3, 2))
     progress[0, -1] = [0.25, 0.75]

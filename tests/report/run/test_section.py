@@ -19,6 +19,7 @@ def test_page_states_the_result_and_every_number(three_seeds: RunRecords, tmp_pa
     page = render(tmp_path, three_seeds)
     assert "1 of 3 seeds learned all 2 rows within 80 steps" in page.text
     assert "3 of 6 rows emerged" in page.text
+    assert "0 whole task 30 40 0.0000 1.000 1.000 1.000" in page.text
     assert "0 row 0 10 20 0.0000 1.000 1.000 1.000 0.1 1.000" in page.text
     # Its last evaluation, at 80, could not have been confirmed at another one: what is known ends at 70.
     assert "2 row 1 70 > 70 0.6931 0.500 0.500 0.000" in page.text
