@@ -117,11 +117,11 @@ def test_no_part_is_among_its_own_foundations() -> None:
     ("module", "source", "wrong"),
     [
         ("tasks.base", "from saltus.train.loop import train", ["tasks.base imports train.loop.train"]),
-        ("train.loop", "def f():\n    import saltus.report.run.page", ["train.loop imports report.run.page"]),
+        ("train.loop", "def f():\n    import saltus.report.run.section", ["train.loop imports report.run.section"]),
         ("train.loop", "from saltus import cli", ["train.loop imports cli"]),
         ("storage.folder", "from saltus.tasks.base import Task", ["storage.folder imports tasks.base.Task"]),
         ("api", "from saltus.cli import main", ["api imports cli.main"]),
-        ("report.run.page", "from saltus.tasks.base import TaskFacts", []),
+        ("report.run.section", "from saltus.tasks.base import TaskFacts", []),
         (
             "report.curves.raster",
             "from saltus.train.records import RunRecords",

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tests.conftest import Silence
 
-from saltus.report.run.page import write_report
+from saltus.report.html.page import write_report
+from saltus.report.sections import describe
 from saltus.specs import (
     AssociativeRecallSpec,
     InductionSpec,
@@ -96,7 +97,7 @@ def test_a_run_is_recorded_and_shown(task: TaskSpec, tmp_path: Path) -> None:
     evaluation = ensemble.evaluate()[Member(0, 1)]
     np.testing.assert_allclose(mass[1, -1], records.facts.mean_by_unit(evaluation.truth_mass), rtol=1e-5)
     np.testing.assert_allclose(overlap[1, -1], records.facts.mean_by_unit(evaluation.overlap), rtol=1e-5)
-    write_report([records], tmp_path / "report.html")
+    write_report(describe([records]), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "the candidate keys are outlined" in text
     assert "of tokens that are drawn at random" in text

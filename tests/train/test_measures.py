@@ -265,9 +265,15 @@ def test_a_measure_of_ones_own_is_recorded_beside_the_others(tiny: RunSpec, tmp_
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: join_measures([Measure("units", (), (Column("x", ""),), measure_spread)]), "'units' is given to more than one"),
+        (
+            lambda: join_measures([Measure("units", (), (Column("x", ""),), measure_spread)]),
+            "'units' is given to more than one",
+        ),
         (lambda: Measure("a b", (), (Column("x", ""),), measure_spread), "a name is 'a b'"),
-        (lambda: Measure("mine", ("unit",), (Column("unit", ""),), measure_spread), "'unit' is given to more than one column"),
+        (
+            lambda: Measure("mine", ("unit",), (Column("unit", ""),), measure_spread),
+            "'unit' is given to more than one column",
+        ),
     ],
 )
 def test_a_bad_measure_is_one_sentence(make: Any, message: str) -> None:

@@ -4,25 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 from rich.console import Console
+from rich.text import Text
 
 from saltus.errors import SaltusError
-from saltus.lm.audit.folder import AuditFolder
+from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
-from saltus.report.terminal.tables import emergence_table, tabulate_patch, tabulate_scan, tabulate_sizes
+from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords
 
-KINDS: tuple[type[RunFolder] | type[ScanFolder] | type[PatchFolder], ...] = (RunFolder, ScanFolder, PatchFolder)
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder)
 """What `ls`, `show` and `report` know."""
 
 
@@ -40,7 +41,7 @@ class Listing:
 
 
 def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
-    """The runs, scans and patches in `out`, each kind by name; readable or not."""
+    """The runs, scans, patches and audits in `out`, each kind by name; readable or not."""
     return [folder for kind in KINDS for folder in kind.list(out)]
 
 
@@ -72,7 +73,7 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan or patch"
+    what = "is the beginning of more than one name" if found else "is no run, scan, patch or audit"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
@@ -88,7 +89,7 @@ def show(
         case RunFolder():
             records = folder.records()
             records = records.reread(records.rule.change(threshold=threshold, hold=hold))
-            console.print(emergence_table(records))
+            console.print(tabulate_run(records))
             for corner in records.facts.corners:
                 console.print(f"note: {corner}", markup=False, highlight=False)
         case ScanFolder():
@@ -100,6 +101,10 @@ def show(
             table, verdict = tabulate_patch(folder.records())
             console.print(table)
             console.print(verdict, markup=False, highlight=False)
+        case AuditFolder():
+            audited = folder.records()
+            console.print(tabulate_audit(audited))
+            console.print(Text(f"{audited.faults} faults in {len(audited.checkpoints)} checkpoints"), soft_wrap=True)
 
 
 def report(
@@ -113,13 +118,15 @@ def report(
 
     `threshold` and `hold` stand in for those of the folders' rules.
     """
-    from saltus.report.page import write_report
+    from saltus.report.html.page import write_report
+    from saltus.report.sections import describe as describe_sections
 
-    records = [_read(folder, threshold, hold) for folder in folders]
-    suites = dict.fromkeys(each.spec.suite for each in records if not isinstance(each, RunRecords))
+    records: list[Records] = [_read(folder, threshold, hold) for folder in folders]
+    suites = dict.fromkeys(each.spec.suite for each in records if isinstance(each, ScanRecords | PatchRecords))
     audits = [AuditFolder.of(folders[0].path.parent, suite) for suite in suites]
-    findings = [audit.records().findings for audit in audits if audit.finished]
-    write_report(records, pa.concat_tables(findings) if findings else None, to)
+    named = {folder.path for folder in folders}
+    records += [audit.records() for audit in audits if audit.finished and audit.path not in named]
+    write_report(describe_sections(records), to)
     return to.resolve()
 
 
@@ -134,12 +141,14 @@ def _describe(folder: Folder) -> str:
         case PatchFolder():
             patch = folder.spec()
             return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
+        case AuditFolder():
+            return folder.spec().suite
 
 
-def _read(folder: Folder, threshold: float | None, hold: int | None) -> RunRecords | ScanRecords | PatchRecords:
+def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
     match folder:
         case RunFolder() | ScanFolder():
             records = folder.records()
             return records.reread(records.rule.change(threshold=threshold, hold=hold))
-        case PatchFolder():
+        case PatchFolder() | AuditFolder():
             return folder.records()

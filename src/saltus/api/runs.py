@@ -181,7 +181,7 @@ class _Sweep:
             each.folder.fail(reason)
 
     def _train_together(self, group: Sequence[_Waiting]) -> None:
-        from saltus.report.terminal.training import TrainingView
+        from saltus.report.terminal.training import LiveView
         from saltus.train.loop import Job, train
 
         specs = [each.spec for each in group]
@@ -199,7 +199,7 @@ class _Sweep:
             for job in jobs:
                 stack.enter_context(job.folder.training(job.spec, job.facts))
             trainer = self.engine.open(specs)
-            view = stack.enter_context(TrainingView(specs, self.console))
+            view = stack.enter_context(LiveView(specs, self.console))
             train(jobs, trainer, view, finish)
 
 

@@ -14,8 +14,7 @@ from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.train.ensemble import Ensemble, Member, SeedState, list_members
-from saltus.train.evaluation import TrainLoss
-from saltus.train.evaluation import Evaluation
+from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.loop import Trainer
 
 STACKED_TOKENS = 2**20

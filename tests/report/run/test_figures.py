@@ -1,66 +1,23 @@
 """What the figures show is what the records say."""
 
 from collections.abc import Callable
-from typing import Any, cast
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
+from tests.report.traces import find_trace, layout_of, names_of, traces_of
 
 from saltus.report.html.palette import NEUTRAL, colour_scales, tone
-from saltus.report.run.figures import choose_seed, draw_losses, draw_raster, draw_survival, draw_unit_losses
+from saltus.report.run.figures import draw_losses, draw_unit_losses
 from saltus.report.run.head_figures import draw_jumps, draw_overlap
-from saltus.report.run.summary import chance_by_unit, summarise
+from saltus.report.run.heads import chance_by_unit
+from saltus.report.run.summary import summarise
 from saltus.train.records import RunRecords
 
 Build = Callable[..., RunRecords]
 
 
-def traces_of(figure: go.Figure) -> list[Any]:
-    return list(cast("Any", figure).data)
-
-
-def find_trace(figure: go.Figure, start: str) -> Any:
-    (trace,) = [trace for trace in traces_of(figure) if (trace.name or "").startswith(start)]
-    return trace
-
-
-def names_of(figure: go.Figure) -> list[str]:
-    return [trace.name for trace in traces_of(figure)]
-
-
-def layout_of(figure: go.Figure) -> Any:
-    return cast("Any", figure).layout
-
-
-def test_raster_places_each_emergence(three_seeds: RunRecords) -> None:
-    figure = draw_raster(summarise(three_seeds))
-    np.testing.assert_array_equal(find_trace(figure, "units").z, [[20, 40], [30, np.nan], [np.nan, np.nan]])
-    np.testing.assert_array_equal(find_trace(figure, "task").z, [[40], [np.nan], [np.nan]])
-    assert (layout_of(figure).coloraxis.cmin, layout_of(figure).coloraxis.cmax) == (20, 40)
-
-
-def test_raster_hatches_exactly_the_censored_cells_and_marks_the_lost(three_seeds: RunRecords) -> None:
-    figure = draw_raster(summarise(three_seeds))
-    hatched = find_trace(figure, "not by 80")
-    middle = np.asarray(hatched.base) + np.asarray(hatched.y) / 2
-    task = find_trace(figure, "task").x0
-    cells = {(round(row), float(column)) for row, column in zip(middle, hatched.x, strict=True)}
-    assert cells == {(1, 1), (1, task), (2, 0), (2, 1), (2, task)}
-    assert hatched.marker.pattern.shape == "/"
-    assert set(hatched.hovertext) >= {"seed 2, row 1: not by 80", "seed 1, whole task: not by 80"}
-    lost = find_trace(figure, "lost")
-    assert (list(lost.x), list(lost.y)) == ([0], [1])
-
-
-def test_raster_of_a_run_that_learned_everything_has_no_hatching(build: Build) -> None:
-    figure = draw_raster(summarise(build(np.ones((2, 4, 3)))))
-    assert names_of(figure) == ["units", "task"]
-    assert (find_trace(figure, "units").z == 0).all()
-
-
 def test_losses_lie_between_chance_and_floor_of_the_sequence(three_seeds: RunRecords) -> None:
-    figure = draw_losses(three_seeds, summarise(three_seeds))
+    figure = draw_losses(three_seeds, summarise(three_seeds), [0, 2])
     assert find_trace(figure, "chance").y[0] == pytest.approx(np.log(2))
     assert find_trace(figure, "floor").y[0] == pytest.approx(np.log(2) / 3)
     assert find_trace(figure, "seed 0").y[-1] == pytest.approx(np.log(2) / 3)
@@ -71,19 +28,19 @@ def test_losses_lie_between_chance_and_floor_of_the_sequence(three_seeds: RunRec
 def test_an_unknown_floor_is_not_drawn(build: Build) -> None:
     records = build(np.zeros((2, 4, 3)), floor=np.nan)
     summary = summarise(records)
-    for figure in (draw_losses(records, summary), draw_unit_losses(records, summary, 0)):
+    for figure in (draw_losses(records, summary, [0]), draw_unit_losses(records, summary, 0)):
         assert any(name.startswith("chance") for name in names_of(figure))
         assert not any(name.startswith("floor") for name in names_of(figure))
 
 
 def test_long_lines_are_thinned_to_their_ends(build: Build) -> None:
     records = build(np.zeros((1, 1001, 2)))
-    x = find_trace(draw_losses(records, summarise(records)), "seed 0").x
+    x = find_trace(draw_losses(records, summarise(records), [0]), "seed 0").x
     assert len(x) == 400
     assert (x[0], x[-1]) == (0, 10_000)
 
 
-def test_a_line_has_the_colour_of_its_cell_in_the_raster(three_seeds: RunRecords) -> None:
+def test_a_line_has_the_colour_of_its_tile_in_the_raster(three_seeds: RunRecords) -> None:
     summary = summarise(three_seeds)
     scale = colour_scales()[0]
     learned, losing = (draw_unit_losses(three_seeds, summary, index) for index in (0, 1))
@@ -93,32 +50,9 @@ def test_a_line_has_the_colour_of_its_cell_in_the_raster(three_seeds: RunRecords
     assert next(t for t in traces_of(losing) if t.name == "row 1").line.color == NEUTRAL[0]
 
 
-def test_a_dot_is_where_a_unit_emerged(three_seeds: RunRecords) -> None:
-    figure = draw_unit_losses(three_seeds, summarise(three_seeds), 1)
-    (dot,) = [trace for trace in traces_of(figure) if trace.mode == "markers"]
-    assert (list(dot.x), dot.name) == ([30], "row 0: step (20, 30], lost at 50")
-
-
-def test_survival_falls_where_seeds_finish(three_seeds: RunRecords) -> None:
-    figure = draw_survival(summarise(three_seeds))
-    task, pooled = find_trace(figure, "whole task"), find_trace(figure, "units")
-    assert dict(zip(task.x, np.round(task.y, 6), strict=True)) == {0: 1.0, 40: 0.666667, 80: 0.666667}
-    assert dict(zip(pooled.x, np.round(pooled.y, 6), strict=True)) == {
-        0: 1,
-        20: 0.833333,
-        30: 0.666667,
-        40: 0.5,
-        80: 0.5,
-    }
-    seeds, units = (trace for trace in traces_of(figure) if trace.name == "at risk")
-    assert list(seeds.x) == [0, 20, 40, 60, 80]
-    assert list(seeds.text) == ["3", "3", "3", "2", "2"]
-    assert list(units.text) == ["6", "6", "4", "3", "3"]
-
-
-def test_the_pooled_curve_has_no_band(three_seeds: RunRecords) -> None:
-    filled = [trace for trace in traces_of(draw_survival(summarise(three_seeds))) if trace.fill == "tonexty"]
-    assert [trace.name for trace in filled] == ["95% band"]
+def test_a_ring_is_where_a_unit_emerged(three_seeds: RunRecords) -> None:
+    ring = find_trace(draw_unit_losses(three_seeds, summarise(three_seeds), 1), "emerged")
+    assert (list(ring.x), list(ring.y), list(ring.text)) == ([30], [0.0], ["row 0: (20, 30], lost at 50"])
 
 
 def test_jumps_are_aligned_at_each_units_own_step(build: Build) -> None:
@@ -154,12 +88,10 @@ def test_overlap_stands_beside_its_chance_level(three_seeds: RunRecords) -> None
 def test_names_are_escaped_for_plotly(build: Build) -> None:
     records = build(np.ones((1, 4, 2)), names=["<a href='http://x'>", "b"])
     summary = summarise(records)
-    for figure in (draw_raster(summary), draw_overlap(records, summary), draw_unit_losses(records, summary, 0)):
+    for figure in (
+        draw_jumps(records, summary, 0),
+        draw_overlap(records, summary),
+        draw_unit_losses(records, summary, 0),
+    ):
         assert "<a href" not in str(figure.to_dict())
         assert "&lt;a href" in str(figure.to_dict())
-
-
-def test_the_seed_shown_first_learned_most_and_soonest(build: Build) -> None:
-    at = np.arange(9)[:, None]
-    starts = np.array([[[2, 9]], [[3, 7]], [[1, 5]]])
-    assert choose_seed(summarise(build((at >= starts).astype(float)))).seed == 2

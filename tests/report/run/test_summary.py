@@ -1,65 +1,37 @@
-"""Summaries of a run, and the table for the terminal."""
+"""Summaries of a run, and what chance would give its heads."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from saltus.curves import Emergence
+from saltus.curves import Emergence, Key
 from saltus.measure.alignment import chance_overlap
-from saltus.report.run.summary import (
-    chance_by_unit,
-    describe_result,
-    emergence_table,
-    format_interval,
-    list_numbers,
-    summarise,
-)
-from saltus.train.records import RunRecords
+from saltus.report.run.heads import chance_by_unit
+from saltus.report.run.summary import describe_result, summarise
+from saltus.train.records import WHOLE, RunRecords
 
 Build = Callable[..., RunRecords]
 
 
-def print_table(records: RunRecords) -> list[str]:
-    console = Console(width=80, color_system=None)
-    with console.capture() as capture:
-        console.print(emergence_table(records))
-    return capture.get().splitlines()
-
-
 def test_summary_of_seeds(three_seeds: RunRecords) -> None:
     done, losing, failing = summarise(three_seeds).seeds
-    assert (done.first, done.last) == (Emergence(10, 20, None), Emergence(30, 40, None))
-    assert (done.task, done.learned, done.lost) == (Emergence(30, 40, None), 2, 0)
-    assert (losing.first, losing.last) == (Emergence(20, 30, 50), Emergence(20, 30, 50))
+    first = Emergence(10, 20, None, (), Key("small", "0", "row 0"))
+    last = Emergence(30, 40, None, (), Key("small", "0", "row 1"))
+    assert (done.first, done.last) == (first, last)
+    assert (done.task, done.learned, done.lost) == (replace(last, key=Key("small", "0", WHOLE)), 2, 0)
+    lost = Emergence(20, 30, 50, (), Key("small", "1", "row 0"))
+    assert (losing.first, losing.last) == (lost, lost)
     assert (losing.task.by, losing.learned, losing.lost) == (None, 1, 1)
     assert (failing.first, failing.last, failing.learned) == (None, None, 0)
-    assert done.loss == pytest.approx(np.log(2) / 3)  # one of three predictions is of the random state
-    assert (done.scored_loss, done.accuracy) == (0.0, 1.0)
-    assert failing.scored_loss == pytest.approx(np.log(2))
 
 
-def test_summary_of_units(three_seeds: RunRecords) -> None:
+def test_summary_of_the_run(three_seeds: RunRecords) -> None:
     summary = summarise(three_seeds)
-    assert [(unit.name, unit.emerged, unit.median) for unit in summary.units] == [
-        ("row 0", 2, 30.0),
-        ("row 1", 1, None),
-    ]
+    assert summary.units == ("row 0", "row 1")
     assert (summary.noun, summary.end, summary.solved, summary.median) == ("row", 80, 1, None)
-
-
-def test_numbers_name_the_head_that_holds_the_truth(build: Build) -> None:
-    progress = np.zeros((1, 3, 2))
-    progress[0, -1] = [0.25, 0.75]
-    records = build(progress, layers=2, heads=2)
-    numbers = list_numbers(records, summarise(records))
-    assert [(row.seed, row.unit, row.head, row.mass) for row in numbers] == [
-        (0, "row 0", "1.1", 0.25),
-        (0, "row 1", "1.1", 0.75),
-    ]
+    assert summary.first_steps == [20, 30]
 
 
 def test_chance_is_the_mean_over_the_queries_of_a_unit(build: Build) -> None:
@@ -98,36 +70,7 @@ def test_headline_of_nothing(build: Build, shape: tuple[int, int, int], finished
 def test_a_nan_run_has_a_summary(build: Build) -> None:
     summary = summarise(build(np.full((1, 4, 2), np.nan)))
     assert summary.seeds[0].learned == 0
-    assert np.isnan(summary.seeds[0].loss)
 
 
 def test_units_without_a_common_word_are_units(build: Build) -> None:
     assert summarise(build(np.zeros((1, 3, 2)), names=["row 0", "cell 1"])).noun == "unit"
-
-
-def test_terminal_table_has_a_line_for_each_seed(three_seeds: RunRecords) -> None:
-    lines = print_table(three_seeds)
-    assert max(map(len, lines)) <= 80
-    rows = [line.split() for line in lines if re.match(r" +\d +(\(|-)", line)]
-    assert [row[0] for row in rows] == ["0", "1", "2"]
-    assert rows[0][1:7] == ["(10,", "20]", "(30,", "40]", "(30,", "40]"]
-    assert " ".join(rows[1]).startswith("1 (20, 30] (20, 30] > 80 (1 of 2 rows)")
-    assert " ".join(rows[2]) == "2 - - > 80 (0 of 2 rows)"
-
-
-def test_the_bar_is_full_when_and_only_when_all_units_are_there(three_seeds: RunRecords) -> None:
-    bars = [line.rstrip() for line in print_table(three_seeds)]
-    done = next(line for line in bars if line.lstrip().startswith("0 ") and "(10, 20]" in line)
-    losing = next(line for line in bars if line.lstrip().startswith("1 ") and "(20, 30]" in line)
-    assert done.endswith(" ▄▄▄████████")
-    assert "█" not in losing
-
-
-def test_names_are_never_read_as_markup(build: Build) -> None:
-    lines = print_table(build(np.zeros((1, 3, 2)), names=["[bold]a[/bold] 0", "[/] 1"]))
-    assert any("all 2 units" in line for line in lines)
-
-
-def test_interval_of_a_unit_that_was_there_from_the_start() -> None:
-    assert format_interval(Emergence(-1, 0, None)) == "at 0"
-    assert format_interval(Emergence(-1, None, None)) == "> 0"

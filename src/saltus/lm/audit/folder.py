@@ -63,6 +63,11 @@ class AuditRecords:
     findings: pa.Table
     checkpoints: pa.Table
 
+    @property
+    def faults(self) -> int:
+        """Findings that are faults, and not notes."""
+        return self.findings["severity"].to_pylist().count("fault")
+
 
 class AuditFolder(Folder[AuditSpec]):
     """One audit on disk. It may be written again when it is finished: for other runs, or for the same ones later."""

@@ -128,12 +128,12 @@ class ScanRecords:
         values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
         found: list[Curve] = []
         for run in self.runs.select(["size", "seed"]).to_pylist():
-            own = (sizes == run["size"]) & (seeds == run["seed"])
+            own = np.flatnonzero((sizes == run["size"]) & (seeds == run["seed"]))
             missing = self._list_missing(run["size"], run["seed"])
-            for question in questions if own.any() else ():
-                asked = own & (names == question.capability)
+            for question in questions if len(own) else ():
+                asked = own[names[own] == question.capability]
                 if question.prompt is not None:
-                    asked &= prompts == question.prompt
+                    asked = asked[prompts[asked] == question.prompt]
                 measured, mean = _average(steps[asked], values[asked])
                 found.append(Curve(Key(run["size"], run["seed"], question.unit), measured, mean, missing))
         return found

@@ -1,20 +1,24 @@
 """The parts that figures are made of: traces, axes, and one look."""
 
-from html import escape
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from saltus.curves import Emergence
-from saltus.report.html.palette import NEUTRAL, STRONG, themed, tone
-from saltus.report.run.summary import RunSummary
+from saltus.report.html.labels import protect
+from saltus.report.html.palette import LINES, NEUTRAL, STRONG, themed
+from saltus.report.html.step_scale import StepScale
 
 Trace = dict[str, Any]
+Colour = tuple[str, str]
+"""For light and for dark pages."""
+
+_MOST_POINTS = 400  # of a line; longer ones are thinned
 
 
-def compose(traces: list[Trace], **layout: Any) -> go.Figure:
+def compose(traces: Sequence[Trace], **layout: Any) -> go.Figure:
     """Traces as a figure without a background, in the fonts of the page."""
     common: dict[str, Any] = {
         "template": go.layout.Template(),
@@ -25,17 +29,12 @@ def compose(traces: list[Trace], **layout: Any) -> go.Figure:
         "hovermode": "closest",
         "legend": {"orientation": "v"},
     }
-    return go.Figure({"data": traces, "layout": common | layout})
+    return go.Figure({"data": list(traces), "layout": common | layout})
 
 
-def axis(title: str) -> dict[str, Any]:
-    """An axis with a title, which makes room for its labels."""
-    return {"title": {"text": title}, "zeroline": False, "automargin": True}
-
-
-def step_axis(summary: RunSummary) -> dict[str, Any]:
-    """The axis of training steps, from 0 to the last evaluation."""
-    return axis("step") | {"range": [-0.01 * summary.end, 1.015 * summary.end], "tickformat": ","}
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with a title, of any text, which makes room for its labels."""
+    return {"title": {"text": protect(title)}, "zeroline": False, "automargin": True} | more
 
 
 def legend_above() -> dict[str, Any]:
@@ -43,33 +42,58 @@ def legend_above() -> dict[str, Any]:
     return {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 
 
-def label_units(summary: RunSummary) -> list[str]:
-    """Names of the units, escaped, since plotly reads some HTML in its texts."""
-    return [escape(unit.name, quote=False) for unit in summary.units]
+def scatter(
+    x: ArrayLike | Sequence[float | None],
+    y: ArrayLike | Sequence[float | None],
+    name: str,
+    colour: Colour,
+    *,
+    mode: str = "lines",
+    line: dict[str, Any] | None = None,
+    marker: dict[str, Any] | None = None,
+    **more: Any,
+) -> Trace:
+    """Points, joined or not, in a colour that follows the theme of the page. Texts must be escaped."""
+    trace: Trace = {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y}
+    trace |= {"meta": themed(*colour) | more.pop("meta", {}), "line": {"color": colour[0]} | (line or {})}
+    return trace | {"marker": {"color": colour[0]} | (marker or {})} | more
 
 
-def line(x: NDArray[Any], y: NDArray[np.float64], name: str, meta: dict[str, Any] | None) -> Trace:
-    """A line whose name and values are shown where it is pointed at."""
-    values = y.astype(np.float32)  # half the size, and more digits than a screen shows
-    trace: Trace = {"type": "scatter", "mode": "lines", "name": name, "x": x.astype(np.int32), "y": values}
-    return trace | {"meta": meta, "hovertemplate": "%{fullData.name}: %{y:.3f} at %{x:,}<extra></extra>"}
+def trace_steps(
+    steps: NDArray[np.int64], values: NDArray[np.float64], name: str, colour: Colour, scale: StepScale, **more: Any
+) -> Trace:
+    """A line over training, thinned where it is long, whose name and values are shown where it is pointed at."""
+    kept = thin(len(steps), _MOST_POINTS)
+    x = steps[kept].astype(np.int32)
+    # float32 is half the size, and has more digits than a screen shows
+    trace = scatter(scale.place(x) if scale.log else x, values[kept].astype(np.float32), name, colour, **more)
+    if scale.log:
+        trace |= {"customdata": x}
+    step = "%{customdata:,}" if scale.log else "%{x:,}"
+    return {"hovertemplate": f"%{{fullData.name}}: %{{y:.3f}} at {step}<extra></extra>"} | trace
 
 
-def level(x: NDArray[Any], value: float, name: str, dash: str) -> Trace:
-    """A grey line at one value, such as that of chance."""
-    trace = line(x, np.full(len(x), value), name, themed(*NEUTRAL))
-    return trace | {"line": {"color": NEUTRAL[0], "width": 1.4, "dash": dash}}
+def draw_spans(
+    name: str, spans: Sequence[tuple[float, float, float]], colour: Colour, width: float = 2.5, opacity: float = 1.0
+) -> Trace:
+    """Vertical bars, each a place with its lower and its upper end."""
+    x = [place for x, *_ in spans for place in (x, x, None)]
+    y = [place for _, low, high in spans for place in (low, high, None)]
+    return scatter(x, y, name, colour, line={"width": width}, opacity=opacity, hoverinfo="skip", showlegend=False)
 
 
-def tone_of(emergence: Emergence, summary: RunSummary) -> tuple[str, str]:
-    """The colour of an emergence in the raster, for both themes; grey if it is censored."""
-    if emergence.by is None:
-        return NEUTRAL
-    early, late = find_range(summary)
-    return tone((emergence.by - early) / max(1, late - early))
+def level(ends: ArrayLike, value: float, name: str, colour: Colour = NEUTRAL, dash: str = "dash") -> Trace:
+    """A line at one value, such as chance, between two ends."""
+    return scatter(ends, [value, value], name, colour, line={"width": 1.4, "dash": dash}, hoverinfo="name")
 
 
-def find_range(summary: RunSummary) -> tuple[int, int]:
-    """The earliest and the latest step at which any unit, or the task, emerged; the last step twice if none did."""
-    steps = [cell.by for seed in summary.seeds for cell in (*seed.units, seed.task) if cell.by is not None]
-    return (min(steps), max(steps)) if steps else (summary.end, summary.end)
+def colour_line(index: int, count: int) -> tuple[Colour, str]:
+    """Colour and dash of one of several lines; all have one colour where there are many."""
+    if count > 2 * len(LINES):
+        return LINES[0], "solid"
+    return LINES[index % len(LINES)], "solid" if index < len(LINES) else "dashdot"
+
+
+def thin(count: int, most: int) -> NDArray[np.int64]:
+    """Indices of at most `most` of `count` things, spread evenly from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

@@ -40,8 +40,9 @@ def name_seed(seed: str) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Such as `1 seed` or `2 seeds`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """Such as `1 seed`, `2 seeds` or `3 capabilities`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("ty") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}"
 
 
 def join(names: Sequence[str], most: int = 4) -> str:

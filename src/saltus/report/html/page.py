@@ -1,33 +1,39 @@
 """How a page is put together: one template, one block of data, one file that asks nothing of the network."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from saltus.errors import SaltusError
+from saltus.report.html.blocks import Section, show_cell
+from saltus.report.html.palette import DIVERGING
 from saltus.storage.files import write_file
 
 
-def write_page(template: str, path: Path, data: Mapping[str, Any], **values: Any) -> None:
-    """Render a template with its values and the data that its script reads, as a file that appears whole or not."""
+def write_report(sections: Sequence[Section], path: Path) -> None:
+    """Write a page of sections of any kind as one file, which appears whole or not at all.
+
+    Raises:
+        SaltusError: if there is no section, or the file cannot be written.
+
+    """
+    if not sections:
+        raise SaltusError("a report needs at least one run, scan or patch and none was given; name a folder")
     environment = Environment(
-        loader=FileSystemLoader([folder for folder in Path(__file__).parents[1].iterdir() if folder.is_dir()]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"number": format_number, "count": format_count}
-    html = environment.get_template(template).render(
-        data=_embed(data),
+    html = environment.get_template("page.html.jinja").render(
+        sections=sections,
+        question=" ".join(dict.fromkeys(section.question for section in sections)),
+        data=_embed([section.data for section in sections]),
         plotly=Markup(get_plotlyjs()),  # the library's own text, which holds no end of a script element
-        **values,
+        diverging=DIVERGING,
+        show_cell=show_cell,
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,31 +42,7 @@ def write_page(template: str, path: Path, data: Mapping[str, Any], **values: Any
         raise SaltusError(f"{path} cannot be written ({error}); choose another place or free space") from None
 
 
-def to_json(figure: go.Figure) -> Any:
-    """A figure as the page's script reads it."""
-    return json.loads(str(figure.to_json()))
-
-
-def format_number(value: float, digits: int = 3) -> str:
-    """With so many digits; a dash for what is not known."""
-    return "\N{EN DASH}" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def format_count(value: float | None) -> str:
-    """With commas; a dash for what is not known."""
-    return "\N{EN DASH}" if value is None else f"{value:,.0f}"
-
-
-def format_setting(value: Any) -> str:
-    """The value of a setting as a person would write it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(format_setting(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _embed(data: Mapping[str, Any]) -> Markup:
+def _embed(data: Any) -> Markup:
     """JSON that cannot end the script element it stands in, nor begin another."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

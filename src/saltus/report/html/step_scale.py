@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saltus.report.html.drawing import axis
-
 
 @dataclass(frozen=True)
 class StepScale:
     """The axis of steps from 0 to `end`; a logarithmic one places step s at log10(1 + s)."""
 
     end: int
-    log: bool
+    log: bool = False
 
     def place(self, steps: ArrayLike) -> NDArray[np.float64]:
         """Places of steps on the axis."""
@@ -41,10 +39,13 @@ class StepScale:
         steps = sorted({*steps, *(factor * step for step in fine for factor in (2, 5) if factor * step <= self.end)})
         return {"tickvals": self.place(steps).tolist(), "ticktext": [_name_step(step) for step in steps]}
 
-    def axis(self, title: str = "step") -> dict[str, Any]:
+    @property
+    def axis(self) -> dict[str, Any]:
         """The axis, from a little before 0 to a little after the end."""
         end = float(self.place(self.end)) or 1.0
-        return axis(title) | {"range": [-0.03 * end, 1.03 * end]} | self.tick()
+        title = "step (logarithmic, from 0)" if self.log else "step"
+        shape = {"title": {"text": title}, "zeroline": False, "automargin": True}
+        return shape | {"range": [-0.03 * end, 1.03 * end]} | self.tick()
 
 
 def _name_step(step: int) -> str:

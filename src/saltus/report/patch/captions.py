@@ -1,11 +1,10 @@
-"""What to see in the figures of a patch study, in sentences that are worked out from its records."""
+"""What to see in the figures of a patch, in sentences that are worked out from its records."""
 
 import numpy as np
 
 from saltus.report.html.labels import join, plural
 from saltus.report.patch.figures import arrange_jump, has_own_donor
-from saltus.report.patch.maps import PackedMaps, describe_omissions
-from saltus.report.patch.summary import INTO_DONOR, PatchStudy, format_change, format_share, name_head
+from saltus.report.patch.summary import INTO_DONOR, PatchResult, format_change, format_share, name_head
 
 _ROUNDING = 1e-6  # of a probability
 MEANINGS = {
@@ -21,47 +20,47 @@ MEANINGS = {
 """What each kind of effect puts in the place of a head's pattern."""
 
 
-def caption_jump(study: PatchStudy) -> str:
+def caption_jump(result: PatchResult) -> str:
     """Of the target's probability around the jump."""
-    spec, count = study.records.spec, len(study.records.prompts)
-    donor = f"step {spec.donor:,}" + ("" if has_own_donor(study) else " of another seed")
+    spec, count = result.records.spec, len(result.records.prompts)
+    donor = f"step {spec.donor:,}" + ("" if has_own_donor(result) else " of another seed")
     text = (
-        f"Probability of the target on {plural(count, 'prompt')}: {study.recipient:.3f} in the recipient (step "
-        f"{spec.recipient:,}) and {study.donor:.3f} in the donor ({donor}), a change of {format_change(study.gain)}."
+        f"Probability of the target on {plural(count, 'prompt')}: {result.recipient:.3f} in the recipient (step "
+        f"{spec.recipient:,}) and {result.donor:.3f} in the donor ({donor}), a change of {format_change(result.gain)}."
     )
-    steps, values = arrange_jump(study)
+    steps, values = arrange_jump(result)
     means = values.mean(axis=1)
     before, after = (means[: steps.index(spec.recipient)], means[1 + int(np.searchsorted(steps, spec.donor)) :])
-    if has_own_donor(study) and spec.recipient < spec.donor and len(before) and len(after):
+    if has_own_donor(result) and spec.recipient < spec.donor and len(before) and len(after):
         text += f" Before the two it is at most {before.max():.3f}, after them at least {after.min():.3f}."
-    return f"{text} In brackets is the {study.gain.level:.0%} bootstrap interval over prompts, here and below."
+    return f"{text} In brackets is the {result.gain.level:.0%} bootstrap interval over prompts, here and below."
 
 
-def caption_recipient_maps(study: PatchStudy, limit: float) -> str:
+def caption_recipient_maps(result: PatchResult, limit: float) -> str:
     """Of the effects on the recipient."""
-    patch = study.maps.get("patch")
+    patch = result.maps.get("patch")
     if patch is None:
         return ""
     layer, head = np.unravel_index(int(np.nanargmax(patch)), patch.shape)
-    effect = study.find_effect("patch", int(layer), int(head))
+    effect = result.find_effect("patch", int(layer), int(head))
     text = "One head's pattern at a time is replaced in the recipient; the colour is the mean change of the target's "
     text += f"probability, up to ±{limit:.3f}. "
     if effect is not None and effect.estimate > 0.0:
         text += f"The largest gain is that of {name_head(int(layer), int(head))}, {format_change(effect)}"
-        shuffled = study.find_effect("shuffled", int(layer), int(head))
+        shuffled = result.find_effect("shuffled", int(layer), int(head))
         text += f"; with the keys of the pattern shuffled it is {format_change(shuffled)}. " if shuffled else ". "
     else:
         text += "No head raises it. "
-    return text + _describe_self(study)
+    return text + _describe_self(result)
 
 
-def caption_donor_maps(study: PatchStudy, limit: float) -> str:
+def caption_donor_maps(result: PatchResult, limit: float) -> str:
     """Of the effects on the donor."""
     text = "One head's pattern at a time is replaced in the donor; the colour is the mean change of the target's "
     text += f"probability, up to ±{limit:.3f}. "
     parts: list[str] = []
     for kind in INTO_DONOR:
-        values = study.maps.get(kind)
+        values = result.maps.get(kind)
         if values is None or not np.isfinite(values).any():
             continue
         layer, head = np.unravel_index(int(np.nanargmin(values)), values.shape)
@@ -73,16 +72,16 @@ def caption_donor_maps(study: PatchStudy, limit: float) -> str:
     return f"{text}A head that was needed shows as a loss; one that others can stand in for does not."
 
 
-def caption_shares(study: PatchStudy) -> str:
+def caption_shares(result: PatchResult) -> str:
     """Of the share of the gain that sets of heads recover."""
-    greedy, screened, everything = (study.sets(kind) for kind in ("greedy", "screen", "all"))
+    greedy, screened, everything = (result.sets(kind) for kind in ("greedy", "screen", "all"))
     text = "Share of the donor's gain that the recipient gets with the patterns of several heads at once (dashed: all)."
     if greedy:
         best = max(greedy, key=lambda found: found.share.estimate)
         parts = [f"{plural(len(f.heads), 'head')} {format_share(f.share)}" for f in (greedy[0], best)]
         text += f" The best sets: {join(list(dict.fromkeys(parts)))}."
-    if everything and study.heads > 1:
-        text += f" All {study.heads:,} heads: {format_share(everything[0].share)}."
+    if everything and result.heads > 1:
+        text += f" All {result.heads:,} heads: {format_share(everything[0].share)}."
     if screened:
         first = len(screened[-1].heads)
         named = "head" if first == 1 else f"{first} heads"
@@ -95,33 +94,22 @@ def caption_shares(study: PatchStudy) -> str:
     return text
 
 
-def caption_screen(study: PatchStudy) -> str:
+def caption_screen(result: PatchResult) -> str:
     """Of the first-order estimates."""
-    screen = study.effects.screen
+    screen = result.effects.screen
     text = "One backward pass estimates the effects of all heads at once. "
     if np.isnan(screen.spearman):
         text += "Effects or estimates are the same for all heads, so their ranks cannot be compared. "
     else:
-        text += f"The rank correlation over {plural(study.heads, 'head')} is {screen.spearman:.2f}; "
+        text += f"The rank correlation over {plural(result.heads, 'head')} is {screen.spearman:.2f}; "
         shared = round(screen.overlap * screen.first)
         text += f"{shared} of the {plural(screen.first, 'head')} with the largest effect "
         text += f"{'is' if shared == 1 else 'are'} among the first {screen.first} of the estimates. "
     return f"{text}Points on the dashed line are estimated exactly."
 
 
-def caption_maps(study: PatchStudy, maps: PackedMaps) -> str:
-    """Of attention before and after."""
-    spec = study.records.spec
-    text = (
-        f"Attention of the heads that were chosen, at step {spec.recipient:,} (recipient) and {spec.donor:,} (donor). "
-        "Each line is a query and each column a key; the target is predicted at the last line. Beside each head's name "
-        "is what its pattern alone changes in the recipient."
-    )
-    return f"{text} {describe_omissions(maps)}".strip()
-
-
-def _describe_self(study: PatchStudy) -> str:
-    own = study.maps.get("self")
+def _describe_self(result: PatchResult) -> str:
+    own = result.maps.get("self")
     if own is None or not np.isfinite(own).any():
         return ""
     largest = float(np.nanmax(np.abs(own)))

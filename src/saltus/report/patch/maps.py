@@ -1,90 +1,77 @@
-"""Attention maps before and after, packed for a page: one byte for each weight."""
-
-from base64 import b64encode
-from dataclasses import dataclass
+"""Attention of the chosen heads before and after, packed for a page."""
 
 import numpy as np
 
+from saltus.report.html.blocks import Maps, MapsView, Panel, pack_weights
 from saltus.report.html.labels import shorten_prompt, show_token
-from saltus.report.patch.summary import PatchStudy, format_change, name_head
+from saltus.report.patch.summary import PatchResult, format_change, name_head
 
 _MOST_TOKENS = 96  # of a prompt, its last ones
 _MOST_HEADS = 8
-_MOST_BYTES = 2_250_000  # of one study; a third more once they are text
+_MOST_BYTES = 2_250_000  # of one patch; a third more once they are text
 
 
-@dataclass(frozen=True)
-class PromptMaps:
-    """The maps of one prompt."""
-
-    label: str
-    tokens: list[str]
-    """[token] its last ones, the query that predicts the target being the last."""
-    recipient: list[str]
-    """[head] base64 of bytes [query, key]: 255 times the square root of the attention; empty if it was not kept."""
-    donor: list[str]
-    """[head] the same of the donor."""
-
-
-@dataclass(frozen=True)
-class PackedMaps:
-    """What is drawn of the attention of the chosen heads."""
-
-    heads: list[str]
-    """[head] names with their effects."""
-    prompts: list[PromptMaps]
-    cropped: bool
-    """Whether any prompt has more tokens than are shown."""
-    all_heads: int
-    all_prompts: int
-
-
-def pack_maps(study: PatchStudy) -> PackedMaps | None:
-    """The kept patterns, small enough for a page; None if none were kept."""
-    rows = study.records.patterns.to_pylist()
+def pack_maps(result: PatchResult) -> tuple[Maps, list[str]] | None:
+    """The kept patterns, small enough for a page, and the prompts that can be chosen; None if none were kept."""
+    rows, spec = result.records.patterns.to_pylist(), result.records.spec
     kept = list(dict.fromkeys((row["layer"], row["head"]) for row in rows))
     numbers = list(dict.fromkeys(row["prompt"] for row in rows))
     if not kept:
         return None
-    heads, prompts, spent = kept[:_MOST_HEADS], list[PromptMaps](), 0
-    texts = {row["prompt"]: (row["text"], row["target"]) for row in study.records.prompts.to_pylist()}
-    cropped = False
+    patterns = {(row["prompt"], row["model"], row["layer"], row["head"]): row["pattern"] for row in rows}
+    tokens_of = {row["prompt"]: row["tokens"] for row in rows}
+    texts = {row["prompt"]: (row["text"], row["target"]) for row in result.records.prompts.to_pylist()}
+    heads, views, labels, spent = kept[:_MOST_HEADS], list[MapsView](), list[str](), 0
     for number in numbers:
-        of_prompt = {(row["model"], row["layer"], row["head"]): row for row in rows if row["prompt"] == number}
-        tokens = next(iter(of_prompt.values()))["tokens"]
-        spent += 2 * len(heads) * min(len(tokens), _MOST_TOKENS) ** 2
-        if prompts and spent > _MOST_BYTES:
+        tokens = [show_token(token) for token in tokens_of[number]]
+        shown = tokens[-_MOST_TOKENS:]
+        spent += 2 * len(heads) * len(shown) ** 2
+        if views and spent > _MOST_BYTES:
             break
-        cropped = cropped or len(tokens) > _MOST_TOKENS
-        packed = {
-            model: [
-                _pack(row["pattern"], len(tokens)) if (row := of_prompt.get((model, *head))) else "" for head in heads
-            ]
-            for model in ("recipient", "donor")
-        }
+        groups = [
+            (
+                _name(result, *head),
+                [
+                    Panel(model, _pack(patterns.get((number, model, *head)), len(tokens)))
+                    for model in ("recipient", "donor")
+                ],
+            )
+            for head in heads
+        ]
+        first = len(tokens) - len(shown)
+        names = [f"query {first + place} ({token})" for place, token in enumerate(shown)]
+        views.append(MapsView(names, shown, len(shown), [*range(1, len(shown) + 1)], groups, keys=shown))
         text, target = texts.get(number, ("", ""))
-        label = f"{number}: {shorten_prompt(text, 56)} → {show_token(target)}"
-        prompts.append(PromptMaps(label, [show_token(token) for token in tokens[-_MOST_TOKENS:]], **packed))
-    names: list[str] = []
-    for layer, head in heads:
-        effect = study.find_effect("patch", layer, head)
-        names.append(f"{name_head(layer, head)}: alone {format_change(effect)}" if effect else name_head(layer, head))
-    return PackedMaps(names, prompts, cropped, len(kept), len(numbers))
+        labels.append(f"{number}: {shorten_prompt(text, 56)} → {show_token(target)}")
+    cropped = any(len(tokens) > _MOST_TOKENS for tokens in tokens_of.values())
+    caption = (
+        f"Attention of the heads that were chosen, at step {spec.recipient:,} (recipient) and {spec.donor:,} (donor). "
+        "Each line is a query and each column a key; the target is predicted at the last line. Beside each head's name "
+        "is what its pattern alone changes in the recipient."
+    )
+    omitted = _describe_omissions((len(heads), len(kept)), (len(views), len(numbers)), cropped)
+    return Maps("attention", "", f"{caption} {omitted}".strip(), "prompt", views), labels
 
 
-def describe_omissions(maps: PackedMaps) -> str:
-    """What was left out to keep the page small, as a sentence; empty if nothing was."""
-    omitted: list[str] = []
-    if len(maps.heads) < maps.all_heads:
-        omitted.append(f"{len(maps.heads)} of {maps.all_heads} heads")
-    if len(maps.prompts) < maps.all_prompts:
-        omitted.append(f"{len(maps.prompts)} of {maps.all_prompts} prompts")
-    if maps.cropped:
+def _name(result: PatchResult, layer: int, head: int) -> str:
+    effect = result.find_effect("patch", layer, head)
+    return name_head(layer, head) + (f": alone {format_change(effect)}" if effect else "")
+
+
+def _describe_omissions(heads: tuple[int, int], prompts: tuple[int, int], cropped: bool) -> str:
+    """What was left out to keep the page small, as a sentence; each is how many are shown, of how many."""
+    omitted = [
+        f"{shown} of {there} {what}"
+        for what, (shown, there) in (("heads", heads), ("prompts", prompts))
+        if shown < there
+    ]
+    if cropped:
         omitted.append(f"the last {_MOST_TOKENS} tokens of longer prompts, so a line may miss attention further back")
     return f"To keep the page small it holds {'; '.join(omitted)}." if omitted else ""
 
 
-def _pack(pattern: list[float], tokens: int) -> str:
-    weights = np.array(pattern, dtype=np.float32).reshape(tokens, tokens)[-_MOST_TOKENS:, -_MOST_TOKENS:]
-    values = np.sqrt(np.clip(np.nan_to_num(weights), 0.0, 1.0)) * 255.0
-    return b64encode(values.round().astype(np.uint8).tobytes()).decode("ascii")
+def _pack(pattern: list[float] | None, tokens: int) -> str:
+    if pattern is None:
+        return ""
+    weights = np.array(pattern, dtype=np.float32).reshape(tokens, tokens)
+    return pack_weights(weights[-_MOST_TOKENS:, -_MOST_TOKENS:])

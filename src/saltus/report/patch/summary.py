@@ -1,4 +1,4 @@
-"""What a patch study found, arranged as its figures want it."""
+"""What a patch found, arranged as its figures want it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltus.lm.patching.effects import Interval, PatchSummary, SetEffect, bootstrap_mean, summarise_effects
-from saltus.lm.records import PatchRecords
+from saltus.lm.patching.records import PatchRecords
 from saltus.report.html.labels import plural
 from saltus.seeding import Streams
 
@@ -17,8 +17,8 @@ INTO_DONOR = ("reverse", "zero", "mean", "resample", "uniform")
 
 
 @dataclass(frozen=True)
-class PatchStudy:
-    """One patch study in numbers."""
+class PatchResult:
+    """One patch in numbers."""
 
     records: PatchRecords
     effects: PatchSummary
@@ -53,7 +53,7 @@ class PatchStudy:
         return next(found, None)
 
 
-def summarise_patch(records: PatchRecords) -> PatchStudy:
+def summarise_patch(records: PatchRecords) -> PatchResult:
     """Means over prompts with their bootstrap intervals."""
     streams = Streams(records.spec.master_seed)
     effects = summarise_effects(records, streams.generator("bootstrap"))
@@ -64,7 +64,7 @@ def summarise_patch(records: PatchRecords) -> PatchStudy:
         of_kind = maps.setdefault(found.kind, np.full((layers, heads), np.nan))
         of_kind[found.layer, found.head] = found.effect.estimate
     recipient, donor = (records.prompts[name].to_numpy() for name in ("recipient", "donor"))
-    return PatchStudy(
+    return PatchResult(
         records=records,
         effects=effects,
         recipient=float(recipient.mean()),
@@ -75,37 +75,36 @@ def summarise_patch(records: PatchRecords) -> PatchStudy:
     )
 
 
-def describe_verdict(study: PatchStudy) -> str:
+def describe_verdict(result: PatchResult) -> str:
     """Whether the patterns of a few heads bring the gain, in plain words."""
-    ends = f"from {study.recipient:.3f} to {study.donor:.3f}"
-    if study.gain.estimate <= 0.0:
+    ends = f"from {result.recipient:.3f} to {result.donor:.3f}"
+    if result.gain.estimate <= 0.0:
         return (
-            f"The donor gives the target no more probability than the recipient ({study.donor:.3f} against "
-            f"{study.recipient:.3f}), so there is no gain that patterns could bring."
+            f"The donor gives the target no more probability than the recipient ({result.donor:.3f} against "
+            f"{result.recipient:.3f}), so there is no gain that patterns could bring."
         )
-    text = "" if study.gain.lower > 0.0 else f"The gain itself is not certain ({format_change(study.gain)}). "
-    greedy, everything = study.sets("greedy"), study.sets("all")
+    text = "" if result.gain.lower > 0.0 else f"The gain itself is not certain ({format_change(result.gain)}). "
+    greedy, everything = result.sets("greedy"), result.sets("all")
     whole = (
-        f"all {study.heads:,} heads together {format_share(everything[0].share)}"
-        if everything and study.heads > 1
+        f"all {result.heads:,} heads together {format_share(everything[0].share)}"
+        if everything and result.heads > 1
         else ""
     )
     if not greedy:
         return f"{text}No set of heads was measured for the gain {ends}{'; ' + whole if whole else ''}."
-    asked = study.records.spec.share
+    asked = result.records.spec.share
     best = next((found for found in greedy if found.share.estimate >= asked), None)
     if best is not None:
-        text += f"The pattern{_s(best)} of {_name_size(best)} bring{'s' if len(best.heads) == 1 else ''} back "
-        return f"{text}{format_share(best.share)} of the gain ({ends}). {_compare_random(study, best)}"
+        text += f"{_name_patterns(best).capitalize()} back "
+        return f"{text}{format_share(best.share)} of the gain ({ends}). {_compare_random(result, best)}"
     best = max(greedy, key=lambda found: found.share.estimate)
     text += (
-        f"Patching did not recover the gain ({ends}): the pattern{_s(best)} of {_name_size(best)} "
-        f"bring{'s' if len(best.heads) == 1 else ''} back {format_share(best.share)} of it, where {asked:.0%} was "
-        f"asked for"
+        f"Patching did not recover the gain ({ends}): {_name_patterns(best)} back {format_share(best.share)} of it, "
+        f"where {asked:.0%} was asked for"
     )
     if whole and everything[0].share.estimate < asked:
         return f"{text}; {whole}, so the patterns alone do not bring it."
-    return f"{text}{'; ' + whole if whole else ''}. {_compare_random(study, best)}".strip()
+    return f"{text}{'; ' + whole if whole else ''}. {_compare_random(result, best)}".strip()
 
 
 def format_share(share: Interval) -> str:
@@ -130,8 +129,8 @@ def list_heads(found: SetEffect) -> str:
     return " ".join(f"{layer}.{head}" for layer, head in found.heads)
 
 
-def _compare_random(study: PatchStudy, best: SetEffect) -> str:
-    drawn = [found.share.estimate for found in study.random_sets(len(best.heads))]
+def _compare_random(result: PatchResult, best: SetEffect) -> str:
+    drawn = [found.share.estimate for found in result.random_sets(len(best.heads))]
     if not drawn:
         return ""
     text = f"{plural(len(best.heads), 'random head')} bring back {np.mean(drawn):.0%} on average over "
@@ -139,12 +138,10 @@ def _compare_random(study: PatchStudy, best: SetEffect) -> str:
     return f"{text}, so this set stands out little." if max(drawn) >= best.share.lower else f"{text}."
 
 
-def _name_size(found: SetEffect) -> str:
-    return "the best head" if len(found.heads) == 1 else f"the best {len(found.heads)} heads"
-
-
-def _s(found: SetEffect) -> str:
-    return "" if len(found.heads) == 1 else "s"
+def _name_patterns(found: SetEffect) -> str:
+    """The beginning of a sentence on what a set of heads brings back."""
+    count = len(found.heads)
+    return "the pattern of the best head brings" if count == 1 else f"the patterns of the best {count} heads bring"
 
 
 def _percent(share: float) -> str:

@@ -1,169 +1,138 @@
 """Figures of one capability in the runs of a scan."""
 
-from html import escape
-
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from saltus.curves import Emergence
-from saltus.report.html.drawing import Trace, axis, compose
+from saltus.measure.groups import GroupSummary
+from saltus.report.curves.lines import draw_lines
+from saltus.report.curves.raster import draw_raster
+from saltus.report.curves.words import describe_emergence, name_runs
+from saltus.report.html.drawing import Colour, Trace, axis, compose, draw_spans, legend_above, level, scatter, thin
 from saltus.report.html.labels import name_seed, protect, shorten, shorten_prompt
-from saltus.report.html.palette import LINES, NEUTRAL, themed
-from saltus.report.html.raster import Raster, draw_cells
+from saltus.report.html.palette import LINES
 from saltus.report.html.step_scale import StepScale
-from saltus.report.html.survival_curves import Group, draw_curves
-from saltus.report.scan.summary import CapabilityTraces, ScanSummary, SeedTrace
+from saltus.report.scan.summary import CapabilitySummary, ScanSummary, of_size
 
-_MOST_PROMPTS = 64  # in the raster; of more some are shown, spread evenly
+MOST_PROMPTS = 64
+"""In the raster; of more some are shown, spread evenly."""
+
 _COLOURED = (0.05, 0.95)  # of the steps at which prompts emerged, so that one lucky prompt does not take all colours
 _SPREAD = 0.24  # of a size's seeds, to either side
+_ASIDE = 0.36  # how far from the middle of a size its mean and its median are
 
 
-def draw_trajectories(summary: ScanSummary, capability: CapabilityTraces, size: int) -> go.Figure:
+def draw_trajectories(summary: ScanSummary, capability: CapabilitySummary, size: str) -> go.Figure:
     """Target probability against step, a line for each seed of a size; a ring is where the set emerged."""
-    scale = StepScale(summary.end, log=True)
-    lines = [(trace, trace.probability) for trace in capability.traces[size]]
-    traces = _draw_seeds(lines, scale)
-    for trace, values in lines:
-        by = trace.whole.emergence.by if trace.whole else None
-        if by is not None:
-            at = np.searchsorted(trace.steps, by)
-            ring = {"symbol": "circle-open", "size": 13, "line": {"width": 2}}
-            traces.append(
-                {"type": "scatter", "mode": "markers", "name": "emerged", "hoverinfo": "skip", "showlegend": False}
-                | {"x": scale.place([by]), "y": values[[at]], "meta": {**_colour_seeds(lines)[trace.seed]}}
-                | {"marker": ring}
-            )
-    return compose(
-        traces,
-        height=400,
-        xaxis=scale.axis("step (logarithmic, from 0)"),
-        yaxis=axis("probability of the target") | {"range": [-0.03, 1.05]},
-    )
+    curves, found = capability.probability.select(group=size), of_size(capability.sets, size)
+    names, scale = name_runs([curve.key[:2] for curve in curves]), StepScale(summary.end, log=True)
+    return draw_lines(curves, names, scale, "probability of the target", found=found, limits=(-0.03, 1.05))
 
 
-def draw_margins(summary: ScanSummary, capability: CapabilityTraces, size: int) -> go.Figure:
+def draw_margins(summary: ScanSummary, capability: CapabilitySummary, size: str) -> go.Figure:
     """Margin over the foil against step, a line for each seed of a size, beside no preference."""
-    scale = StepScale(summary.end, log=True)
-    ends = scale.place([0, summary.end])
-    none: Trace = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "no preference",
-        "x": ends,
-        "y": [0.0, 0.0],
-        "hoverinfo": "name",
-        "meta": themed(*NEUTRAL),
-        "line": {"color": NEUTRAL[0], "width": 1.4, "dash": "dash"},
-    }
-    lines = [(trace, trace.margin) for trace in capability.traces[size]]
-    return compose(
-        [none, *_draw_seeds(lines, scale)],
-        height=400,
-        xaxis=scale.axis("step (logarithmic, from 0)"),
-        yaxis=axis("margin over the foil (nats)"),
-    )
+    curves = capability.margin.select(group=size)
+    names, scale = name_runs([curve.key[:2] for curve in curves]), StepScale(summary.end, log=True)
+    return draw_lines(curves, names, scale, "margin over the foil (nats)", levels=[("no preference", 0.0)])
 
 
-def draw_size_survival(summary: ScanSummary, capability: CapabilityTraces) -> go.Figure:
-    """Share of seeds without the set, a curve for each size with its band."""
-    groups = [
-        Group(
-            name=protect(shorten(size)),
-            label=protect(shorten(size, 10)),
-            emergences=[trace.whole.emergence for trace in traces if trace.whole],
-            colour=LINES[index % len(LINES)],
-            dash="solid" if index < len(LINES) else "dashdot",
-        )
-        for index, (size, traces) in enumerate(zip(summary.sizes, capability.traces, strict=True))
-        if any(trace.whole for trace in traces)
-    ]
-    return draw_curves(groups, StepScale(summary.end, log=True))
-
-
-def draw_prompts(summary: ScanSummary, capability: CapabilityTraces, size: int) -> go.Figure:
+def draw_prompts(summary: ScanSummary, capability: CapabilitySummary, size: str) -> go.Figure:
     """Seeds by prompts and, set apart, the set; colours are the same for all sizes, and end before the extremes."""
-    shown = choose_prompts(capability)
+    shown = [capability.prompts[place] for place in thin(len(capability.prompts), MOST_PROMPTS)]
     every = 1 + (len(shown) - 1) // 10  # so that numbers have room on a phone
-    traces = [trace for trace in capability.traces[size] if trace.units]
-    cells = [[trace.units[i].emergence for i in [*shown, len(trace.units) - 1]] for trace in traces]
-    texts = [
-        f"prompt {prompt.number} ({escape(shorten_prompt(prompt.text), quote=False)})"
-        for prompt in (capability.prompts[i] for i in shown)
-    ]
-    steps = [
-        found.emergence.by
-        for seeds in capability.traces
-        for trace in seeds
-        for found in trace.units
-        if found.emergence.by is not None
-    ]
+    labels = {prompt.unit: str(prompt.number) if place % every == 0 else "" for place, prompt in enumerate(shown)}
+    texts = {prompt.unit: f"prompt {prompt.number} ({protect(shorten_prompt(prompt.text))})" for prompt in shown}
+    whole = capability.probability.units[0]
+    parts = [emergence for emergence in of_size(capability.parts, size) if emergence.key.unit in labels]
+    steps = [found.by for found in (*capability.parts, *capability.sets) if found.by is not None]
     first, last = np.quantile(steps or [0], _COLOURED, method="nearest").tolist()
-    raster = Raster(
-        seeds=[protect(shorten(trace.seed, 12)) for trace in traces],
-        units=[
-            *(str(capability.prompts[i].number) if place % every == 0 else "" for place, i in enumerate(shown)),
-            "set",
-        ],
-        cells=cells,
-        hover=[
-            [
-                f"{protect(name_seed(trace.seed))}, {text}: {describe_interval(cell)}"
-                for text, cell in zip([*texts, "the set"], row, strict=True)
-            ]
-            for trace, row in zip(traces, cells, strict=True)
-        ],
-        censored="not by its last measured step (censored)",
-        lost="lost at least once after",
-        first=first,
-        last=last,
+    return draw_raster(
+        [*parts, *of_size(capability.sets, size)],
+        StepScale(summary.end, log=True),
+        whole=whole,
+        labels=labels | {whole: "set"},
+        texts=texts | {whole: "the set"},
+        span=(first, last),
     )
-    return draw_cells(raster, StepScale(summary.end, log=True))
 
 
-def choose_prompts(capability: CapabilityTraces) -> list[int]:
-    """Indices of the prompts in the raster."""
-    count = len(capability.prompts)
-    return np.unique(np.linspace(0, count - 1, min(count, _MOST_PROMPTS)).round().astype(int)).tolist()
+def draw_sizes(summary: ScanSummary, capability: CapabilitySummary) -> go.Figure:
+    """Steps to emergence against size (the paper's figure), with what censoring does to it.
+
+    Each seed with its interval, the paper's mean, the median with its band.
+    """
+    scale = StepScale(summary.end, log=True)
+    end = float(scale.place(summary.end)) or 1.0
+    above = end + 0.3  # where seeds are that did not get there
+    seeds = [
+        (index + shift, found)
+        for index, size in enumerate(summary.sizes)
+        for of_one in [of_size(capability.sets, size)]
+        for shift, found in zip(_place_seeds(len(of_one)), of_one, strict=True)
+    ]
+    emerged = [(x, found, float(scale.place(found.by))) for x, found in seeds if found.by is not None]
+    censored = [(x, found, above) for x, found in seeds if found.by is None]
+    bars = [(x, float(scale.place(max(found.after, 0))), by) for x, found, by in emerged]
+    traces = [draw_spans("last step without to first step with", bars, LINES[0], opacity=0.45)]
+    for name, shown, colour, symbol in (
+        ("a seed", emerged, LINES[0], "circle"),
+        ("a seed without it", censored, LINES[1], "triangle-up-open"),
+    ):
+        texts = [f"{protect(name_seed(found.key.seed))}: {describe_emergence(found)}" for _, found, _ in shown]
+        traces.append(_mark(name, [x for x, *_ in shown], [y for *_, y in shown], texts, colour, symbol))
+    first = min((max(found.after, 0) for _, found, _ in emerged), default=0)
+    low = float(scale.place(first // 2)) if first >= 64 else -0.04 * end  # the steps before say nothing
+    ticks, span = scale.tick(first // 2 if first >= 64 else 0), [-0.6, len(summary.sizes) - 0.4]
+    last = level(span, end, "last step", dash="dot") | {"hoverinfo": "skip", "showlegend": False}
+    return compose(
+        [last, *traces, *_draw_means(capability.groups, scale), *_draw_medians(capability.groups, scale, above)],
+        height=460,
+        xaxis=axis("size", tickvals=list(range(len(summary.sizes))), range=span, showgrid=False)
+        | {"ticktext": [protect(shorten(size, 14)) for size in summary.sizes]},
+        yaxis=axis("step (logarithmic, from 0)", range=[low, above + 0.05 * (above - low)])
+        | {"tickvals": [*ticks["tickvals"], above], "ticktext": [*ticks["ticktext"], "not yet"]},
+        legend=legend_above(),
+    )
 
 
-def place_seeds(count: int) -> NDArray[np.float64]:
+def _draw_means(groups: tuple[GroupSummary, ...], scale: StepScale) -> list[Trace]:
+    shown = [(index - _ASIDE, group) for index, group in enumerate(groups) if group.curve]
+    texts = [
+        f"mean as in the paper: {group.paper_mean:,.0f}"
+        + (f", {group.censored} of {group.emerged + group.censored} counted as {scale.end:,}" if group.censored else "")
+        for _, group in shown
+    ]
+    y = [float(scale.place(group.paper_mean)) for _, group in shown]
+    marks = _mark("mean as in the paper", [x for x, _ in shown], y, texts, LINES[3], "diamond")
+    return [marks | {"mode": "lines+markers", "line": {"color": LINES[3][0], "width": 1.2, "dash": "dot"}}]
+
+
+def _draw_medians(groups: tuple[GroupSummary, ...], scale: StepScale, above: float) -> list[Trace]:
+    """Kaplan and Meier's; above all steps where it was not reached."""
+
+    def place(step: float | None) -> float:
+        return above if step is None else float(scale.place(step))
+
+    shown = [(index + _ASIDE, group) for index, group in enumerate(groups) if group.curve]
+    bars = [(x, place(group.median_band[0]), place(group.median_band[1])) for x, group in shown]
+    texts = [_describe_median(group) for _, group in shown]
+    y = [place(group.median) for _, group in shown]
+    marks = _mark("median (Kaplan-Meier)", [x for x, _ in shown], y, texts, LINES[2], "square")
+    marks["marker"]["symbol"] = ["square-open" if group.median is None else "square" for _, group in shown]
+    return [draw_spans("band of the median", bars, LINES[2], opacity=0.6), marks]
+
+
+def _describe_median(group: GroupSummary) -> str:
+    ends = (group.median, *group.median_band)
+    middle, lower, upper = ("not reached" if step is None else f"{step:,.0f}" for step in ends)
+    return f"median {middle} [{lower}, {upper}]"
+
+
+def _place_seeds(count: int) -> NDArray[np.float64]:
     """[seed] how far from the middle of its size a seed is drawn."""
     return np.linspace(-_SPREAD, _SPREAD, count) if count > 1 else np.zeros(count)
 
 
-def describe_interval(emergence: Emergence) -> str:
-    """For labels: when it emerged, with commas."""
-    if emergence.by is None:
-        return f"not by {max(emergence.after, 0):,}"
-    text = f"({emergence.after:,}, {emergence.by:,}]" if emergence.after >= 0 else f"at {emergence.by:,}"
-    return text if emergence.lost is None else f"{text}, lost at {emergence.lost:,}"
-
-
-def _draw_seeds(lines: list[tuple[SeedTrace, NDArray[np.float64]]], scale: StepScale) -> list[Trace]:
-    """A line for each seed, with a dot at each measured checkpoint."""
-    colours = _colour_seeds(lines)
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": protect(name_seed(trace.seed)),
-            "x": scale.place(trace.steps),
-            "y": values.astype(np.float32),
-            "customdata": trace.steps.astype(np.int32),
-            "hovertemplate": "%{fullData.name}: %{y:.3f} at %{customdata:,}<extra></extra>",
-            "meta": colours[trace.seed],
-            "line": {"width": 1.4, "dash": "solid" if index < len(LINES) else "dashdot"},
-            "marker": {"size": 4.5},
-            "opacity": 0.9 if len(lines) <= 2 * len(LINES) else 0.5,
-            "showlegend": len(lines) <= 2 * len(LINES),
-        }
-        for index, (trace, values) in enumerate(lines)
-        if len(trace.steps)
-    ]
-
-
-def _colour_seeds(lines: list[tuple[SeedTrace, NDArray[np.float64]]]) -> dict[str, dict[str, str]]:
-    many = len(lines) > 2 * len(LINES)
-    return {trace.seed: themed(*LINES[0 if many else index % len(LINES)]) for index, (trace, _) in enumerate(lines)}
+def _mark(name: str, x: list[float], y: list[float], texts: list[str], colour: Colour, symbol: str) -> Trace:
+    trace = scatter(x, y, name, colour, mode="markers", marker={"symbol": symbol, "size": 9}, text=texts)
+    return trace | {"hovertemplate": "%{text}<extra></extra>", "showlegend": bool(x)}

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from saltus.report.terminal.display import Display
 from saltus.specs import RunSpec
+from saltus.train.records import state_rule
 
 SHOWN_SEEDS = 16
 """Seeds that get a line of their own; more would push the progress line off the screen."""
@@ -51,7 +52,7 @@ class LiveView(Display):
         if self._live:
             self._live.update(Group(self._draw_seeds(), self._bar))
         elif step >= self._next_line[run]:
-            learnt = (progress >= spec.emergence.threshold).sum(1)
+            learnt = (progress >= state_rule(spec).level).sum(1)
             self._say(
                 f"{spec.name}: step {step}/{self._steps}, units learnt by seed (of {progress.shape[1]}): "
                 + " ".join(str(n) for n in learnt)
@@ -65,7 +66,7 @@ class LiveView(Display):
         for run, seed, row in lines[:SHOWN_SEEDS]:
             levels = np.clip(row * (len(_LEVELS) - 1), 0, len(_LEVELS) - 1).astype(int)
             blocks = Text("".join(_LEVELS[level] for level in levels), style="cyan")
-            learnt = (row >= self._specs[run].emergence.threshold).sum()
+            learnt = (row >= state_rule(self._specs[run]).level).sum()
             place = f"seed {seed}" if len(self._specs) == 1 else f"{self._specs[run].name}, seed {seed}"
             table.add_row(place, blocks, f"{learnt} of {len(row)}")
         if len(lines) > SHOWN_SEEDS:
