@@ -141,12 +141,12 @@ def write_emergence(results: Results) -> str:
 
 
 def write_seeds(results: Results) -> str:
-    """CSV with a row for each cell and seed: its keys, what it was trained with, its loss, and what it learned when.
+    """CSV with a row for each run and seed: the keys of its cell, the loss at the end, and what was learned when.
 
     Censored seeds have no `first_step_with`; `last_step_without` is then all that is known of them.
     """
     keys = list(dict.fromkeys(key for result in results for key in result.cell.key))
-    columns = ["cell", *keys, "scale", "seed", "steps_run", "final_train_loss", "units_learned", "units"]
+    columns = ["run", *keys, "scale", "seed", "steps_run", "final_train_loss", "units_learned", "units"]
     columns += ["last_step_without", "first_step_with", "lost_at"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

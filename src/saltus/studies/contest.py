@@ -1,6 +1,6 @@
 """A contest of architectures: on the same cells, each at its own best learning rate, with what the gate asks for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isinf
 from typing import Any
@@ -23,11 +23,11 @@ from saltus.specs import (
     TransformerSpec,
 )
 from saltus.specs.models import BackboneSpec
-from saltus.studies.comparison import Claim
+from saltus.studies.comparison import Claim, Comparison
 from saltus.studies.gate import Arm, choose_rate, score_learning
 from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell
+from saltus.studies.study import Cell, Study
 from saltus.tasks.build import read_facts
 
 SWEPT = 1_000
@@ -184,6 +184,32 @@ class Contest:
             if other in self.sweeps:
                 found = results.where(arm=arm, sweep=other).by("rate")
                 yield {rate: found[rate] for rate in self.rates if rate in found}
+
+
+def make_study(
+    full: Contest,
+    laptop: Contest | None = None,
+    *,
+    compare: Callable[[Results], Sequence[Comparison]] | None = None,
+    judge: Callable[[Results], Sequence[Claim]] | None = None,
+) -> Study:
+    """The study of a contest: its sweeps, then its cells, each arm at the rate that its sweep chooses.
+
+    `laptop` is the same contest with fewer cells, smaller; `compare` and `judge` are those of the study.
+    """
+
+    def follow(results: Results, scale: str) -> list[Cell]:
+        return (laptop if laptop and scale == "laptop" else full).list_reported(results)
+
+    return Study(
+        cells=full.list_sweeps(),
+        laptop=laptop.list_sweeps() if laptop else (),
+        draw=full.draw,
+        compare=compare,
+        judge=judge,
+        follow=follow,
+        arms=full.list_arms,
+    )
 
 
 def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, BackboneSpec]:

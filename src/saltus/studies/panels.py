@@ -78,7 +78,7 @@ def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name:
 
 def draw_plateaus(panel: Axes, cells: Mapping[int, Result | None], level: float, colour: str) -> None:
     """By x, how long the training loss of each seed stays at `level` or above; a triangle if past the budget."""
-    ends = {x: [p.by for p in cell.passings(level)] if cell else [] for x, cell in cells.items()}
+    ends = {x: cell.passings(level) if cell else [] for x, cell in cells.items()}
     lengths = [[np.nan if step is None else step for step in steps] for steps in ends.values()]
     draw_ours(panel, ends, lengths, "ours, dots: seeds", colour)
     for x, cell in cells.items():

@@ -90,13 +90,14 @@ class Result:
         """[seed] mean training loss, in nats, between the last two evaluations."""
         return self.records.cube("steps", "train_loss")[:, -1]
 
-    def passings(self, level: float, column: str = "train_loss") -> Emergences:
-        """When the training loss, as a mean over the steps between two evaluations, first falls below `level`, [seed].
+    def passings(self, level: float, column: str = "train_loss") -> list[int | None]:
+        """[seed] the first evaluated step with a training loss below `level`, in nats; None within the budget.
 
-        In nats. With the paper's level of 1.3 on cellular automata it is the end of the plateau. The column
-        `lowest_train_loss` is that of the cheapest single batch between two evaluations: below by luck too.
+        The loss is the mean over the steps between two evaluations. With the paper's level of 1.3 on cellular automata
+        it is the end of the plateau. The column `lowest_train_loss` is that of the cheapest single batch between two
+        evaluations: below by luck too.
         """
-        return self.records.curves_of(column, Rule(below=level)).emergences()
+        return [passing.by for passing in self.records.curves_of(column, Rule(below=level)).emergences()]
 
 
 class Results(Sequence[Result]):
@@ -117,7 +118,15 @@ class Results(Sequence[Result]):
         return len(self._found)
 
     def where(self, **key: Value) -> "Results":
-        """Those whose cell has these values under these keys."""
+        """Those whose cell has these values under these keys.
+
+        Raises:
+            SaltusError: if no cell of the study has one of the keys.
+
+        """
+        known = dict.fromkeys(name for cell in self.planned for name in cell.key)
+        if known and (unknown := [name for name in key if name not in known]):
+            raise SaltusError(f"results: no cell has the key {unknown[0]!r}; the keys are {', '.join(known)}")
         return Results([r for r in self if r.cell.fits(key)], [c for c in self.planned if c.fits(key)])
 
     def having(self, *names: str) -> "Results":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
@@ -40,7 +40,8 @@ class Cell:
     def __init__(self, *, run: RunSpec, patterns: bool = False, **key: Value) -> None:
         """A run without a name is named by its keys."""
         if run.name == UNNAMED and key:
-            run = run.model_copy(update={"name": _name(key)})
+            values: dict[str, Any] = run.model_dump(warnings=False) | {"name": _name(key)}
+            run = RunSpec(**values)
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "run", run)
         object.__setattr__(self, "patterns", patterns)
@@ -134,9 +135,10 @@ def load_study(path: Path) -> Study:
 
 
 def _check_cells(where: str, cells: Sequence[Cell], *, needed: bool) -> None:
-    if not all(isinstance(cell, Cell) for cell in cells) or (needed and not cells):  # pyright: ignore[reportUnnecessaryIsInstance]  # anybody's file
+    listed = isinstance(cells, Sequence) and all(isinstance(cell, Cell) for cell in cells)  # pyright: ignore[reportUnnecessaryIsInstance]  # anybody's file
+    if not listed or (needed and not cells):
         given = " ".join(reprlib.repr(cells).split())
-        raise SaltusError(f"`{where}` is {given}; it is a non-empty list of Cell")
+        raise SaltusError(f"`{where}` is {given}; it is a {'non-empty ' if needed else ''}list of Cell")
     for told, values in (("name {} is", [cell.name for cell in cells]), ("keys {} are", [dict(c.key) for c in cells])):
         if repeated := [value for place, value in enumerate(values) if value in values[:place]]:
             raise SaltusError(f"`{where}`: the {told.format(repr(repeated[0]))} given to more than one cell")
