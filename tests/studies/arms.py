@@ -1,4 +1,4 @@
-"""Arms of a comparison made by hand."""
+"""Results and arms of a comparison made by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,44 +10,75 @@ import pyarrow as pa
 
 from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.studies.gate import Arm
-from saltus.tasks.linear_map import LinearMap
-from saltus.train.records import TABLES, Patterns, RunRecords
+from saltus.studies.results import Result
+from saltus.studies.study import Cell
+from saltus.tasks.build import read_facts
+from saltus.train.measures import MEASURES
+from saltus.train.records import RunRecords, Snapshots, state_rule
 
 STEPS = np.arange(0, 1001, 100)
 
+Rows = Sequence[Mapping[str, float]]
 
-def make_records(
-    solved_at: Sequence[int | None], *, loss: float = 0.1, rate: float = 1e-3, master_seed: int = 0, sequences: int = 8
-) -> RunRecords:
-    """A seed for each step at which its four rows are there at once; `loss` is the scored loss throughout."""
-    spec = RunSpec(
-        name="cell",
+
+def make_spec(seeds: int = 1, *, name: str = "cell", **training: Any) -> RunSpec:
+    """A run on a map of four rows."""
+    values: dict[str, Any] = {"steps": 1000, "batch_sequences": 8} | training
+    return RunSpec(
+        name=name,
         task=LinearMapSpec(size=4, sparsity=2),
         model=TransformerSpec(d_model=8, heads=2),
-        training=TrainingSpec(steps=1000, batch_sequences=sequences, learning_rate=rate),
-        seeds=len(solved_at),
-        master_seed=master_seed,
-    )
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    for seed, by in enumerate(solved_at):
-        for step in STEPS.tolist():
-            key = {"seed": seed, "step": step}
-            rows["steps"].append(key | {"train_loss": loss, "loss": loss, "scored_loss": loss})
-            there = float(by is not None and step >= by)
-            rows["units"] += [key | {"unit": unit, "progress": there} for unit in range(4)]
-    return RunRecords(
-        path=Path("cell"),
-        spec=spec,
-        facts=LinearMap(LinearMapSpec(size=4, sparsity=2), np.random.default_rng(0)).facts,
-        finished=True,
-        **{name: pa.Table.from_pylist(rows[name], schema=TABLES[name]) for name in TABLES},
-        patterns=Patterns(np.zeros(0, np.int64), np.zeros((0, 0, 0, 0, 0, 0), np.float16)),
+        training=TrainingSpec(**values),
+        seeds=seeds,
     )
 
 
-def make_sweeps(solved_at: Mapping[float, int | None], *, master_seed: int = 9) -> dict[str, dict[float, RunRecords]]:
+def invent(cell: Cell, steps: Rows = (), units: Rows = (), *, scale: str = "full") -> Result:
+    """What a cell gave, with these rows of the tables of steps and units."""
+    rows: dict[str, Rows] = {"steps": steps, "units": units}
+    records = RunRecords(
+        path=Path(cell.run.run_id),
+        spec=cell.run,
+        facts=read_facts(cell.run),
+        tables={
+            each.name: pa.Table.from_pylist(list(rows.get(each.name, ())), schema=each.schema) for each in MEASURES
+        },
+        snapshots=Snapshots.none(),
+        summary={},
+        rule=state_rule(cell.run),
+    )
+    return Result(cell, records, scale)
+
+
+def solve(cell: Cell, solved_at: Sequence[int | None], *, loss: float = 0.1, scale: str = "full") -> Result:
+    """A seed for each step at which its four rows are there at once; `loss` is the scored loss throughout."""
+    evaluations = [(seed, by, step) for seed, by in enumerate(solved_at) for step in STEPS.tolist()]
+    losses = {"train_loss": loss, "loss": loss, "scored_loss": loss}
+    steps = [{"seed": seed, "step": step} | losses for seed, _, step in evaluations]
+    units = [
+        {"seed": seed, "step": step, "unit": unit, "progress": float(by is not None and step >= by)}
+        for seed, by, step in evaluations
+        for unit in range(4)
+    ]
+    return invent(cell, steps, units, scale=scale)
+
+
+def make_result(
+    solved_at: Sequence[int | None],
+    *,
+    loss: float = 0.1,
+    rate: float = 1e-3,
+    master_seed: int = 0,
+    sequences: int = 8,
+) -> Result:
+    """The same of a run with this learning rate, this master seed and so many sequences in a batch."""
+    spec = make_spec(len(solved_at), batch_sequences=sequences, learning_rate=rate)
+    return solve(Cell(run=spec.model_copy(update={"master_seed": master_seed})), solved_at, loss=loss)
+
+
+def make_sweeps(solved_at: Mapping[float, int | None], *, master_seed: int = 9) -> dict[str, dict[float, Result]]:
     """The same sweep for both cells: at each rate one seed that solves at the step given, and one that never does."""
-    sweep = {rate: make_records([at, None], rate=rate, master_seed=master_seed) for rate, at in solved_at.items()}
+    sweep = {rate: make_result([at, None], rate=rate, master_seed=master_seed) for rate, at in solved_at.items()}
     return {"easy": sweep, "hard": sweep}
 
 
@@ -56,8 +87,8 @@ def make_arm(name: str = "one", **values: Any) -> Arm:
     usual = Arm(
         name=name,
         parameters={"easy": 1000, "hard": 900},
-        cells={"easy": make_records([200, 300]), "hard": make_records([600, None])},
-        noise=make_records([None, None], loss=float(np.log(2))),
+        cells={"easy": make_result([200, 300]), "hard": make_result([600, None])},
+        noise=make_result([None, None], loss=float(np.log(2))),
         sweeps=make_sweeps({3e-4: None, 1e-3: 500, 3e-3: None}),
         future=0.0,
     )

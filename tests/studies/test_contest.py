@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.studies.arms import make_arm, make_records
+from tests.studies.arms import make_arm, make_result, make_spec, solve
 
 from saltus import api
 from saltus.errors import SaltusError
@@ -14,9 +14,9 @@ from saltus.specs import TransformerSpec
 from saltus.specs.models import MODELS
 from saltus.studies.comparison import write_gate
 from saltus.studies.contest import Contest, list_architectures, rank_arms
-from saltus.studies.gate import Arm, check_comparison, choose_rate
-from saltus.studies.results import Results, list_runs
-from saltus.studies.study import load_study
+from saltus.studies.gate import check_comparison, choose_rate
+from saltus.studies.results import Results, RunFolders, list_cells, open_source, read_results
+from saltus.studies.study import Cell, load_study
 from saltus.train.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -27,7 +27,7 @@ STUDY = '''"""Running means, one of which looks ahead."""
 import torch
 from torch import nn
 from saltus import CustomSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.studies.contest import Contest
+from saltus.studies.contest import Contest, make_study
 from saltus.studies.comparison import Claim
 
 class RunningMean(nn.Module):
@@ -62,14 +62,11 @@ contest = Contest(
     cells,
     sweeps={"s1": make_cell(1, seeds=1)},
 )
-runs = contest.list_sweeps()
-draw, arms = contest.draw, contest.list_arms
-
-def then(results, scale):
-    return contest.list_reported(results)
 
 def judge(results):
     return [Claim("the mean wins", "reproduced", "it is written here")]
+
+study = make_study(contest, judge=judge)
 '''
 
 
@@ -81,7 +78,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path, saltus: Saltus) -> None:
-    out, kept = tmp_path / "runs", tmp_path / "docs" / "records"
+    out, kept = tmp_path / "runs", tmp_path / "results" / "records"
     code, said, error = saltus("run", study, "--out", out, "--device", "cpu")
     assert (code, error) == (0, "")
     names = [name for line in said.splitlines() if (name := re.match(r"records: .*/(.+)-[0-9a-f]{10}$", line))]
@@ -90,17 +87,20 @@ def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path
     ]
     assert [name[1] for name in names[6:]] == [f"{arm}-{cell}" for arm in ("mean", "leaky") for cell in ("s1", "noise")]
     loaded = load_study(study)
-    results = Results(loaded, out)
+    results = read_results(loaded, RunFolders(out))
     for arm in ("mean", "leaky"):
-        sweep = {rate: results[f"{arm}-sweep-s1-{rate:g}"] for rate in (3e-4, 1e-3, 3e-3)}
+        sweep = {float(rate): result for rate, result in results.where(arm=arm, sweep="s1").by("rate").items()}
+        assert list(sweep) == [3e-4, 1e-3, 3e-3]
         for cell in ("s1", "noise"):
-            assert results[f"{arm}-{cell}"].spec.training.learning_rate == choose_rate(sweep)
-        assert {records.spec.master_seed for records in sweep.values()} == {1000}
+            result = results.get(arm=arm, cell=cell)
+            assert result
+            assert result.cell.run.training.learning_rate == choose_rate(sweep)
+        assert {result.cell.run.master_seed for result in sweep.values()} == {1000}
     # From what is kept, as from the runs themselves.
-    assert len(api.keep_results(study, out, kept)) == 10
+    assert api.keep_results(loaded, out, kept) == 10
     for place in (out, kept):
         assert loaded.arms is not None
-        found: list[Arm] = loaded.arms(Results(loaded, place))
+        found = loaded.arms(read_results(loaded, open_source(place)))
         checks = {check.name: check for check in check_comparison(found)}
         noise = checks["targets of pure noise stay at chance"]
         future = checks["no token moves a prediction before it"]
@@ -113,7 +113,7 @@ def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path
         honest = check_comparison([gains["mean"]])
         assert [check.passed for check in honest[:2]] == [True, True]
     assert saltus("figures", study, "--out", kept)[0] == 0
-    page = (tmp_path / "docs" / "README.md").read_text()
+    page = (kept.parent / "README.md").read_text()
     assert "**This comparison fails the validity gate**" in page
     assert "| the mean wins | **not measured** | it is written here. The gate fails: targets of pure noise" in page
     assert "| leaky | " in page
@@ -130,8 +130,8 @@ def test_only_a_part_of_it_can_be_run(study: Path, tmp_path: Path, saltus: Saltu
     )
     assert saltus("run", study, "--only", "mean-sweep", "--out", out, "--device", "cpu")[0] == 0
     assert saltus("run", study, "--only", "mean-s1", "--out", out, "--device", "cpu")[0] == 0
-    specs = list_runs(load_study(study), "full", out)
-    there = [spec.name for spec in specs if RunFolder(out / spec.run_id).finished]
+    cells = list_cells(load_study(study), "full", RunFolders(out))
+    there = [cell.name for cell in cells if RunFolder(out / cell.run.run_id).finished]
     assert there == ["mean-sweep-s1-0.0003", "mean-sweep-s1-0.001", "mean-sweep-s1-0.003", "mean-s1"]
 
 
@@ -149,7 +149,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, saltus: Saltus) -
     specs = {folder.name: RunFolder(folder).spec() for folder in out.iterdir() if folder.name != "own"}
     mine = next(spec for spec in specs.values() if spec.name == "static-s3")
     assert "class StaticAttention" in mine.model.model_dump()["source"]
-    assert [spec.name for spec in loaded.runs()][:2] == ["attention-sweep-s2-0.0001", "attention-sweep-s2-0.0003"]
+    assert [cell.name for cell in loaded.cells][:2] == ["attention-sweep-s2-0.0001", "attention-sweep-s2-0.0003"]
 
 
 def test_every_kind_of_model_takes_part() -> None:
@@ -160,7 +160,7 @@ def test_every_kind_of_model_takes_part() -> None:
 
 def test_who_has_more_units_is_ahead_and_of_equals_who_had_them_sooner() -> None:
     steps = {"slow": [600, 700], "fast": [200, 300], "half": [100, None], "none": [None, None]}
-    arms = [make_arm(name, cells={"easy": make_records(at)}) for name, at in steps.items()]
+    arms = [make_arm(name, cells={"easy": make_result(at)}) for name, at in steps.items()]
     first, others = rank_arms(arms, best="fast", over="slow")
     assert (first.verdict, others.verdict) == ("reproduced", "reproduced")
     assert first.why.endswith("fast 4.0, half by 200; slow 4.0, half by 600; half 2.0, half by 100; none 0.0")
@@ -178,7 +178,7 @@ def test_who_has_more_units_is_ahead_and_of_equals_who_had_them_sooner() -> None
 )
 def test_nothing_to_compare_is_refused(values: dict[str, Any]) -> None:
     arms = list_architectures(layers=1, d_model=32, heads=4)
-    cell = make_records([None]).spec
+    cell = make_spec()
     usual: dict[str, Any] = {"arms": arms, "cells": {"s1": cell}, "sweeps": {"s1": cell}, "rates": (1e-4, 1e-3, 1e-2)}
     assert len(Contest(**usual).list_sweeps()) == 27
     with pytest.raises(SaltusError, match="needs two arms, a cell and three rates"):
@@ -186,14 +186,17 @@ def test_nothing_to_compare_is_refused(values: dict[str, Any]) -> None:
 
 
 def test_a_cell_takes_the_rate_of_its_own_sweep_or_of_the_last_easier_one() -> None:
-    cell = make_records([None]).spec
+    cell = make_spec()
     arms = dict(list(list_architectures(layers=1, d_model=32, heads=4).items())[:2])
     contest = Contest(arms, {"a": cell, "b": cell, "c": cell}, {"a": cell, "c": cell})
-    sweeps = [run.name for run in contest.list_sweeps()]
-    assert sweeps == [f"{arm}-sweep-{of}-{rate:g}" for of in "ac" for arm in arms for rate in (3e-4, 1e-3, 3e-3)]
+    sweeps = contest.list_sweeps()
+    assert [cell.name for cell in sweeps] == [
+        f"{arm}-sweep-{of}-{rate:g}" for of in "ac" for arm in arms for rate in (3e-4, 1e-3, 3e-3)
+    ]
     best = {"transformer-sweep-a-0.001", "transformer-sweep-c-0.0003", "mlp-mixer-sweep-a-0.003"}
-    results = {name: make_records([500 if name in best else None]) for name in sweeps if "mixer-sweep-c" not in name}
-    chosen = {run.name: run.training.learning_rate for run in contest.list_reported(results)}
+    done = [cell for cell in sweeps if not cell.fits({"arm": "mlp-mixer", "sweep": "c"})]
+    results = [solve(cell, [500 if cell.name in best else None]) for cell in done]
+    chosen = {cell.name: cell.run.training.learning_rate for cell in contest.list_reported(Results(results))}
     # The mixer's sweep at the hardest cell is not there, so that cell waits.
     assert chosen == {
         "transformer-a": 1e-3,
@@ -205,14 +208,15 @@ def test_a_cell_takes_the_rate_of_its_own_sweep_or_of_the_last_easier_one() -> N
         "mlp-mixer-b": 3e-3,
     }
     # Reported all the same, by a contest of fewer sweeps: it is judged by the one that was there.
-    reported = {name: make_records([500]) for name in ("transformer-c", "mlp-mixer-c")}
-    judged = {arm.name: arm.sweeps["c"] for arm in contest.list_arms(results | reported)}
-    for arm, of in (("transformer", "c"), ("mlp-mixer", "a")):
-        assert judged[arm] == {rate: results[f"{arm}-sweep-{of}-{rate:g}"] for rate in (3e-4, 1e-3, 3e-3)}
+    reported = [solve(Cell(arm=arm, cell="c", run=cell), [500]) for arm in arms]
+    judged = {arm.name: arm.sweeps["c"] for arm in contest.list_arms(Results(results + reported))}
+    for arm, sweep in (("transformer", "c"), ("mlp-mixer", "a")):
+        assert list(judged[arm]) == [3e-4, 1e-3, 3e-3]
+        assert judged[arm] == Results(results).where(arm=arm, sweep=sweep).by("rate")
 
 
 def test_a_sweep_of_no_cell_is_refused() -> None:
-    cell = make_records([None]).spec
+    cell = make_spec()
     arms = list_architectures(layers=1, d_model=32, heads=4)
     for sweeps, said in (({}, "no cell"), ({"s2": cell}, "s2"), ({"s1": cell, "s3": cell}, "s1, s3")):
         with pytest.raises(SaltusError, match=f"there are sweeps for {said}; allowed are its cells, s1, s2"):
@@ -220,7 +224,7 @@ def test_a_sweep_of_no_cell_is_refused() -> None:
 
 
 def test_the_verdict_of_the_gate_says_where_it_fails() -> None:
-    cells = {"easy": make_records([200, 300]), "hard": make_records([None])}
+    cells = {"easy": make_result([200, 300]), "hard": make_result([None])}
     arms = [make_arm("one", cells=cells), make_arm("other", cells=cells)]
     assert "**This comparison fails the validity gate** for hard:" in write_gate(check_comparison(arms))
     leaky = [make_arm("one", cells=cells), make_arm("other", cells=cells, future=1.0)]

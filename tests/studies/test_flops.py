@@ -6,9 +6,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saltus.models import decoder
 from saltus.models.build import build_model
-from saltus.specs import CellularAutomatonSpec, LinearMapSpec, RunSpec, TaskSpec, TrainingSpec, TransformerSpec
+from saltus.specs import CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs.tasks import TaskSpec
 from saltus.studies.flops import count_flops
-from saltus.train.loop import read_facts
+from saltus.tasks.build import read_facts
 
 
 @pytest.mark.parametrize(

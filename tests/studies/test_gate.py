@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.studies.arms import make_arm, make_records, make_sweeps
+from tests.studies.arms import make_arm, make_result, make_sweeps
 
 from saltus.studies.gate import Arm, Check, check_comparison, choose_rate
 
@@ -22,17 +22,17 @@ def test_an_honest_comparison_passes() -> None:
 @pytest.mark.parametrize(
     ("values", "name", "why"),
     [
-        ({"noise": make_records([None], loss=float(np.log(2)) - 0.05)}, "targets of pure noise", "other +0.0500"),
+        ({"noise": make_result([None], loss=float(np.log(2)) - 0.05)}, "targets of pure noise", "other +0.0500"),
         ({"noise": None}, "targets of pure noise", "not run: other"),
         ({"future": 1e-9}, "no token moves", "other 1.0e-09"),
         ({"future": None}, "no token moves", "other not measured"),
         ({"parameters": {"easy": 1000, "hard": 1080}}, "parameters are matched", "0.0% (easy), 20.0% (hard)"),
         (
-            {"cells": {"easy": make_records([200, 300], sequences=16), "hard": make_records([600, None])}},
+            {"cells": {"easy": make_result([200, 300], sequences=16), "hard": make_result([600, None])}},
             "tokens are matched",
             "cells that differ: easy",
         ),
-        ({"cells": {"easy": make_records([200, 300])}}, "tokens are matched", "cells that differ: hard"),
+        ({"cells": {"easy": make_result([200, 300])}}, "tokens are matched", "cells that differ: hard"),
         ({"sweeps": make_sweeps({1e-3: 500})}, "own best learning rate", "other (easy) was swept over 1 rates"),
         (
             {"sweeps": make_sweeps({3e-4: None, 1e-3: 500, 3e-3: None}, master_seed=0)},
@@ -50,7 +50,7 @@ def test_an_honest_comparison_passes() -> None:
             "at the edge of its sweep",
         ),
         (
-            {"cells": {"easy": make_records([300, 300]), "hard": make_records([300, 300])}},
+            {"cells": {"easy": make_result([300, 300]), "hard": make_result([300, 300])}},
             "emergence varies with difficulty",
             "no difference in other",
         ),
@@ -72,7 +72,7 @@ def test_a_rate_is_judged_cell_by_cell() -> None:
 
 
 def test_a_cell_that_nobody_solves_says_nothing() -> None:
-    cells = {"easy": make_records([200]), "hard": make_records([None])}
+    cells = {"easy": make_result([200]), "hard": make_result([None])}
     (check,) = failing(make_arm("one", cells=cells), make_arm("other", cells=cells))
     assert check.name.startswith("in each cell at least one arm")
     assert "hard" in check.why
@@ -84,7 +84,7 @@ def test_a_cell_that_nobody_solves_says_nothing() -> None:
 
 def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_with_less_loss() -> None:
     def choose(*tried: tuple[list[int | None], float]) -> float:
-        return choose_rate({i: make_records(at, rate=1e-3 * i, loss=loss) for i, (at, loss) in enumerate(tried, 1)})
+        return choose_rate({i: make_result(at, rate=1e-3 * i, loss=loss) for i, (at, loss) in enumerate(tried, 1)})
 
     assert choose(([300, 500], 0.2), ([500, None], 0.1)) == 1
     assert choose(([500], 0.1), ([300], 0.2)) == 2
@@ -95,7 +95,7 @@ def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_wit
 
 def test_of_rates_that_learn_as_much_one_between_others_that_do_is_best() -> None:
     def choose(*at: int | None) -> float:
-        return choose_rate({rate: make_records([step], rate=rate) for rate, step in zip(RATES, at, strict=False)})
+        return choose_rate({rate: make_result([step], rate=rate) for rate, step in zip(RATES, at, strict=False)})
 
     assert choose(500, 300, 200, 100, None) == 3e-3  # 1e-2 is sooner, and next to one that learns nothing
     assert choose(500, 300, 200, 100) == 3e-3  # beyond the edge nothing is known

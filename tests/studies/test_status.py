@@ -13,11 +13,11 @@ def make(name: str, width: int) -> RunSpec:
 
 
 def finish(spec: RunSpec, seconds: float, device: str = "cpu") -> Standing:
-    return Standing(spec, 100, seconds, device)
+    return Standing(spec, "finished", 100, seconds, device)
 
 
 def wait(spec: RunSpec, step: int = 0) -> Standing:
-    return Standing(spec, step, None, None)
+    return Standing(spec, "begun" if step else "waiting", step, None, None)
 
 
 def test_there_is_no_estimate_before_a_run_is_finished_there() -> None:
@@ -45,3 +45,9 @@ def test_of_equally_near_runs_the_median_counts() -> None:
     finished = [finish(make(f"cell-{n}", 8), seconds) for n, seconds in enumerate((5.0, 10.0, 1000.0))]
     left = wait(make("left", 8))
     assert estimate_left([*finished, left], "cpu") == pytest.approx(10.0)
+
+
+def test_a_run_that_failed_counts_by_its_rest_too() -> None:
+    done, spec = finish(make("done", 8), 10.0), make("failed", 16)
+    failed = Standing(spec, "failed", 75, None, None, "out of memory")
+    assert estimate_left([done, failed], "cpu") == estimate_left([done, wait(spec, step=75)], "cpu")
