@@ -1,7 +1,7 @@
 """Time and memory of patching every head, against one whole forward pass for each of them.
 
 Run as `python benchmarks/patching.py`. Rounds alternate between the programs, so that a machine whose speed drifts is
-fair to all of them; ratios are taken round by round, and medians are reported. With --write, docs/results/patching.md
+fair to all of them; ratios are taken round by round, and medians are reported. With --write, results/patching.md
 is written.
 
 The work: a randomly initialised model of Pythia-160M's shape, 16 prompts of 32 tokens, a target of one token, float32;
@@ -47,7 +47,7 @@ PLAIN_PASSES = 12
 ROWS = 256
 MEMORY_ROWS = (64, 256)
 CORES = 2
-RESULTS = Path(__file__).parent.parent / "docs" / "results" / "patching.md"
+RESULTS = Path(__file__).parent.parent / "results" / "patching.md"
 HEADER = ("program", "s for 144 heads", "range", "ratio", "range of ratio")
 
 Heads = list[tuple[int, int]]
@@ -251,7 +251,7 @@ def write_results(findings: Findings, rounds: int) -> None:
 def main() -> None:
     """Measure, print, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/results/patching.md")
+    parser.add_argument("--write", action="store_true", help="write results/patching.md")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of timing")
     parser.add_argument("--memory", type=int, help="only patch with so many rows, and write the peak in GiB")
     arguments = parser.parse_args()
