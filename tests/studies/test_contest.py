@@ -13,7 +13,7 @@ from saltus.errors import SaltusError
 from saltus.specs import TransformerSpec
 from saltus.specs.models import MODELS
 from saltus.studies.comparison import write_gate
-from saltus.studies.contest import Contest, list_architectures, rank_arms
+from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
 from saltus.studies.gate import check_comparison, choose_rate
 from saltus.studies.results import Results, RunFolders, list_cells, open_source, read_results
 from saltus.studies.study import Cell, load_study
@@ -213,6 +213,20 @@ def test_a_cell_takes_the_rate_of_its_own_sweep_or_of_the_last_easier_one() -> N
     for arm, sweep in (("transformer", "c"), ("mlp-mixer", "a")):
         assert list(judged[arm]) == [3e-4, 1e-3, 3e-3]
         assert judged[arm] == Results(results).where(arm=arm, sweep=sweep).by("rate")
+
+
+def test_what_follows_is_of_the_scale_of_its_sweeps() -> None:
+    arms = dict(list(list_architectures(layers=1, d_model=32, heads=4).items())[:2])
+    full, laptop = (Contest(arms, {"a": cell}, {"a": cell}) for cell in (make_spec(3), make_spec(1, steps=500)))
+    study = make_study(full, laptop)
+    for scale, steps in (("full", 1000), ("laptop", 500)):
+        results = Results([solve(cell, [300]) for cell in study.at(scale)])
+        following = study.following(results, scale)
+        assert [(cell.key["arm"], cell.key["cell"]) for cell in following] == [
+            (arm, cell) for arm in arms for cell in ("a", "noise")
+        ]
+        assert {cell.run.training.steps for cell in following if cell.key["cell"] == "a"} == {steps}
+    assert make_study(full).scales == ["full"]
 
 
 def test_a_sweep_of_no_cell_is_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from tests.studies.arms import make_result, make_spec, solve
+from tests.studies.arms import invent, make_result, make_spec, solve
 
 from saltus import api
 from saltus.errors import SaltusError
@@ -168,6 +168,22 @@ def test_what_fits_several_cells_or_no_key_is_said(cells: Results) -> None:
         cells.by("size")
     with pytest.raises(SaltusError, match="no cell has the key 'szie'; the keys are size, biased, move, rate"):
         cells.get(szie=8)
+
+
+def test_a_level_is_passed_at_the_first_evaluation_below_it() -> None:
+    """Whatever comes after; exactly at the level is not below; before step 0 there is no batch."""
+    losses = {"train_loss": [np.nan, 1.3, 1.2, 1.4], "lowest_train_loss": [np.inf, 1.29, 1.1, 1.35]}
+    rows = [
+        {"seed": seed, "step": 20 * n} | {name: values[n] + 0.25 * seed for name, values in losses.items()}
+        for seed in (0, 1)
+        for n in range(4)
+    ]
+    result = invent(Cell(run=make_spec(2)), rows)
+    assert result.passings(1.3) == [40, None]
+    assert result.passings(1.3, "lowest_train_loss") == [20, None]
+    assert_array_equal(result.final_loss, [1.4, 1.65])
+    with pytest.raises(SaltusError, match="does not say accuracy, as it was made by an older version"):
+        result.passings(0.5, "accuracy")
 
 
 @pytest.mark.parametrize(
