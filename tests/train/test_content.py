@@ -103,7 +103,6 @@ def test_a_run_is_recorded_and_shown(task: TaskSpec, tmp_path: Path) -> None:
     assert "of tokens that are drawn at random" in text
     assert "for a head that looks at a candidate key whatever the content" in text
     assert "luckiest" not in text
-    assert '"marked": "candidate keys"' in text or '"marked":"candidate keys"' in text
 
 
 def test_a_run_without_attention_has_no_heads(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from saltus.api.folders import DEFAULT_ROOT
 from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
-from saltus.lm.audit.folder import AuditFolder, AuditRecords
+from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
@@ -49,7 +49,7 @@ def audit(
     seeds: Sequence[str] = (),
     out: Path = DEFAULT_ROOT,
     console: Console | None = None,
-) -> AuditRecords:
+) -> AuditFolder:
     """Are the checkpoints of a suite what they say they are? Kept under `out`, where scans look for it."""
     from saltus.lm.audit.audit import audit_suite
     from saltus.report.terminal.audit import AuditView
@@ -63,7 +63,7 @@ def audit(
     ):
         audit_suite(suite, runs, folder, view)
         folder.finish(describe_provenance())
-    return folder.records()
+    return folder
 
 
 def scan(

@@ -14,7 +14,6 @@ from saltus.errors import SaltusError
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
-from saltus.report.terminal.tables import tabulate_findings
 from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
 from saltus.specs.checkpoints import PatchSpec, Precision, Queries, ScanSpec, Stage, Strategy
 
@@ -118,11 +117,9 @@ def audit(
     """Check that the checkpoints of a suite are what they say they are; later scans heed what is found."""
     console = Console()
     opened = _open(suite, offline, disk)
-    found = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
-    console.print(tabulate_findings(found.findings))
-    faults = found.findings["severity"].to_pylist().count("fault")
-    console.print(Text(f"{faults} faults in {len(found.checkpoints)} checkpoints"), soft_wrap=True)
-    print_path(console, "audit", found.path)
+    folder = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
+    api.show(folder, console)
+    print_path(console, "audit", folder.path)
 
 
 def pocket(
