@@ -213,7 +213,8 @@ def test_every_key_but_the_name_and_the_rule_is_in_the_run_id() -> None:
 def test_the_rule_belongs_to_reading_unless_training_stops_by_it() -> None:
     for stops, different in ((False, 1), (True, 3)):
         rules = [{}, {"hold": 4}, {"threshold": 0.5}]
-        specs = [RunSpec(**put("training.stop_when_solved", stops) | {"emergence": rule}) for rule in rules]
+        values = [put("training.stop_when_solved", stops) | {"emergence": rule} for rule in rules]
+        specs = [RunSpec.model_validate(each) for each in values]
         assert len({spec.content_hash for spec in specs}) == different
         assert len({spec.former_hash for spec in specs}) == 3  # as version 0.1 had it
 
