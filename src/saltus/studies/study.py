@@ -91,6 +91,9 @@ class Study:
         join_measures(self.measures)
         for where, cells in (("cells", self.cells), ("laptop", self.laptop)):
             _check_cells(where, cells, needed=where == "cells")
+        for made in ("draw", "compare", "judge", "follow", "arms"):
+            if not ((given := getattr(self, made)) is None or callable(given)):
+                raise SaltusError(f"`{made}` is {reprlib.repr(given)}; it is a function of the results")
         known = [cell.key for cell in self.cells]
         if alone := [cell.name for cell in self.laptop if cell.key not in known]:
             raise SaltusError(
