@@ -14,17 +14,17 @@ from saltus.studies.results import Results
 from saltus.studies.study import Cell, Study
 
 BATCH = 131_072
-"""Tokens, sixteen times those of the other studies."""
+"""Tokens in a batch. The other studies have a sixteenth of it."""
 
 RATES = {"3e-3": 3e-3, "1e-2": 1e-2, "1e-3": 1e-3}
-"""By what they are called in the name of a run, in the order in which they are trained."""
+"""By their names in the names of runs, in the order of training."""
 
 ENDS = (250, 565)
 """Steps between which the plateau ends if the batch decides: the authors' 377 within a factor of 1.5."""
 
 
 def make(name: str, rate: float) -> RunSpec:
-    """One seed; a step takes many seconds of a core, so a kill may cost no more than 20 of them."""
+    """One seed. A step takes many seconds of a core, hence a checkpoint every 20 steps."""
     setting = replace(USUAL.automaton, batch=BATCH, learning_rate=rate)
     often = ScheduleSpec(every=20, factor=1000)
     return automaton(f"batch-{BATCH}-{name}", size=8, steps=600, seeds=1, setting=setting, checkpoint=often)

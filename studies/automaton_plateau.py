@@ -51,7 +51,7 @@ cells, laptop = make(SIZES, seeds=3), make((4, 8, 16), seeds=1)
 
 
 def describe(watched: Result) -> str:
-    """The setting of a plateau that is watched to its end, as far as they differ."""
+    """The setting of a plateau that is watched to its end."""
     return f"rate {watched['rate']:g}, initialisation {watched['initialisation']:g}"
 
 
@@ -134,7 +134,7 @@ def judge(results: Results) -> Sequence[Claim]:
 
 
 def _judge_wait(results: Results) -> Sequence[Claim]:
-    """Whether the plateau without a bias ends at all, and how far from theirs."""
+    """Whether the plateau without a bias ends at all, and how far from the authors' end."""
     watched = results.having("rate")
     if not watched:
         return []
@@ -166,7 +166,7 @@ def _say(end: float, budget: int) -> str:
 
 
 def _judge_longer(ends: Sequence[float]) -> Verdict:
-    """Of the ends by S; of two that are both censored nothing is known."""
+    """From the ends by S; two neighbours that are both censored say nothing."""
     telling = [a < b for a, b in itertools.pairwise(ends) if not np.isinf([a, b]).all()]
     if not telling:
         return "not measured"
@@ -175,7 +175,7 @@ def _judge_longer(ends: Sequence[float]) -> Verdict:
 
 
 def _judge_shorter(pairs: Sequence[tuple[float, float, int]]) -> Verdict:
-    """Of the end without a bias, with it, and the budget of the latter: one that was over sooner says nothing."""
+    """From the end without a bias, the end with it, and the latter's budget, which has to reach the end without."""
     telling = [
         with_bias < without for without, with_bias, budget in pairs if not np.isinf(with_bias) or budget >= without
     ]

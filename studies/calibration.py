@@ -67,8 +67,8 @@ AUTOMATON_MOVES = {
 }
 
 JUMPS = ("jumps", "jumps-map-1", "jumps-map-2")
-"""The jumps on each A, which is a kind of its own, as one may be much easier than another; the first is that of all
-other studies."""
+"""The jumps on each A. Each is a kind of its own, as one A may be much easier than another. All other studies have the
+first A."""
 
 CURVE = (4, 8, 13)
 """s of the points of the sparsity curve at S=16 whose rows are compared."""
@@ -85,9 +85,9 @@ class Search:
     preset: Setting
     moves: Mapping[str, Setting]
     kinds: tuple[str, ...]
-    """What its cells show; a move that has none of the first kind has not been tried."""
+    """Kinds of cells; a move without a cell of the first kind has not been tried."""
     targets: int
-    """How many of the authors' numbers a move is compared with where all of its cells have been run."""
+    """Number of the authors' numbers that a move has counterparts of, where all its cells have been run."""
 
     @property
     def used(self) -> str:
@@ -144,7 +144,7 @@ def make_plateau(name: str, size: int, *, biased: bool, seeds: int, budget: floa
 
 
 def measure(result: Result) -> list[Target]:
-    """The authors' numbers that a cell has a counterpart of."""
+    """The authors' numbers beside the counterparts in a cell."""
     kind, key = str(result["kind"]), result.cell.key
     if "sparsity" in key:
         return measure_rows(result, kind, int(key["sparsity"]))
@@ -154,7 +154,7 @@ def measure(result: Result) -> list[Target]:
 
 
 def find_entropy_changes(results: Results, search: Search) -> dict[str, EntropyChange]:
-    """By move, what the entropy of heads does at jumps, for those that have been run to the end."""
+    """By move, what the entropy of heads does at jumps, for the moves whose `whole` cell has been run."""
     wholes = results.where(task=search.task, kind="whole").by("move")
     return {str(name): measure_sharpening(result) for name, result in wholes.items()}
 

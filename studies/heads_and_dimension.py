@@ -28,7 +28,7 @@ def list_theirs(task: str, dimension: int) -> dict[int, float]:
 
 
 def make_model(task: str, heads: int, dimension: int) -> TransformerSpec:
-    """Of width heads * dimension."""
+    """The model of width heads * dimension."""
     width = heads * dimension
     if task == "linear_map" and width == LINEAR_MAP_MODEL.d_model:
         return with_heads(heads)  # other studies have it too: it is trained once
@@ -36,7 +36,7 @@ def make_model(task: str, heads: int, dimension: int) -> TransformerSpec:
 
 
 def make_run(name: str, task: str, model: TransformerSpec, *, small: bool) -> RunSpec:
-    """A run of a model on a task of `TASKS`; a small one takes minutes."""
+    """A run of a model on a task of `TASKS`; a small run takes minutes."""
     if task == "linear_map":
         return linear_map(name, model=model, seeds=1 if small else 3, steps=2_500 if small else 10_000)
     if small:  # of 256 rules it would take hours
@@ -46,7 +46,7 @@ def make_run(name: str, task: str, model: TransformerSpec, *, small: bool) -> Ru
 
 
 def make(*, small: bool) -> list[Cell]:
-    """Those of the authors' figure; of the small ones up to the width of the paper's model."""
+    """The cells of the authors' figure; small, up to the width of the paper's model."""
     return [
         Cell(
             task=task,

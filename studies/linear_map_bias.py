@@ -30,7 +30,7 @@ BIASES: dict[str, tuple[str, BiasSpec | None]] = {
         BiasSpec(strength=STRENGTH, until=BUDGET // 4),
     ),
 }
-"""By name, what each is, and how it is described."""
+"""By name, the description of a bias, and its spec."""
 
 
 def make(*, seeds: int) -> list[Cell]:
@@ -76,7 +76,7 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """Truth helps, placebo does not, and what follows from half of it."""
+    """The truth helps, and a placebo does not."""
     claims: list[Claim] = []
     none, truth, placebo = (results.get(bias=name) for name in ("none", "truth", "placebo"))
     if truth:

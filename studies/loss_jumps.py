@@ -57,7 +57,7 @@ def draw_their_jumps(panel: Axes) -> None:
 
 
 def draw_passed(panel: Axes, ranked: Sequence[float | None], result: Result, colour: str, told: str) -> None:
-    """The rows of one seed that have passed, over steps up to the budget; `ranked` is that of `rank_rows`."""
+    """The rows of one seed that have passed, over steps up to the budget; `ranked` is a seed of `rank_rows`."""
     steps = [step for step in ranked if step is not None]
     across, up = [0.0, *steps, float(result.budget)], [*range(len(steps) + 1), len(steps)]
     panel.step(across, up, where="post", color=colour, linewidth=1, label=told)

@@ -48,7 +48,7 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """In each cell: who has more rows at the end, and who had half of them sooner."""
+    """In each cell: which arm has more rows at the end, and which had half of the rows sooner."""
     arms = {arm.name: arm for arm in full.list_arms(results)}
     claims: list[Claim] = []
     for cell in full.cells:

@@ -32,7 +32,7 @@ def make(*, seeds: int, map_steps: int, automaton_steps: int) -> list[Cell]:
 
 
 def find(results: Results, task: str) -> dict[int, Result]:
-    """By T, those of a task that have been run."""
+    """By T, the cells of a task that have been run."""
     return {int(t): result for t, result in results.where(task=task).by("states").items()}
 
 
@@ -102,7 +102,7 @@ def _judge_map(results: Results) -> Sequence[Claim]:
 
 
 def _judge_automata(cells: Mapping[int, Result]) -> Sequence[Claim]:
-    """Of the longest and the shortest trajectory; where neither has fallen nothing is known."""
+    """Compare the longest and the shortest trajectory; where neither loss has fallen nothing is known."""
     if len(cells) < 2:
         return []
     ends = {
@@ -127,7 +127,7 @@ def _judge_automata(cells: Mapping[int, Result]) -> Sequence[Claim]:
 
 
 def _judge_longer(short: float, long: float, *, whole: bool) -> Verdict:
-    """Of the steps at which the plateaus of the shortest and the longest trajectory end, infinite if censored."""
+    """From the steps at which the shortest and the longest trajectory leave the plateau, infinite if censored."""
     if np.isinf([short, long]).all():
         return "not measured"
     return "not reproduced" if long <= short else "reproduced" if whole else "in part"

@@ -223,6 +223,19 @@ def test_laptop_cells_have_keys_of_the_cells() -> None:
         Study(cells=cells).at("laptop")
 
 
+@pytest.mark.parametrize("made", ["draw", "compare", "judge", "follow", "arms"])
+def test_what_is_made_of_results_is_a_function(made: str) -> None:
+    values: dict[str, Any] = {made: 3}
+    with pytest.raises(SaltusError, match=f"`{made}` is 3; it is a function of the results"):
+        Study(cells=[Cell(run=make_spec())], **values)
+
+
+@pytest.mark.parametrize("cells", [[], 3, "cell", [make_spec()], iter([Cell(run=make_spec())])])
+def test_cells_are_a_list_of_cells(cells: Any) -> None:
+    with pytest.raises(SaltusError, match=r"`cells` is .*; it is a non-empty list of Cell"):
+        Study(cells=cells)
+
+
 def test_a_study_may_import_its_neighbours(tmp_path: Path) -> None:
     """Each time that it is loaded anew, and never those of a study in another folder."""
     for folder, size in (("first", 4), ("second", 5)):

@@ -26,9 +26,9 @@ class Target:
     """One of the authors' numbers, and how far our seeds are from it."""
 
     kind: str
-    """What the run shows: only settings that have runs of the same kinds are comparable."""
+    """The kind of run: only settings with runs of the same kinds are comparable."""
     name: str
-    """Which of the numbers that such a run has; empty where it has one."""
+    """Such as `row 4`; empty where a run of this kind has a single number."""
     theirs: float
     ours: Sequence[float | None]
     """[seed]; None where the step did not come."""
@@ -106,17 +106,17 @@ def measure_plateau(result: Result, kind: str, size: int, *, biased: bool) -> li
 
 
 def average(targets: Sequence[Target]) -> float:
-    """The mean over the targets of the mean over the seeds, of which one setting may have more than another."""
+    """The mean over the targets of the mean over the seeds; one setting may have more seeds than another."""
     return float(np.mean([np.mean(target.distances) for target in targets if target.distances]))
 
 
 def rank_settings(
     settings: Mapping[str, Sequence[Target]], kinds: Sequence[str], *, left_out: Collection[str] = ()
 ) -> list[Round]:
-    """Rank all settings by the kinds that all have runs of; then those that have runs of every kind, by all of them.
+    """Rank all settings by the kinds that they share; then the settings with runs of every kind, by all kinds.
 
-    A setting that has kinds that another has not could not be compared with it. One without a run of the first kind has
-    not been tried; those of `left_out` are left out of the second round.
+    Settings are comparable by shared kinds alone. A setting without a run of the first kind has not been tried; the
+    settings in `left_out` are left out of the second round.
     """
     known = {name: {target.kind for target in targets if target.distances} for name, targets in settings.items()}
     tried = {name: targets for name, targets in settings.items() if kinds[0] in known[name]}

@@ -1,4 +1,4 @@
-"""The paper's set-up as runs. What it does not state is a `Setting`; `PAPER` has those that agree best with it."""
+"""The paper's set-up as runs. What it does not state is a `Setting`; the settings of `PAPER` agree best with it."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -34,7 +34,7 @@ class Setting:
     """c of the bias c*A: at 10 logits a head that does nothing else attends to A alone."""
 
     def training(self, steps: int, batch_tokens: int, **values: Any) -> TrainingSpec:
-        """How a run of so many steps is trained; `values` are further keys of it."""
+        """How a run of so many steps is trained; `values` are further keys of `TrainingSpec`."""
         return TrainingSpec(
             steps=steps,
             batch_tokens=batch_tokens,
@@ -63,8 +63,8 @@ PAPER = Preset(
     linear_map=replace(USUAL.linear_map, batch=64, learning_rate=3e-4, initialisation_scale=3.0),
     automaton=replace(USUAL.automaton, learning_rate=3e-3, initialisation_scale=0.5, bias=4.0),
 )
-"""The settings that the studies are run with, the nearest that the search found: results/README.md, calibration,
-has their distance to the authors' numbers, and that of the others."""
+"""The settings of the studies, the nearest that the search found: results/README.md, calibration, has the distances of
+all settings to the authors' numbers."""
 
 PLATEAU_LEVEL = 1.3
 """The training loss on cellular automata, in nats, below which the plateau is over (the paper); chance is ln 4."""

@@ -19,10 +19,10 @@ Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number of the authors beside those of our seeds."""
+    """One number of the authors beside the numbers of our seeds."""
 
     cell: str
-    """What it is of, such as `S=16, s=3`."""
+    """The name of the row, such as `S=16, s=3`."""
     theirs: float | None
     """None where they give none, or where the budget ended first."""
     ours: Sequence[float | None]
@@ -52,7 +52,7 @@ class Claim:
     verdict: Verdict
     why: str
     cell: str | None = None
-    """Of a comparison of architectures, the cell that it is about; None if it is about all."""
+    """In a comparison of architectures, the cell that the claim is about; None if it is about all cells."""
 
 
 def write_comparisons(rows: Sequence[Comparison]) -> str:
@@ -143,7 +143,7 @@ def write_emergence(results: Results) -> str:
 def write_seeds(results: Results) -> str:
     """CSV with a row for each run and seed: the keys of its cell, the loss at the end, and what was learned when.
 
-    Censored seeds have no `first_step_with`; `last_step_without` is then all that is known of them.
+    Censored seeds have no `first_step_with`; all that is known is `last_step_without`.
     """
     keys = list(dict.fromkeys(key for result in results for key in result.cell.key))
     columns = ["run", *keys, "scale", "seed", "steps_run", "final_train_loss", "units_learned", "units"]

@@ -31,7 +31,7 @@ from saltus.studies.study import Cell, Study
 from saltus.tasks.build import read_facts
 
 SWEPT = 1_000
-"""Added to the master seed for the sweep: other maps and other seeds than those that are reported."""
+"""Added to the master seed for the sweep: other maps and other seeds than the reported cells have."""
 
 NOISE_STEPS = 500
 """Steps on targets of pure noise. A leak shows within some fifty (measured by a public replication)."""
@@ -48,11 +48,11 @@ class Contest:
     arms: Mapping[str, BackboneSpec]
     """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
     cells: Mapping[str, RunSpec]
-    """By name, the easiest first: runs whose name, model and learning rate are those of each arm in turn."""
+    """By name, the easiest first: templates, whose name, model and learning rate each arm replaces by its own."""
     sweeps: Mapping[str, RunSpec]
     """By cell, what each rate is tried on: the run of the cell with fewer seeds and perhaps fewer steps.
 
-    It is moved to other maps and other seeds than those that are reported. A cell without a sweep of its own takes the
+    It is moved to other maps and other seeds than the cell has. A cell without a sweep of its own takes the
     rate of the last easier one that has one, so the easiest needs one.
     """
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
@@ -118,7 +118,7 @@ class Contest:
         return cells
 
     def list_arms(self, results: Results) -> list[Arm]:
-        """The arms of which a reported cell is there, as the gate judges them."""
+        """The arms with a reported cell, as the gate judges them."""
         arms: list[Arm] = []
         for arm in self.arms:
             found = results.where(arm=arm).by("cell")
@@ -178,7 +178,7 @@ class Contest:
         return match_parameters(self.arms, read_facts(cell))
 
     def _find_sweeps(self, arm: str, cell: str, results: Results) -> Iterator[dict[float, Result]]:
-        """By rate, what there is of the sweep that decides for a cell; after it those of the cells before that."""
+        """By rate, the results of the sweep that decides for a cell; then those of each easier cell."""
         order = list(self.cells)
         for other in reversed(order[: order.index(cell) + 1]):
             if other in self.sweeps:
@@ -195,7 +195,7 @@ def make_study(
 ) -> Study:
     """The study of a contest: its sweeps, then its cells, each arm at the rate that its sweep chooses.
 
-    `laptop` is the same contest with fewer cells, smaller; `compare` and `judge` are those of the study.
+    `laptop` is the same contest, smaller and with fewer cells; `compare` and `judge` go to the study.
     """
 
     def follow(results: Results, scale: str) -> list[Cell]:
@@ -237,7 +237,8 @@ def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> R
 def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
     """For each cell: that `best` is ahead of all others, and that most of the others are behind `over`.
 
-    Ahead is who has more units at the end, in the mean over seeds; of equal ones who had half of them sooner.
+    The arm with more units at the end, in the mean over seeds, is ahead; of equal arms the one that had half of its
+    units sooner.
     """
     claims: list[Claim] = []
     for cell in dict.fromkeys(cell for arm in arms for cell in arm.cells):

@@ -15,7 +15,7 @@ DEVICE_FLOPS = 30e12
 
 
 def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
-    """A table with a row for each study, and one for all; a run that several of them have is counted once there."""
+    """A table with a row for each study, and one for all; a run that several studies share is counted once in it."""
     speed = _find_speed([results for _, results in studies])
     lines = [
         "## What a full study costs\n",
@@ -39,7 +39,7 @@ def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
 
 
 def list_specs(study: Study) -> list[RunSpec]:
-    """The runs of a study at full size, as far as they are known before any of them is trained."""
+    """The runs of a study at full size that are known before anything is trained."""
     return [cell.run for cell in study.at()]
 
 

@@ -42,10 +42,10 @@ class Check:
     passed: bool
     why: str
     cells: tuple[str, ...] = ()
-    """Those that it fails for, the others being as they should; if it fails and names none, it fails for all."""
+    """The cells for which it fails; a check that fails and names none fails for all cells."""
 
     def concerns(self, cell: str | None) -> bool:
-        """Whether what is said of a cell, or of all of them, falls with this check."""
+        """Whether this check fails for a cell; None stands for all cells together."""
         return not self.passed and (not self.cells or cell is None or cell in self.cells)
 
 
@@ -75,7 +75,7 @@ def score_learning(result: Result) -> tuple[float, float]:
 
 
 def check_comparison(arms: Sequence[Arm]) -> list[Check]:
-    """Every check, in the order in which a reader would ask."""
+    """Every check, in the order of a reader's questions."""
     return [
         _check_noise(arms),
         _check_future(arms),

@@ -1,4 +1,4 @@
-"""Still figures of results, in the layout of the paper: what all of them share."""
+"""Still figures of results, in the layout of the paper: what all figures share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -62,7 +62,7 @@ def draw_theirs(panel: Axes, x: Sequence[float], y: Sequence[float | None]) -> N
 
 
 def draw_ours(panel: Axes, x: Iterable[float], seeds: Iterable[ArrayLike], name: str, colour: str) -> None:
-    """Our seeds as dots and their mean as a line; `seeds` gives those of each x, none where it has not been run.
+    """Our seeds as dots and their mean as a line; `seeds` has the values of each x, none where a cell has not been run.
 
     NaN is a censored seed; where there is one there is no mean, and the line is broken.
     """

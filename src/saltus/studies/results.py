@@ -54,11 +54,11 @@ class Result:
     cell: Cell
     records: RunRecords
     scale: str
-    """At which it was run."""
+    """The scale at which the cell was run."""
 
     @property
     def name(self) -> str:
-        """That of the run."""
+        """The name of the run."""
         return self.cell.name
 
     def __getitem__(self, key: str) -> Value:
@@ -94,8 +94,8 @@ class Result:
         """[seed] the first evaluated step with a training loss below `level`, in nats; None within the budget.
 
         The loss is the mean over the steps between two evaluations. With the paper's level of 1.3 on cellular automata
-        it is the end of the plateau. The column `lowest_train_loss` is that of the cheapest single batch between two
-        evaluations: below by luck too.
+        it is the end of the plateau. The column `lowest_train_loss` has the cheapest single batch between two
+        evaluations, which may be below by luck.
         """
         return [passing.by for passing in self.records.curves_of(column, Rule(below=level)).emergences()]
 
@@ -106,7 +106,7 @@ class Results(Sequence[Result]):
     def __init__(self, found: Sequence[Result], planned: Sequence[Cell] = ()) -> None:
         self._found = list(found)
         self.planned = list(planned)
-        """All cells, there or not, as far as they are known."""
+        """All cells that are known, run or not."""
 
     def __getitem__(self, place: int) -> Result:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
         return self._found[place]
@@ -118,7 +118,7 @@ class Results(Sequence[Result]):
         return len(self._found)
 
     def where(self, **key: Value) -> "Results":
-        """Those whose cell has these values under these keys.
+        """The results whose cell has these values under these keys.
 
         Raises:
             SaltusError: if no cell of the study has one of the keys.
@@ -130,12 +130,12 @@ class Results(Sequence[Result]):
         return Results([r for r in self if r.cell.fits(key)], [c for c in self.planned if c.fits(key)])
 
     def having(self, *names: str) -> "Results":
-        """Those whose cell has all of these keys."""
+        """The results whose cell has all of these keys."""
         found = [r for r in self if set(names) <= r.cell.key.keys()]
         return Results(found, [c for c in self.planned if set(names) <= c.key.keys()])
 
     def get(self, **key: Value) -> Result | None:
-        """The one whose cell has these values under these keys; None if it has not been run."""
+        """The one result whose cell has these values under these keys; None if it has not been run."""
         found = self.where(**key)
         if len(found) > 1:
             names = ", ".join(result.name for result in found)
@@ -143,7 +143,7 @@ class Results(Sequence[Result]):
         return found[0] if found else None
 
     def by(self, name: str) -> dict[Value, Result]:
-        """By the value of a key, of those that have it; values must differ."""
+        """The results that have a key, by its value; values must differ."""
         found = [result for result in self if name in result.cell.key]
         chosen = {result[name]: result for result in found}
         if len(chosen) < len(found):
@@ -176,7 +176,7 @@ def read_results(study: Study, source: Source, change: Change = lambda cell: cel
 
 
 def list_cells(study: Study, scale: str, source: Source, change: Change = lambda cell: cell) -> list[Cell]:
-    """The cells of a study at a scale, and those that follow from the ones that are in a source."""
+    """The cells of a study at a scale, and the cells that follow from the results in a source."""
     first = [change(cell) for cell in study.at(scale)]
     if study.follow is None:
         return first

@@ -44,7 +44,7 @@ class Standing:
 
     @property
     def rest(self) -> float:
-        """Those that it may still cost: none if it is finished, otherwise up to its budget."""
+        """Operations that it may still cost: none if it is finished, otherwise up to its budget."""
         left = 0 if self.state == "finished" else self.spec.training.steps - self.step
         return count_flops(self.spec) * self.spec.seeds * left
 
@@ -55,7 +55,7 @@ def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
 
 
 def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
-    """Seconds until all are done, by those that are finished on `device`; None if none is.
+    """Seconds until all are done, by the runs that are finished on `device`; None if no run is.
 
     Small models do fewer operations a second than large ones, so a run is expected to be as fast as the finished ones
     that are nearest to it in the operations of a step.
@@ -108,7 +108,7 @@ def _read_standing(spec: RunSpec, folder: RunFolder) -> Standing:
 
 
 def _find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:
-    """The median speed of those nearest to `size`."""
+    """The median speed of the runs nearest to `size`."""
     nearest = min(abs(known - size) for known, _ in speeds)
     return float(np.median([speed for known, speed in speeds if abs(known - size) == nearest]))
 

@@ -25,7 +25,7 @@ Value = str | int | float | bool
 Keys = Mapping[str, Value]
 
 SCALES = ("full", "laptop")
-"""A study's `cells`, and its `laptop`: the same cells by their keys, but fewer of them, smaller, with fewer seeds."""
+"""Full size is a study's `cells`, laptop size its `laptop`: some of the same keys, smaller, with fewer seeds."""
 
 
 @dataclass(frozen=True, init=False)
@@ -67,7 +67,7 @@ class Study:
     cells: Sequence[Cell]
     """At the paper's size. Keys differ, and so do names."""
     laptop: Sequence[Cell] = ()
-    """Some of them by their keys, smaller."""
+    """Cells with some of the same keys, smaller."""
     draw: "Callable[[Results], Figure] | None" = None
     """Results -> a matplotlib figure."""
     compare: "Callable[[Results], Sequence[Comparison]] | None" = None
@@ -81,7 +81,7 @@ class Study:
     measures: Sequence[Measure] = ()
     """What is recorded of every evaluation besides `saltus.train.measures.MEASURES`."""
     name: str = field(default="", kw_only=True)
-    """That of the file, without its ending."""
+    """The name of the file, without its ending."""
     title: str = field(default="", kw_only=True)
     """The first line of the file's docstring."""
     path: Path = field(default=Path(), kw_only=True)
@@ -91,6 +91,9 @@ class Study:
         join_measures(self.measures)
         for where, cells in (("cells", self.cells), ("laptop", self.laptop)):
             _check_cells(where, cells, needed=where == "cells")
+        for made in ("draw", "compare", "judge", "follow", "arms"):
+            if not ((given := getattr(self, made)) is None or callable(given)):
+                raise SaltusError(f"`{made}` is {reprlib.repr(given)}; it is a function of the results")
         known = [cell.key for cell in self.cells]
         if alone := [cell.name for cell in self.laptop if cell.key not in known]:
             raise SaltusError(
@@ -100,7 +103,7 @@ class Study:
 
     @property
     def scales(self) -> list[str]:
-        """Those that the study has."""
+        """The scales that the study has."""
         return list(SCALES) if self.laptop else ["full"]
 
     def at(self, scale: str = "full") -> Sequence[Cell]:
@@ -110,7 +113,7 @@ class Study:
         return self.cells if scale == "full" else self.laptop
 
     def following(self, results: "Results", scale: str = "full") -> Sequence[Cell]:
-        """The cells that follow from those of one scale, as far as `results` has them."""
+        """The cells that follow from the results of one scale."""
         return list(self.follow(results, scale)) if self.follow else []
 
 
@@ -152,7 +155,7 @@ def _name(key: Keys) -> str:
 
 @contextmanager
 def _among_neighbours(path: Path) -> Generator[None, None, None]:
-    """While a study runs, its folder is where Python looks for modules first; those of another study never stay."""
+    """While a study runs, its folder is where Python looks for modules first; neighbours are forgotten afterwards."""
     folder, before = path.resolve().parent, set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
