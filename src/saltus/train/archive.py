@@ -12,6 +12,7 @@ Packs are only ever added, so that an archive can be kept under version control.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,8 @@ from saltus.train.records import (
     state_rule,
 )
 
-LARGEST = 3_000_000
-"""Rows of all tables of a pack: it stays a few MB."""
+LARGEST = 12_000_000
+"""Bytes of the largest table of a pack before it is compressed, to about a third."""
 
 _RUNS = pa.schema(
     [
@@ -121,16 +122,18 @@ class Archive:
         """Write the records of runs that are not there yet, as packs called `name`; the paths of the packs."""
         written: list[Path] = []
         waiting: dict[str, RunRecords] = {}
-        rows = 0
+        sizes: Counter[str] = Counter()
         for records in runs:
             key = records.spec.content_hash
             if key in self._runs or key in waiting:
                 continue
-            rows += sum(len(table) for table in records.tables.values())
-            if waiting and rows > LARGEST:
+            own = Counter({name: table.nbytes for name, table in records.tables.items()})
+            own["snapshots"] = sum(array.nbytes for array in records.snapshots.to_arrays().values())
+            if waiting and max((sizes + own).values()) > LARGEST:
                 written.append(self._write(name, waiting))
-                waiting, rows = {}, sum(len(table) for table in records.tables.values())
+                waiting, sizes = {}, Counter()
             waiting[key] = records
+            sizes += own
         if waiting:
             written.append(self._write(name, waiting))
         return written

@@ -145,8 +145,8 @@ class RunRecords:
         values = self.cube("steps", column)[:, :, None]
         if np.isnan(values).all():
             raise SaltusError(
-                f"{self.path} does not say {column}, as it was made by an older version; move it away, and run its "
-                "study again"
+                f"the records of {self.spec.name} do not say {column}, as version 0.1 or before made them; leave them "
+                "where they are, and run the study again in another folder"
             )
         found = gather_curves(self.spec.name, [str(s) for s in self.seeds], [column], self.evaluated_steps, values)
         return Curves(found, column, rule)
