@@ -18,9 +18,9 @@ from rich.console import Console
 from scipy import stats
 
 from saltus import api
-from saltus.measure.emergence import Emergence, find_all
+from saltus.curves import Emergence
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
-from saltus.train.folder import list_runs
+from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -48,10 +48,9 @@ class Arm:
 
 def load_arm(precision: str, out: Path) -> Arm:
     """The run of one precision."""
-    folder = next(folder for folder in list_runs(out) if folder.spec().name == f"precision-{precision}")
+    folder = next(folder for folder in RunFolder.list(out) if folder.spec().name == f"precision-{precision}")
     records = folder.records()
-    progress = records.cube("units", "progress")
-    return Arm(records, find_all(records.evaluated_steps, progress, records.spec.emergence))
+    return Arm(records, [list(seed) for seed in records.curves.parts.emergences().by_seed().values()])
 
 
 def describe(arms: dict[str, Arm]) -> list[str]:
