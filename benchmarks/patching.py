@@ -36,7 +36,7 @@ from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import PromptBatch, batch_prompts
 from saltus.lm.patching.effects import Agreement, compare_rankings
 from saltus.lm.patching.heads import Case, measure_heads
-from saltus.lm.patching.replacement import Queries, make_replacement, read_attention
+from saltus.lm.patching.replacement import Queries, capture_attention, make_replacement
 from saltus.lm.patching.screen import estimate_effects
 from saltus.lm.patching.tap import Tap, run_tapped
 
@@ -112,8 +112,8 @@ def make_work() -> Work:
 
 def make_case(donor: GPTNeoXForCausalLM, batch: PromptBatch, queries: Queries) -> Case:
     """The donor's patterns."""
-    reading = read_attention(donor, batch, "pattern", queries, ROWS)
-    return Case(batch, make_replacement(reading, "own", np.random.default_rng(0)))
+    captured = capture_attention(donor, batch, "pattern", queries, ROWS)
+    return Case(batch, make_replacement(captured, "own", np.random.default_rng(0)))
 
 
 def patch_plainly(work: Work, case: Case, heads: Heads, *, keep: int = 0) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from saltus.lm.records import SCAN_TABLES
 from tests.lm.tiny_suite import (
     WORDS,
     MemorySuite,
@@ -22,6 +21,7 @@ from tests.lm.tiny_suite import (
 
 from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.scanning.folder import ScanFolder
+from saltus.lm.scanning.records import SCAN_TABLES
 from saltus.lm.scanning.scan import scan
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model

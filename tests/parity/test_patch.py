@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import batch_prompts
 from saltus.lm.patching.heads import Case, Heads, measure_heads, measure_sets
-from saltus.lm.patching.replacement import make_replacement, read_attention
+from saltus.lm.patching.replacement import capture_attention, make_replacement
 
 HEADS = [(layer, head) for layer in range(3) for head in range(4)]
 Queries = Literal["all", "last"]
@@ -90,11 +90,11 @@ def make_cases(
     donor: PreTrainedModel, prompts: Sequence[Prompt], stage: Literal["scores", "pattern"], queries: Queries
 ) -> list[Case]:
     batches = batch_prompts(prompts, torch.device("cpu"))
-    readings = [read_attention(donor, batch, stage, queries, rows=256) for batch in batches]
+    attention = [capture_attention(donor, batch, stage, queries, rows=256) for batch in batches]
     generator = np.random.default_rng(0)
     return [
-        Case(batch, make_replacement(reading, "own", generator))
-        for batch, reading in zip(batches, readings, strict=True)
+        Case(batch, make_replacement(captured, "own", generator))
+        for batch, captured in zip(batches, attention, strict=True)
     ]
 
 

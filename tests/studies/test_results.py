@@ -182,7 +182,7 @@ def test_a_level_is_passed_at_the_first_evaluation_below_it() -> None:
     assert result.passings(1.3) == [40, None]
     assert result.passings(1.3, "lowest_train_loss") == [20, None]
     assert_array_equal(result.final_loss, [1.4, 1.65])
-    with pytest.raises(SaltusError, match="do not say accuracy, as version 0.1 or before made them"):
+    with pytest.raises(SaltusError, match=r"do not say accuracy, as version 0\.1 or before made them"):
         result.passings(0.5, "accuracy")
 
 

@@ -83,7 +83,7 @@ def scan(
     folder = ScanFolder.find(out, spec, "scan")
     if folder.finished:
         folder.require(spec)
-        console.print(Text(f"{folder.path} is finished already; delete it to scan again"), soft_wrap=True)
+        console.print(Text(f"{folder.path} is finished already; move it away to scan again"), soft_wrap=True)
         return folder
     from saltus.engines.local import choose_device
     from saltus.lm.audit.audit import faulty_steps
@@ -118,7 +118,11 @@ def patch(
     folder = PatchFolder.find(out, spec, "patch")
     if folder.finished:
         folder.require(spec)
-        console.print(Text(f"{folder.path} is finished already; delete it to patch again"), soft_wrap=True)
+        console.print(Text(f"{folder.path} is finished already; move it away to patch again"), soft_wrap=True)
+        return folder
+    if folder.gathered:  # a kill, or damage, has cost the summary alone
+        with folder.writing(spec):
+            folder.finish(describe_provenance("torch", "transformers"))
         return folder
     from saltus.engines.local import choose_device
     from saltus.lm.capabilities.build import make_prompts

@@ -21,12 +21,16 @@ class Jump:
 
 
 def find_jump(curve: Curve) -> Jump | None:
-    """The jump of one curve; None where it never rises."""
-    rises = np.diff(curve.values)
-    if not len(rises) or not rises.max() > 0:
+    """The jump of one curve, the first of several that are equal; None where it never rises.
+
+    Evaluations at which nothing was measured are passed over.
+    """
+    known = ~np.isnan(curve.values)
+    steps, rises = curve.steps[known], np.diff(curve.values[known])
+    if not len(rises) or rises.max() <= 0:
         return None
     i = int(rises.argmax())
-    return Jump(curve.key, int(curve.steps[i]), int(curve.steps[i + 1]), float(rises[i]))
+    return Jump(curve.key, int(steps[i]), int(steps[i + 1]), float(rises[i]))
 
 
 def find_largest_jump(curves: Curves) -> Jump | None:

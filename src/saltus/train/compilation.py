@@ -1,4 +1,4 @@
-"""How a training step is compiled for a CPU: by Inductor, with what it does to products changed, which costs time there."""
+"""How a training step is compiled for a CPU: by Inductor, with two of its habits changed that cost time there."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -14,9 +14,12 @@ from safetensors.numpy import load_file, save_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from saltus.errors import SaltusError
-from saltus.lm.audit.audit import AuditReport, audit_suite, faulty_steps, read_audit
+from saltus.lm.audit.audit import audit_suite, faulty_steps
+from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite
 from saltus.lm.suites.folder import FolderSuite
+from saltus.specs.checkpoints import AuditSpec
+from saltus.storage.folder import AGAIN
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 50, 60, 70, 80, 90, 100)
 RUNS = [Run("tiny", "0"), Run("tiny", "1")]
@@ -109,21 +112,35 @@ def configure(root: Path, step: int, seed: int = 0, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def audit(root: Path, folder: Path, steps: Sequence[int] | None = None) -> AuditReport:
-    return audit_suite(FolderSuite(root), RUNS, folder, Listener(), steps)
+def audit_into(path: Path, suite: Suite, listener: Listener | None = None) -> AuditRecords:
+    """All runs and steps of a suite, in the folder at `path`."""
+    folder = AuditFolder(path)
+    with folder.writing(AuditSpec(suite=suite.name), again=True):
+        audit_suite(suite, suite.runs(), folder, listener or Listener())
+        folder.finish({})
+    return folder.records()
 
 
-def list_found(report: AuditReport, severity: str = "fault") -> Found:
-    rows = report.findings.to_pylist()
+def audit(root: Path, path: Path, steps: Sequence[int] | None = None) -> AuditRecords:
+    """The runs of a suite folder, all their steps or some of them."""
+    suite, folder = FolderSuite(root), AuditFolder(path)
+    with folder.writing(AuditSpec(suite=suite.name), again=True):
+        audit_suite(suite, RUNS, folder, Listener(), steps)
+        folder.finish({})
+    return folder.records()
+
+
+def list_found(records: AuditRecords, severity: str = "fault") -> Found:
+    rows = records.findings.to_pylist()
     return {(row["seed"], row["step"], row["kind"], row["other_step"]) for row in rows if row["severity"] == severity}
 
 
 def test_a_healthy_suite_has_no_fault(healthy: Path, tmp_path: Path) -> None:
-    report = audit(healthy, tmp_path / "audit")
-    assert list_found(report) == set()
-    assert list_found(report, "note") == {("0", 1, "identical", 0), ("1", 1, "identical", 0)}
-    assert faulty_steps(report, RUNS[0]) == {}
-    table = report.checkpoints.to_pylist()
+    records = audit(healthy, tmp_path / "audit")
+    assert list_found(records) == set()
+    assert list_found(records, "note") == {("0", 1, "identical", 0), ("1", 1, "identical", 0)}
+    assert faulty_steps(records, RUNS[0]) == {}
+    table = records.checkpoints.to_pylist()
     assert [(row["seed"], row["step"]) for row in table] == [(s, step) for s in ("0", "1") for step in STEPS]
 
 
@@ -272,12 +289,11 @@ def test_what_is_planted_is_found_there_and_nowhere_else(
     root: Path, tmp_path: Path, plant: Callable[[Path], Found]
 ) -> None:
     planted = plant(root)
-    report = audit(root, tmp_path / "audit")
-    assert list_found(report) == planted
+    records = audit(root, tmp_path / "audit")
+    assert list_found(records) == planted
     for run in RUNS:
         unusable = {step for seed, step, kind, _ in planted if seed == run.seed and kind != "jump"} - {None}
-        assert faulty_steps(report, run).keys() == unusable
-    assert read_audit(report.path).findings.equals(report.findings)
+        assert faulty_steps(records, run).keys() == unusable
 
 
 def test_the_run_that_a_run_continues_is_named(root: Path, tmp_path: Path) -> None:
@@ -311,21 +327,20 @@ class Interrupted(FolderSuite):
 def test_a_killed_audit_resumes(root: Path, tmp_path: Path) -> None:
     plant_missing(root)
     everything = [(run.seed, step) for run in RUNS for step in STEPS]
-    first = Interrupted(root, 15)
+    first, folder = Interrupted(root, 15), AuditFolder(tmp_path / "audit")
     with pytest.raises(KeyboardInterrupt):
-        audit_suite(first, RUNS, tmp_path / "audit", Listener())
-    with pytest.raises(SaltusError, match="holds no finished audit"):
-        read_audit(tmp_path / "audit")
+        audit_into(folder.path, first)
+    assert not folder.finished
     second, listener = Interrupted(root, 99), Listener()
-    report = audit_suite(second, RUNS, tmp_path / "audit", listener)
+    records = audit_into(folder.path, second, listener)
     assert first.fetched == everything[:15]
     assert second.fetched == [("0", 60), *everything[15:]]  # what was missing may be there by now
     assert [(seed, step) for seed, step, _ in listener.steps] == everything
     whole = audit(root, tmp_path / "whole")
-    assert report.findings.equals(whole.findings)
-    assert report.checkpoints.equals(whole.checkpoints)
+    assert records.findings.equals(whole.findings)
+    assert records.checkpoints.equals(whole.checkpoints)
     third = Interrupted(root, 99)
-    audit_suite(third, RUNS, tmp_path / "audit", Listener())
+    audit_into(folder.path, third)
     assert third.fetched == [("0", 60)]
 
 
@@ -344,13 +359,65 @@ def test_what_a_checkpoint_is_does_not_depend_on_its_shards(root: Path, tmp_path
     assert audit(root, tmp_path / "other").checkpoints.equals(one)
 
 
-def test_an_audit_belongs_to_one_suite(root: Path, tmp_path: Path) -> None:
-    audit(root, tmp_path / "audit", steps=(0, 1))
-    moved = root.rename(tmp_path / "another")
-    with pytest.raises(
-        SaltusError, match=r"is an audit of folder:.*suite, not of folder:.*another; name another folder"
-    ):
-        audit(moved, tmp_path / "audit")
+# --- the folder --------------------------------------------------------------------------------------------------
+
+
+def test_an_audit_belongs_to_one_suite(healthy: Path, tmp_path: Path) -> None:
+    suite = FolderSuite(healthy)
+    folder = AuditFolder.of(tmp_path, suite.name)
+    with folder.writing(AuditSpec(suite=suite.name)):
+        audit_suite(suite, RUNS, folder, Listener(), steps=(0, 1))
+        folder.finish({})
+    assert (AuditFolder.of(tmp_path, suite.name).path, folder.records().suite) == (folder.path, suite.name)
+    assert AuditFolder.of(tmp_path, "pythia").path != folder.path
+    with pytest.raises(SaltusError, match=r"does not describe the audit [0-9a-f]{10} that was asked for"):
+        folder.require(AuditSpec(suite="pythia"))
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("damage", [cut_short, Path.unlink])
+@pytest.mark.parametrize("name", ["records/findings.parquet", "records/checkpoints.parquet", "records/manifest.json"])
+def test_damaged_tables_are_made_again_from_the_fingerprints(
+    root: Path, tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    """No checkpoint is read for it: they may be gone."""
+    plant_stray(root)
+    before = audit(root, tmp_path / "audit")
+    path = before.path / name
+    damage(path)
+    with pytest.raises(SaltusError, match=rf"^{path} .*; delete {path.parent} {AGAIN}: it is made anew from the"):
+        AuditFolder(before.path).records()
+    shutil.rmtree(path.parent)
+    unread = Interrupted(root, 0)
+    after = audit_into(before.path, unread)
+    assert (after.findings.equals(before.findings), after.checkpoints.equals(before.checkpoints)) == (True, True)
+
+
+def test_a_description_is_written_anew_and_one_that_was_edited_is_said_to_be(root: Path, tmp_path: Path) -> None:
+    suite = FolderSuite(root)
+    folder = AuditFolder.of(tmp_path, suite.name)
+    before = audit_into(folder.path, suite)
+    path = folder.path / "audit.json"
+    for content, what in (("{", "cannot be read"), ('{"suite": "pythia"}', "was edited")):
+        path.write_text(content)
+        with pytest.raises(SaltusError, match=rf"^{path} {what}.*; delete it {AGAIN}: it is written anew"):
+            folder.records()
+        path.unlink()
+        after = audit_into(folder.path, Interrupted(root, 0))
+        assert after.findings.equals(before.findings)
+
+
+def test_a_damaged_fingerprint_is_taken_again(root: Path, tmp_path: Path) -> None:
+    before = audit(root, tmp_path / "audit")
+    path = before.path / "fingerprints" / "tiny" / "1" / "32.safetensors"
+    path.write_bytes(path.read_bytes()[:-20])
+    suite = Interrupted(root, 99)
+    after = audit_into(before.path, suite)
+    assert suite.fetched == [("1", 32)]
+    assert after.checkpoints.equals(before.checkpoints)
 
 
 def test_what_others_found_is_told(tmp_path: Path) -> None:
@@ -367,7 +434,7 @@ def test_what_others_found_is_told(tmp_path: Path) -> None:
             raise MissingCheckpoint("gone")
 
     suite: Suite = Poly()
-    report = audit_suite(suite, suite.runs(), tmp_path / "audit", Listener())
-    assert list_found(report, "note") == {("9", 40_000, "known", None)}
-    assert list_found(report) == {("9", 0, "missing", None), ("1", 0, "missing", None)}
-    assert faulty_steps(report, Run("410m", "1")) == {0: "audit: gone"}
+    records = audit_into(tmp_path / "audit", suite)
+    assert list_found(records, "note") == {("9", 40_000, "known", None)}
+    assert list_found(records) == {("9", 0, "missing", None), ("1", 0, "missing", None)}
+    assert faulty_steps(records, Run("410m", "1")) == {0: "audit: gone"}

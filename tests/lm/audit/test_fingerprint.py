@@ -96,14 +96,14 @@ def test_weights_that_are_not_finite_are_counted_and_left_out(tmp_path: Path) ->
 
 def test_a_fingerprint_is_kept_as_it_is(tmp_path: Path) -> None:
     here = fingerprint(tmp_path / "checkpoint", {"a": draw(8, 8)}, hidden_size=8, names=["x", "y"], dtype="float16")
-    write_fingerprint(tmp_path / "kept" / "0.safetensors", here)
-    kept = read_fingerprint(tmp_path / "kept" / "0.safetensors")
+    write_fingerprint(tmp_path / "kept.safetensors", here)
+    kept = read_fingerprint(tmp_path / "kept.safetensors")
     assert kept is not None
     assert {**vars(kept), "sketch": None} == {**vars(here), "sketch": None}
     assert np.array_equal(kept.sketch, here.sketch)
     assert kept.config.keys() == {"hidden_size", "names", "tensors"}
-    (tmp_path / "kept" / "0.safetensors").write_bytes(b"damaged")
-    assert read_fingerprint(tmp_path / "kept" / "0.safetensors") is None
+    (tmp_path / "kept.safetensors").write_bytes(b"damaged")
+    assert read_fingerprint(tmp_path / "kept.safetensors") is None
     assert read_fingerprint(tmp_path / "nothing") is None
 
 

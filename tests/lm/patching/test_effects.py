@@ -1,4 +1,4 @@
-"""Bootstrap intervals with answers known from counting, and summaries of a study made by hand."""
+"""Bootstrap intervals with answers known from counting, and summaries of a patch made by hand."""
 
 from math import nan
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from saltus.lm.records import PATCH_TABLES, PatchRecords
 from scipy import stats
 
 from saltus.lm.patching.effects import PatchSummary, bootstrap_mean, compare_rankings, summarise_effects
+from saltus.lm.patching.records import PATCH_TABLES, PatchRecords
 from saltus.specs.capabilities import CopyingSpec
 from saltus.specs.checkpoints import PatchSpec
 

@@ -16,7 +16,14 @@ from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import PromptBatch, batch_prompts
 from saltus.lm.patching import heads as patch
 from saltus.lm.patching.heads import Case, find_smallest_set, measure_heads, measure_sets
-from saltus.lm.patching.replacement import AttentionReading, Queries, Source, Stage, make_replacement, read_attention
+from saltus.lm.patching.replacement import (
+    CapturedAttention,
+    Queries,
+    Source,
+    Stage,
+    capture_attention,
+    make_replacement,
+)
 
 HEADS = tuple(product(range(3), range(2)))
 CPU = torch.device("cpu")
@@ -32,15 +39,15 @@ def make_prompts(lengths: Sequence[int] = (7, 5, 7, 5, 7), targets: int = 1) -> 
 
 def make_cases(donor: PreTrainedModel, prompts: Sequence[Prompt], rows: int = 256) -> list[Case]:
     batches = batch_prompts(prompts, CPU)
-    readings = [read_attention(donor, batch, "pattern", "all", rows) for batch in batches]
+    attention = [capture_attention(donor, batch, "pattern", "all", rows) for batch in batches]
     return [
-        Case(b, make_replacement(r, "own", np.random.default_rng(0))) for b, r in zip(batches, readings, strict=True)
+        Case(b, make_replacement(r, "own", np.random.default_rng(0))) for b, r in zip(batches, attention, strict=True)
     ]
 
 
-def read(stage: Stage, prompts: int = 4) -> AttentionReading:
+def read(stage: Stage, prompts: int = 4) -> CapturedAttention:
     [batch] = batch_prompts(make_prompts([6] * prompts), CPU)
-    return read_attention(make_model(1, layers=3), batch, stage, "all", rows=256)
+    return capture_attention(make_model(1, layers=3), batch, stage, "all", rows=256)
 
 
 def replace(stage: Stage, source: Source, seed: int = 0) -> Tensor:
@@ -71,10 +78,10 @@ def test_shuffled_patterns_keep_the_values_of_the_allowed_keys(stage: Stage) -> 
 
 
 def test_each_query_is_shuffled_on_its_own() -> None:
-    reading = read("pattern")
-    ramp = torch.arange(6.0).expand_as(reading.values).contiguous()
+    captured = read("pattern")
+    ramp = torch.arange(6.0).expand_as(captured.values).contiguous()
     made = make_replacement(
-        AttentionReading(ramp, torch.ones_like(reading.allowed), "pattern", reading.unpatched),
+        CapturedAttention(ramp, torch.ones_like(captured.allowed), "pattern", captured.unpatched),
         "shuffled",
         np.random.default_rng(0),
     )
@@ -125,7 +132,7 @@ def test_prompts_longer_than_the_context_are_refused_for_the_last_query_too() ->
     for queries in get_args(Queries):
         [batch] = batch_prompts(make_prompts([25]), CPU)
         with pytest.raises(SaltusError, match=r"25 tokens and the model's context holds 24"):
-            read_attention(make_model(1), batch, "pattern", queries, rows=256)
+            capture_attention(make_model(1), batch, "pattern", queries, rows=256)
 
 
 def test_a_head_that_is_not_there_is_refused() -> None:

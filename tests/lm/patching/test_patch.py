@@ -1,4 +1,4 @@
-"""A whole study on tiny models: its tables, its controls, its folder."""
+"""A whole patch of tiny models: its tables, its controls, its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +7,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from saltus.lm.records import PATCH_TABLES
+from rich.console import Console
 from tests.lm.tiny_suite import WORDS, make_model, make_word_tokenizer
 
+from saltus import api
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
-from saltus.lm.patching import patch as patch_study
-from saltus.lm.patching.folder import PatchFolder, list_patches
+from saltus.lm.patching import patch as patch_module
+from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.heads import HeadEffects
-from saltus.lm.patching.patch import RANDOM_DRAWS, SHOWN_PROMPTS, study_patch
-from saltus.lm.patching.tap import read_patterns
+from saltus.lm.patching.patch import RANDOM_DRAWS, SHOWN_PROMPTS, patch_heads
+from saltus.lm.patching.records import PATCH_TABLES
+from saltus.lm.patching.tap import capture_patterns
 from saltus.lm.scanning.probe import probe
 from saltus.specs.capabilities import CopyingSpec
 from saltus.specs.checkpoints import PatchSpec
+from saltus.storage.folder import AGAIN
 
 torch.set_num_threads(1)
 
@@ -33,7 +36,7 @@ def make_prompts(lengths: tuple[int, ...] = (7, 5, 7, 5, 7)) -> list[Prompt]:
     prompts: list[Prompt] = []
     for length in lengths:
         tokens = generator.integers(0, 32, length).tolist()
-        chances = [read_patterns(m, torch.tensor([tokens])).logits[0, -1].softmax(-1) for m in (RECIPIENT, DONOR)]
+        chances = [capture_patterns(m, torch.tensor([tokens])).logits[0, -1].softmax(-1) for m in (RECIPIENT, DONOR)]
         target = int((chances[1] - chances[0]).argmax())
         prompts.append(Prompt(" ".join(WORDS[t] for t in tokens), tuple(tokens), (target,), WORDS[target]))
     return prompts
@@ -52,8 +55,8 @@ def make_spec(**changes: Any) -> PatchSpec:
     return PatchSpec(**{**values, **changes})
 
 
-def study(prompts: list[Prompt], spec: PatchSpec | None = None, **arguments: Any) -> dict[str, pa.Table]:
-    return study_patch(spec or make_spec(), RECIPIENT, DONOR, prompts, make_word_tokenizer(), **arguments)
+def patch(prompts: list[Prompt], spec: PatchSpec | None = None, **arguments: Any) -> dict[str, pa.Table]:
+    return patch_heads(spec or make_spec(), RECIPIENT, DONOR, prompts, make_word_tokenizer(), **arguments)
 
 
 def effects_of(tables: dict[str, pa.Table], kind: str) -> np.ndarray[Any, Any]:
@@ -64,7 +67,7 @@ def effects_of(tables: dict[str, pa.Table], kind: str) -> np.ndarray[Any, Any]:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pa.Table]:
-    return study(make_prompts(), checkpoints=[(1, RECIPIENT), (2, DONOR)])
+    return patch(make_prompts(), checkpoints=[(1, RECIPIENT), (2, DONOR)])
 
 
 def test_the_tables_have_their_schemas_and_every_head_and_prompt(tables: dict[str, pa.Table]) -> None:
@@ -91,14 +94,14 @@ def test_a_self_patch_changes_exactly_nothing(tables: dict[str, pa.Table]) -> No
 
 def test_rounding_is_no_effect_of_a_self_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Larger models round otherwise in passes of another shape."""
-    measure = patch_study.measure_heads
+    measure = patch_module.measure_heads
 
     def round_otherwise(*arguments: Any, **options: Any) -> HeadEffects:
         effects = measure(*arguments, **options)
         return HeadEffects(effects.unpatched, effects.patched + 1e-6)
 
-    monkeypatch.setattr(patch_study, "measure_heads", round_otherwise)
-    tables = study(make_prompts((5, 5)))
+    monkeypatch.setattr(patch_module, "measure_heads", round_otherwise)
+    tables = patch(make_prompts((5, 5)))
     assert (effects_of(tables, "self") == tables["prompts"]["recipient"].to_numpy()).all()
 
 
@@ -145,22 +148,22 @@ def test_the_patterns_of_the_chosen_heads_are_kept(tables: dict[str, pa.Table]) 
         prompt = prompts[row["prompt"]]
         assert " ".join(row["tokens"]) == prompt.text
         model = RECIPIENT if row["model"] == "recipient" else DONOR
-        expected = read_patterns(model, torch.tensor([prompt.tokens])).patterns[row["layer"]][0, row["head"]]
+        expected = capture_patterns(model, torch.tensor([prompt.tokens])).patterns[row["layer"]][0, row["head"]]
         np.testing.assert_allclose(row["pattern"], expected.flatten().numpy(), rtol=1e-6)
 
 
 def test_controls_are_drawn_from_the_master_seed_alone(tables: dict[str, pa.Table]) -> None:
-    again = study(make_prompts(), make_spec(rows=2))
+    again = patch(make_prompts(), make_spec(rows=2))
     for kind in ("shuffled", "resample", "mean"):
         np.testing.assert_allclose(effects_of(again, kind), effects_of(tables, kind), rtol=0, atol=1e-6)
     assert again["sets"].select(["kind", "draw", "heads"]).equals(tables["sets"].select(["kind", "draw", "heads"]))
-    other = study(make_prompts(), make_spec(master_seed=1))
+    other = patch(make_prompts(), make_spec(master_seed=1))
     assert np.abs(effects_of(other, "shuffled") - effects_of(tables, "shuffled")).max() > 1e-4
     assert np.array_equal(effects_of(other, "patch"), effects_of(tables, "patch"))
 
 
 def test_what_takes_two_prompts_of_a_length_is_missing_for_one() -> None:
-    tables = study(make_prompts((7, 7, 5)))
+    tables = patch(make_prompts((7, 7, 5)))
     for kind in ("mean", "resample"):
         assert np.isnan(effects_of(tables, kind)).any(axis=(0, 1)).tolist() == [False, False, True]
     assert not np.isnan(effects_of(tables, "uniform")).any()
@@ -168,45 +171,95 @@ def test_what_takes_two_prompts_of_a_length_is_missing_for_one() -> None:
 
 def test_without_a_gain_there_is_no_greedy_set_and_the_best_head_is_shown() -> None:
     prompts = make_prompts()
-    tables = study_patch(make_spec(), DONOR, RECIPIENT, prompts, make_word_tokenizer())
+    tables = patch_heads(make_spec(), DONOR, RECIPIENT, prompts, make_word_tokenizer())
     assert tables["sets"]["kind"].unique().to_pylist() == ["all"]
     shown = {(row["layer"], row["head"]) for row in tables["patterns"].to_pylist()}
     effects = effects_of(tables, "patch").mean(axis=2)
     assert shown == {tuple(np.unravel_index(effects.argmax(), effects.shape))}
 
 
-def test_a_study_is_read_as_it_was_written(tables: dict[str, pa.Table], tmp_path: Path) -> None:
+# --- the folder --------------------------------------------------------------------------------------------------
+
+
+def write(folder: PatchFolder, tables: dict[str, pa.Table], spec: PatchSpec | None = None) -> PatchFolder:
+    with folder.writing(spec or make_spec()):
+        folder.commit(tables)
+        folder.finish({"device": "cpu"})
+    return folder
+
+
+def test_a_patch_is_read_as_it_was_written(tables: dict[str, pa.Table], tmp_path: Path) -> None:
     spec = make_spec()
     folder = PatchFolder(tmp_path / spec.identify("patch"))
     assert not folder.finished
-    folder.write(spec, tables)
-    assert folder.finished
+    write(folder, tables)
+    assert (folder.finished, folder.summary()) == (True, {"device": "cpu"})
     records = folder.records()
     assert records.spec == folder.spec() == spec
     assert all(getattr(records, name).equals(table) for name, table in tables.items())
     (tmp_path / "patch-0.partial").mkdir()
     (tmp_path / "patch-0.partial" / "patch.json").write_text("{}")
-    assert [found.path for found in list_patches(tmp_path)] == [folder.path]
-    with pytest.raises(SaltusError, match="is there already; delete it"):
-        folder.write(spec, tables)
+    assert [found.path for found in PatchFolder.list(tmp_path)] == [folder.path]
+    with pytest.raises(SaltusError, match="has just been finished by another process"):
+        write(folder, tables)
 
 
-def test_a_damaged_study_is_named(tables: dict[str, pa.Table], tmp_path: Path) -> None:
-    folder = PatchFolder(tmp_path / "patch-1")
-    folder.write(make_spec(), tables)
-    path = folder.path / "effects.parquet"
+def test_a_kill_before_the_tables_leaves_nothing_but_the_description(
+    tables: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    folder = PatchFolder(tmp_path / make_spec().identify("patch"))
+    with folder.writing(make_spec()), pytest.raises(KeyError):
+        folder.commit({name: table for name, table in tables.items() if name != "patterns"})
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "patch.json"]
+    assert write(folder, tables).finished
+
+
+def test_damaged_tables_are_named_and_measured_again(tables: dict[str, pa.Table], tmp_path: Path) -> None:
+    folder = write(PatchFolder(tmp_path / "patch"), tables)
+    path = folder.path / "records" / "effects.parquet"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(SaltusError, match=r"effects\.parquet differs from what was written; delete .*patch-1 and run"):
+    remedy = rf"move {path.parent} away {AGAIN}: the patch is measured again"
+    with pytest.raises(SaltusError, match=rf"{path} differs from what was written; {remedy}"):
         folder.records()
-    (folder.path / "manifest.json").write_text("[]")
-    with pytest.raises(SaltusError, match="holds no JSON object"):
+    (path.parent / "manifest.json").write_text("[]")
+    with pytest.raises(SaltusError, match=rf"manifest\.json holds no JSON object; {remedy}"):
         folder.records()
-    (folder.path / "patch.json").write_text("{}")
-    with pytest.raises(SaltusError, match="describes no patch study"):
-        folder.spec()
+    path.parent.rename(tmp_path / "away")
+    assert not folder.finished
+    write(folder, tables)
+    assert all(getattr(folder.records(), name).equals(table) for name, table in tables.items())
+    assert len(list((tmp_path / "away").iterdir())) == len(PATCH_TABLES) + 1
+
+
+@pytest.mark.parametrize("name", ["patch.json", "finished.json"])
+def test_description_and_summary_are_written_anew_beside_whole_tables(
+    name: str, tables: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    """By the command itself, which neither opens the suite nor measures: there is none."""
+    spec = make_spec()
+    folder = write(PatchFolder(tmp_path / spec.identify("patch")), tables)
+    path = folder.path / name
+    path.write_text("{")
+    with pytest.raises(SaltusError, match=rf"^{path} cannot be read .*; delete it {AGAIN}: it is written anew"):
+        folder.spec() if name == "patch.json" else folder.summary()
+    path.unlink()
+    api.patch(spec, out=tmp_path, console=Console(quiet=True))
+    assert (folder.finished, folder.spec()) == (True, spec)
+    assert "versions" in folder.summary() or name == "patch.json"
+    assert all(getattr(folder.records(), name).equals(table) for name, table in tables.items())
+
+
+def test_an_edited_description_is_said_to_be_so(tables: dict[str, pa.Table], tmp_path: Path) -> None:
+    spec = make_spec()
+    folder = write(PatchFolder(tmp_path / spec.identify("patch")), tables)
+    path = folder.path / "patch.json"
+    path.write_text(path.read_text().replace('"donor": 2', '"donor": 3'))
+    for use in (folder.records, lambda: api.patch(spec, out=tmp_path, console=Console(quiet=True))):
+        with pytest.raises(SaltusError, match=rf"^{path} was edited: the hash of its content is .*; delete it {AGAIN}"):
+            use()
 
 
 def test_a_token_that_the_models_do_not_know_is_refused_before_anything_is_patched() -> None:
     strange = Prompt("strange", (1, 32, 3), (4,), "4")
     with pytest.raises(SaltusError, match="holds the token 32 and the model knows 32 tokens"):
-        study([*make_prompts(), strange])
+        patch([*make_prompts(), strange])

@@ -1,5 +1,7 @@
 """Pocket suites: ordinary checkpoints, runs that depend on nothing but themselves, and ends of every kind."""
 
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -21,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from saltus.errors import SaltusError
 from saltus.lm.pocket import run as run_module
 from saltus.lm.pocket.corpora import PeriodicCorpus, describe_text
-from saltus.lm.pocket.folder import PocketFolder, RunFolder, list_pocket_steps, read_pocket_spec
+from saltus.lm.pocket.folder import PocketFolder, PocketRunFolder, list_pocket_steps
 from saltus.lm.pocket.presets import DEMO_POCKET, PERIODIC, choose_pocket
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
@@ -29,6 +31,7 @@ from saltus.lm.pocket.train import list_jobs, train_pocket
 from saltus.lm.suites.base import Run
 from saltus.report.terminal.pocket import PocketView
 from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.storage.folder import AGAIN
 
 PATIENCE = 120.0
 """Seconds after which something that does not happen counts as not happening; nothing is timed by it."""
@@ -78,18 +81,18 @@ class Log:
 
 def train_here(spec: PocketSpec, model: PocketModelSpec, seed: int, root: Path, stop: int | None = None) -> Log:
     """One run of a suite, in this process."""
-    folder, log = PocketFolder(root, spec), Log(stop)
-    with folder.writing(lambda path: write_corpus(spec.corpus, spec.length, path)):
+    folder, log = PocketFolder(root), Log(stop)
+    with folder.training(spec, lambda path: write_corpus(spec.corpus, spec.length, path)):
         run = PocketRun(spec, model, seed, open_corpus(spec.corpus, folder.corpus))
         train_run(run, folder.run(Run(model.name, str(seed))), log)
     return log
 
 
-def run_folder(root: Path, spec: PocketSpec, model: PocketModelSpec, seed: int) -> RunFolder:
-    return PocketFolder(root, spec).run(Run(model.name, str(seed)))
+def run_folder(root: Path, model: PocketModelSpec, seed: int) -> PocketRunFolder:
+    return PocketFolder(root).run(Run(model.name, str(seed)))
 
 
-def assert_equal_runs(one: RunFolder, other: RunFolder) -> None:
+def assert_equal_runs(one: PocketRunFolder, other: PocketRunFolder) -> None:
     """Every file of every checkpoint, to the last bit, and nothing else beside them."""
     assert sorted(p.name for p in one.path.iterdir()) == sorted(p.name for p in other.path.iterdir())
     for step in one.schedule:
@@ -107,8 +110,9 @@ def with_values(spec: PocketSpec, **values: object) -> PocketSpec:
 
 
 def test_checkpoints_load_as_the_model_that_was_trained(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path, TINY, LARGE, 1)
-    with PocketFolder(tmp_path, TINY).writing(lambda path: write_corpus(TINY.corpus, TINY.length, path)):
+    suite = PocketFolder(tmp_path)
+    with suite.training(TINY, lambda path: write_corpus(TINY.corpus, TINY.length, path)):
+        folder = suite.run(Run("large", "1"))
         run = PocketRun(TINY, LARGE, 1, PeriodicCorpus(12))
         assert run.advance(40) == pytest.approx(40 * np.log(12), rel=0.1)
         run.save(folder)
@@ -166,16 +170,16 @@ def test_a_run_is_the_same_alone_and_in_a_family(tmp_path: Path) -> None:
     listener = Recorder()
     train_pocket(TINY, tmp_path / "family", listener)
     assert {str(run) for run in listener.ended} == {f"{m.name} seed {s}" for m in TINY.models for s in (0, 1)}
-    assert read_pocket_spec(tmp_path / "family") == TINY
+    assert PocketFolder(tmp_path / "family").spec() == TINY
     alone = with_values(TINY, name="alone", models=(LARGE,), seeds=1)
     train_here(alone, LARGE, 0, tmp_path / "alone")
-    assert_equal_runs(run_folder(tmp_path / "family", TINY, LARGE, 0), run_folder(tmp_path / "alone", alone, LARGE, 0))
+    assert_equal_runs(run_folder(tmp_path / "family", LARGE, 0), run_folder(tmp_path / "alone", LARGE, 0))
 
     # What is finished is not trained again, not even looked at; another suite does not go there.
     shutil.rmtree(tmp_path / "family" / "small")
     train_pocket(TINY, tmp_path / "family", Recorder())
     assert not (tmp_path / "family" / "small").exists()
-    with pytest.raises(SaltusError, match=r"describes another suite than 'tiny'.*give another folder"):
+    with pytest.raises(SaltusError, match=r"does not describe the pocket suite [0-9a-f]{10} .*or move .*family away"):
         train_pocket(with_values(TINY, steps=71), tmp_path / "family", Recorder())
 
 
@@ -251,7 +255,7 @@ def test_resumption_changes_nothing(unbroken: Path, tmp_path: Path) -> None:
             train_here(TINY, LARGE, 1, tmp_path, stop)
     log = train_here(TINY, LARGE, 1, tmp_path)
     assert log.begins == [60]
-    assert_equal_runs(run_folder(tmp_path, TINY, LARGE, 1), run_folder(unbroken, TINY, LARGE, 1))
+    assert_equal_runs(run_folder(tmp_path, LARGE, 1), run_folder(unbroken, LARGE, 1))
     assert train_here(TINY, LARGE, 1, tmp_path).losses == {}
 
 
@@ -277,36 +281,99 @@ def test_a_kill_between_moments_and_checkpoint(
     log = train_here(TINY, LARGE, 1, tmp_path)
     assert log.begins == [70 if moment == "moments" else 16]
     shutil.rmtree(tmp_path / "large" / "seed1" / "moments", ignore_errors=True)  # as when the suite finishes
-    assert_equal_runs(run_folder(tmp_path, TINY, LARGE, 1), run_folder(unbroken, TINY, LARGE, 1))
+    assert_equal_runs(run_folder(tmp_path, LARGE, 1), run_folder(unbroken, LARGE, 1))
 
 
-def test_damage_is_named_and_the_remedy_works(unbroken: Path, tmp_path: Path) -> None:
-    with pytest.raises(Interruption):
-        train_here(TINY, LARGE, 1, tmp_path, 65)
-    folder = run_folder(tmp_path, TINY, LARGE, 1)
-    weights = folder.checkpoint(60) / "model.safetensors"
-    content = bytearray(weights.read_bytes())
+def break_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    weights.write_bytes(content)
-    with pytest.raises(SaltusError, match=r"step60/model.safetensors differs from what was written; delete .*step60"):
-        train_here(TINY, LARGE, 1, tmp_path)
-    weights.unlink()
-    with pytest.raises(SaltusError, match=r"step60/model.safetensors is missing; delete .*step60"):
-        train_here(TINY, LARGE, 1, tmp_path)
-    shutil.rmtree(folder.checkpoint(60))
-    assert train_here(TINY, LARGE, 1, tmp_path).begins == [30]
-    assert_equal_runs(folder, run_folder(unbroken, TINY, LARGE, 1))
+    path.write_bytes(content)
 
+
+@pytest.mark.parametrize("damage", [break_bit, Path.unlink])
+@pytest.mark.parametrize("name", ["step60/model.safetensors", "moments/60/moments.safetensors"])
+def test_damage_to_the_newest_checkpoint_costs_that_one_alone(
+    unbroken: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    with pytest.raises(Interruption):
+        train_here(TINY, LARGE, 1, tmp_path / "suite", 65)
+    folder = run_folder(tmp_path / "suite", LARGE, 1)
+    damage(folder.path / name)
+    remedy = rf"{folder.path / name} .*; move {folder.checkpoint(60)} away {AGAIN}: the run resumes from step 30"
+    with pytest.raises(SaltusError, match=remedy):
+        train_here(TINY, LARGE, 1, tmp_path / "suite")
+    folder.checkpoint(60).rename(tmp_path / "away")
+    assert train_here(TINY, LARGE, 1, tmp_path / "suite").begins == [30]
+    assert_equal_runs(folder, run_folder(unbroken, LARGE, 1))
+
+
+@pytest.mark.parametrize("damage", [break_bit, Path.unlink])
+def test_damage_further_back_costs_the_run_and_no_other(
+    unbroken: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    with pytest.raises(Interruption):
+        train_here(TINY, LARGE, 1, tmp_path / "suite", 65)
+    folder = run_folder(tmp_path / "suite", LARGE, 1)
+    damage(folder.checkpoint(8) / "config.json")
+    remedy = rf"step8/config.json .*; move {folder.path} away {AGAIN}: this run starts anew, and the others are kept"
+    with pytest.raises(SaltusError, match=remedy):
+        train_here(TINY, LARGE, 1, tmp_path / "suite")
     shutil.rmtree(folder.checkpoint(8))
-    with pytest.raises(SaltusError, match=r"step8 is gone; bring it back"):
-        train_here(TINY, LARGE, 1, tmp_path)
-    (tmp_path / "_corpus" / "tokenizer.json").write_text("{}")
-    with pytest.raises(SaltusError, match=r"tokenizer.json differs from what was written; delete .*_corpus"):
-        train_here(TINY, LARGE, 1, tmp_path)
-    (tmp_path / "suite.json").write_text("{}")
-    with pytest.raises(SaltusError, match=r"suite.json describes no pocket suite .*bring back what it was"):
-        read_pocket_spec(tmp_path)
-    assert read_pocket_spec(tmp_path / "nowhere") is None
+    with pytest.raises(SaltusError, match=rf"step8 is gone; move {folder.path} away"):
+        train_here(TINY, LARGE, 1, tmp_path / "suite")
+    folder.path.rename(tmp_path / "away")
+    assert train_here(TINY, LARGE, 1, tmp_path / "suite").begins == [0]
+    assert_equal_runs(folder, run_folder(unbroken, LARGE, 1))
+
+
+def test_corpus_and_description_are_written_anew(unbroken: Path, tmp_path: Path) -> None:
+    root = tmp_path / TINY.identify(TINY.name)
+    shutil.copytree(unbroken, root)
+    expected = (root / "_corpus" / "tokenizer.json").read_bytes()
+    (root / "_corpus" / "tokenizer.json").write_text("{}")
+    remedy = rf"tokenizer.json differs from what was written; delete {root / '_corpus'} {AGAIN}: it is made anew"
+    with pytest.raises(SaltusError, match=remedy):
+        train_here(TINY, LARGE, 1, root)
+    shutil.rmtree(root / "_corpus")
+    for content, what in (
+        ("{}", "describes no pocket suite"),
+        ((root / "suite.json").read_text().replace('"steps": 70', '"steps": 60'), "was edited"),
+    ):
+        (root / "suite.json").write_text(content)
+        with pytest.raises(SaltusError, match=rf"suite.json {what}.*; delete it {AGAIN}: it is written anew"):
+            train_here(TINY, LARGE, 1, root)
+        (root / "suite.json").unlink()
+        assert train_here(TINY, LARGE, 1, root).begins == [70]  # nothing is trained again
+    assert (root / "_corpus" / "tokenizer.json").read_bytes() == expected
+    assert_equal_runs(run_folder(root, LARGE, 1), run_folder(unbroken, LARGE, 1))
+
+
+def test_a_suite_of_version_0_1_is_gone_on_with(unbroken: Path, tmp_path: Path) -> None:
+    """Its name has the hash of the whole description."""
+    values = {
+        "name": "tiny",
+        "models": [
+            {"name": "small", "layers": 1, "d_model": 8, "heads": 2, "rotary": 1.0},
+            {"name": "large", "layers": 2, "d_model": 16, "heads": 2, "rotary": 0.5},
+        ],
+        "seeds": 2,
+        "corpus": {"kind": "periodic", "vocabulary": 12},
+        "length": 8,
+        "batch": 4,
+        "steps": 70,
+        "every": 30,
+        "learning_rate": 0.002,
+        "warmup": 20,
+        "weight_decay": 0.01,
+        "master_seed": 0,
+    }
+    digits = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+    root = tmp_path / f"tiny-{digits}"
+    shutil.copytree(unbroken, root)
+    (root / "suite.json").write_text(json.dumps(values, indent=2) + "\n")
+    found = PocketFolder.find(tmp_path, TINY, TINY.name)
+    assert (found.path, found.spec()) == (root, TINY)
+    assert train_here(TINY, LARGE, 1, found.path).begins == [70]
 
 
 SCRIPT = """
@@ -431,7 +498,7 @@ def test_suite_that_is_ended_in_every_way_is_the_suite_that_was_not(tmp_path: Pa
     # The last part in this process, and an unbroken run to compare with.
     assert train_here(spec, SMALL, 0, root).begins[0] >= 880
     train_here(spec, SMALL, 0, tmp_path / "unbroken")
-    assert_equal_runs(run_folder(root, spec, SMALL, 0), run_folder(tmp_path / "unbroken", spec, SMALL, 0))
+    assert_equal_runs(run_folder(root, SMALL, 0), run_folder(tmp_path / "unbroken", SMALL, 0))
 
 
 # --- what it is for ----------------------------------------------------------------------------------------------

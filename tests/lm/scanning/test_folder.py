@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from tests.lm.tiny_suite import MemorySuite
 from saltus.errors import SaltusError
 from saltus.lm.scanning import scan as scan_module
 from saltus.lm.scanning.folder import ScanFolder
+from saltus.storage.folder import AGAIN
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +76,10 @@ import json, os, signal, sys
 from pathlib import Path
 import pyarrow.parquet as pq
 import torch
-from saltus.lm.scanning.scan import scan
 from saltus.lm.scanning.folder import ScanFolder
-from saltus.specs.checkpoints import ScanSpec
+from saltus.lm.scanning.scan import scan
 from saltus.lm.suites.base import Run
+from saltus.specs.checkpoints import ScanSpec
 from tests.lm.tiny_suite import MemorySuite, Silence
 
 torch.set_num_threads(1)
@@ -124,7 +126,7 @@ def test_scan_that_is_killed_while_it_writes(unbroken: ScanFolder, states: dict[
     setting = {"spec": spec.model_dump(mode="json"), "folder": str(folder.path), "runs": runs, "writes": writes}
     done = subprocess.run(
         [sys.executable, "-c", KILLED, json.dumps(setting)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])},
         capture_output=True,
         text=True,
         check=False,
@@ -185,6 +187,20 @@ def test_suite_that_grows_does_not_change_a_scan_that_has_begun(states: dict[str
 # --- the folder --------------------------------------------------------------------------------------------------
 
 
+def keep(folder: ScanFolder) -> dict[str, bytes]:
+    """Every file but the lock."""
+    files = [path for path in folder.path.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in files}
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
 def break_part(change: Callable[[bytes], bytes]) -> Callable[[ScanFolder], Path]:
     def apply(folder: ScanFolder) -> Path:
         path = folder.path / "checkpoints" / "1m" / "0" / "00000004.parquet"
@@ -237,10 +253,36 @@ def test_damaged_part_is_named_and_measured_again(
         run_scan(spec, suite, folder, Interrupter(13))  # in the fourth checkpoint
     path = apply(folder)
     for use in (folder.records, lambda: run_scan(spec, suite, folder)):
-        with pytest.raises(SaltusError, match=rf"^{path} {message}.*; delete it and run the same command again"):
+        with pytest.raises(SaltusError, match=rf"^{path} {message}.*; delete it {AGAIN}: what it held is measured"):
             use()
     path.unlink()
+    suite.fetched.clear()
     tables = read_tables(run_scan(spec, suite, folder))
+    assert suite.fetched == [(FIRST, 4), (FIRST, 10)]
+    assert tables == read_tables(run_scan(spec, suite, ScanFolder(tmp_path / "other")))
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "prompts.parquet"])
+def test_what_the_suite_and_its_tokenizer_say_is_asked_again_and_everything_else_is_kept(
+    name: str, states: dict[str, Path], tmp_path: Path
+) -> None:
+    spec, folder = describe(), ScanFolder(tmp_path / "scan")
+    suite = MemorySuite({FIRST: dict.fromkeys((2, 4, 8, 10), states["half"])})
+    with pytest.raises(Interruption):
+        run_scan(spec, suite, folder, Interrupter(13))
+    path = folder.path / name
+    path.write_bytes(path.read_bytes()[:-20])
+    for use in (folder.records, lambda: run_scan(spec, suite, folder)):
+        with pytest.raises(SaltusError, match=rf"^{path} cannot be read.*; delete it {AGAIN}: it is written anew"):
+            use()
+    path.unlink()
+    kept, measured = keep(folder), suite.fetched.copy()
+    with pytest.raises(SaltusError, match=rf"^{path} cannot be read"):
+        folder.records()
+    tables = read_tables(run_scan(spec, suite, folder))
+    again = [(FIRST, 2)] if name == "prompts.parquet" else []  # for its tokenizer
+    assert suite.fetched == [*measured, *again, (FIRST, 10)]
+    assert keep(folder).items() >= kept.items()
     assert tables == read_tables(run_scan(spec, suite, ScanFolder(tmp_path / "other")))
 
 
@@ -262,32 +304,96 @@ def test_no_flipped_bit_goes_unnoticed(states: dict[str, Path], tmp_path: Path) 
     assert noticed > len(content) // 7 * 0.3
 
 
-def test_damaged_records_are_gathered_again(states: dict[str, Path], tmp_path: Path) -> None:
-    folder = run_scan(describe(), MemorySuite({FIRST: {2: states["half"]}}), ScanFolder(tmp_path / "scan"))
-    expected, path = read_tables(folder), folder.path / "records" / "probes.parquet"
+# --- a finished scan ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(states: dict[str, Path]) -> MemorySuite:
+    return MemorySuite({FIRST: {1: None, 2: states["half"]}})
+
+
+def test_damaged_records_are_gathered_again(small: MemorySuite, tmp_path: Path) -> None:
+    folder = run_scan(describe(), small, ScanFolder(tmp_path / "scan"))
+    expected, path, others = read_tables(folder), folder.path / "records" / "probes.parquet", keep(folder)
     path.write_bytes(flip(path.read_bytes()))
     with pytest.raises(SaltusError, match=rf"{path} differs from what was written; delete {path.parent}: the records"):
         folder.records()
     path.unlink()
     with pytest.raises(SaltusError, match=rf"{path} is missing"):
         folder.records()
-    for other in path.parent.iterdir():
-        other.unlink()
-    path.parent.rmdir()
+    shutil.rmtree(path.parent)
     assert folder.records().finished
     assert read_tables(folder) == expected
+    assert keep(folder).items() >= {name: content for name, content in others.items() if "records" not in name}.items()
 
 
-def test_finished_scan_is_never_written_to(states: dict[str, Path], tmp_path: Path) -> None:
-    suite = MemorySuite({FIRST: {2: states["half"]}})
-    folder = run_scan(describe(), suite, ScanFolder(tmp_path / "scan"))
+def test_records_alone_are_a_scan_and_their_damage_is_no_reason_to_delete(small: MemorySuite, tmp_path: Path) -> None:
+    """As where the folder was copied without its parts."""
+    folder = run_scan(describe(), small, ScanFolder(tmp_path / "scan"))
+    expected = read_tables(folder)
+    for name in ("checkpoints", "missing"):
+        shutil.rmtree(folder.path / name)
+    assert read_tables(folder) == expected
+    path = folder.path / "records" / "probes.parquet"
+    path.write_bytes(flip(path.read_bytes()))
+    with pytest.raises(SaltusError, match=rf"bring it back from where .* copied from, or move {folder.path} away"):
+        folder.records()
+    folder.path.rename(tmp_path / "away")
+    assert read_tables(run_scan(describe(), small, folder)) == expected
+
+
+@pytest.mark.parametrize("damage", [cut_short, remove])
+@pytest.mark.parametrize("name", ["scan.json", "finished.json"])
+def test_description_and_summary_are_written_anew_beside_whole_records(
+    name: str, damage: Callable[[Path], None], small: MemorySuite, tmp_path: Path
+) -> None:
+    folder = run_scan(describe(), small, ScanFolder(tmp_path / describe().identify("scan")))
+    expected, kept = read_tables(folder), keep(folder)
+    path = folder.path / name
+    damage(path)
+    if damage is cut_short:
+        with pytest.raises(SaltusError, match=rf"^{path} cannot be read .*; delete it {AGAIN}: it is written anew"):
+            folder.records()
+        path.unlink()
+    gone = MemorySuite({FIRST: {1: None, 2: None}})  # nothing can be measured again
+    if name == "scan.json":
+        folder.require(describe())
+    else:
+        run_scan(describe(), gone, folder)
+    assert folder.finished
+    assert read_tables(folder) == expected
+    assert {file: content for file, content in keep(folder).items() if file != name} == {
+        file: content for file, content in kept.items() if file != name
+    }
+
+
+@pytest.mark.parametrize("part", ["checkpoints/1m/0/00000002", "missing/1m/0/00000001", "runs", "prompts"])
+@pytest.mark.parametrize("damage", [cut_short, remove])
+def test_parts_of_a_scan_that_goes_on_are_written_anew_from_whole_records(
+    part: str, damage: Callable[[Path], None], small: MemorySuite, states: dict[str, Path], tmp_path: Path
+) -> None:
+    """The checkpoints may be gone by then."""
+    folder = run_scan(describe(), small, ScanFolder(tmp_path / "scan"))
+    expected = read_tables(folder)
+    damage(folder.path / f"{part}.parquet")
+    assert read_tables(folder) == expected  # nobody reads it any more
+    (folder.path / "finished.json").unlink()
+    gone = MemorySuite({FIRST: {1: None, 2: None}})
+    assert read_tables(run_scan(describe(), gone, folder)) == expected
+
+
+def test_finished_scan_is_never_written_to(small: MemorySuite, tmp_path: Path) -> None:
+    folder = run_scan(describe(), small, ScanFolder(tmp_path / "scan"))
     assert folder.summary() == {"answer": 42}
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.path.rglob("*.*") if path.is_file()}
-    with pytest.raises(SaltusError, match="is finished already; delete it to scan again"):
-        run_scan(describe(), suite, folder)
+    with pytest.raises(SaltusError, match="has just been finished by another process; run the same command again"):
+        run_scan(describe(), small, folder)
     after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.path.rglob("*.*") if path.is_file()}
     del before[folder.path / ".lock"], after[folder.path / ".lock"]
     assert after == before
+
+
+# --- the folder itself -------------------------------------------------------------------------------------------
 
 
 def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
@@ -307,10 +413,24 @@ def test_folder_has_one_writer_and_one_spec(tmp_path: Path) -> None:
         folder.writing(describe()),
     ):
         pass
-    with pytest.raises(SaltusError, match=r"does not describe the scan scan-.* that was asked for"):
+    with pytest.raises(SaltusError, match=r"does not describe the scan [0-9a-f]{10} that was asked for"):
         run_scan(describe("bisect"), MemorySuite({}), folder)
     with pytest.raises(SaltusError, match="has no measured checkpoint"):
         folder.records()
     (folder.path / "scan.json").write_text('{"suite": 3}')
-    with pytest.raises(SaltusError, match=r"scan\.json describes no scan .*; delete it and run the same command again"):
+    with pytest.raises(SaltusError, match=rf"scan\.json describes no scan .*; delete it {AGAIN}: it is written anew"):
         folder.spec()
+
+
+def test_an_edited_description_is_said_to_be_so(small: MemorySuite, tmp_path: Path) -> None:
+    spec = describe()
+    folder = run_scan(spec, small, ScanFolder(tmp_path / spec.identify("scan")))
+    path = folder.path / "scan.json"
+    path.write_text(path.read_text().replace('"threshold": 0.75', '"threshold": 0.5'))
+    said = rf"^{path} was edited: the hash of its content is [0-9a-f]{{10}}, not {spec.content_hash}; delete it {AGAIN}"
+    for use in (folder.records, lambda: folder.require(spec)):
+        with pytest.raises(SaltusError, match=said):
+            use()
+    path.unlink()
+    folder.require(spec)
+    assert folder.records().spec == spec

@@ -48,7 +48,7 @@ def read_slowly(model: nn.Module, tokens: tuple[int, ...], answer: tuple[int, ..
         values: NDArray[np.float64] = out.double().numpy()
         log_probability += float(values[token] - np.log(np.exp(values).sum()))
         logits.append(float(values[token]))
-        ranks.append(sum(value > values[token] for value in values))
+        ranks.append(sum(value >= values[token] for value in values) - 1)
     return log_probability, float(np.mean(logits)), max(ranks)
 
 
@@ -86,15 +86,26 @@ def test_greedy_answers_are_correct(model: GPTNeoXForCausalLM) -> None:
     assert said.rank[1] > 0
 
 
-def test_ties_count_as_nobody_ahead(model: GPTNeoXForCausalLM) -> None:
+def test_a_tie_is_no_answer_and_ranks_count_it_in_full(model: GPTNeoXForCausalLM) -> None:
     with torch.no_grad():
         out = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]
         first, second, third = out.argsort(descending=True)[:3].tolist()
         head = model.get_output_embeddings().weight
         head[second] = head[first]
     said = probe(model, [make_prompt([1, 2, 3], [token]) for token in (first, second, third)], 8)
-    assert said.rank.tolist() == [0, 0, 2]
-    assert said.correct.tolist() == [True, True, False]
+    assert said.rank.tolist() == [1, 1, 2]
+    assert said.correct.tolist() == [False, False, False]
+
+
+def test_a_model_that_says_nothing_answers_nothing(model: GPTNeoXForCausalLM) -> None:
+    """An output head of zeros, as some begin with: all logits are equal."""
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    said = probe(model, PROMPTS, 8)
+    assert said.rank.tolist() == [31] * len(PROMPTS)
+    assert not said.correct.any()
+    single = [len(prompt.target) == 1 for prompt in PROMPTS]
+    assert_allclose(said.probability[single], 1 / 32, rtol=1e-6)
 
 
 class Watch:

@@ -1,4 +1,4 @@
-"""Emergence in a scan, against answers worked out by hand."""
+"""Curves and emergence in a scan, against answers worked out by hand."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from saltus.lm.records import SCAN_TABLES, ScanRecords
-from saltus.measure.scans import (
-    EMERGENCE_TABLE,
-    Unit,
-    UnitEmergence,
-    find_paper_step,
-    find_scan_emergences,
-    summarise_sizes,
-    tabulate_emergences,
-)
 
-from saltus.curves import Emergence
+from saltus.curves import Emergence, Key, Rule
+from saltus.lm.scanning.records import SCAN_TABLES, Question, ScanRecords
+from saltus.measure.groups import GroupSummary, find_paper_step, summarise_groups
 from saltus.specs.capabilities import CopyingSpec
 from saltus.specs.checkpoints import ScanSpec
 
@@ -57,9 +49,18 @@ def make_records(
     return ScanRecords(
         path=Path("scan"),
         spec=ScanSpec(suite="folder:x", capabilities=(CopyingSpec(),), threshold=threshold),
-        finished=True,
+        summary={},
+        rule=Rule(above=threshold),
         **{name: pa.Table.from_pylist(rows, schema=SCAN_TABLES[name]) for name, rows in tables.items()},
     )
+
+
+def summarise(records: ScanRecords, unit: str, level: float = 0.95) -> list[GroupSummary]:
+    found = [emergence for emergence in records.curves.emergences() if emergence.key.unit == unit]
+    return summarise_groups(found, records.seeds, records.end, level)
+
+
+COPYING = [*(f"copying, prompt {number}" for number in range(4)), "copying"]
 
 
 def test_intervals_of_prompts_and_of_the_set() -> None:
@@ -68,20 +69,41 @@ def test_intervals_of_prompts_and_of_the_set() -> None:
         {("14m", "0"): {143_000: "1101", 0: "0001", 1000: "1001", 2000: "1101", 3000: "1001"}},
         missing=[("14m", "0", 512), ("14m", "1", 2000)],
     )
-    copying = [Unit("copying", number) for number in range(4)] + [Unit("copying")]
-    assert find_scan_emergences(records) == [
-        UnitEmergence("14m", "0", copying[0], Emergence(after=0, by=1000, lost=None), missing=(512,)),
-        UnitEmergence("14m", "0", copying[1], Emergence(after=1000, by=2000, lost=3000), missing=()),
-        UnitEmergence("14m", "0", copying[2], Emergence(after=143_000, by=None, lost=None), missing=()),
-        UnitEmergence("14m", "0", copying[3], Emergence(after=-1, by=0, lost=None), missing=()),
-        UnitEmergence("14m", "0", copying[4], Emergence(after=1000, by=2000, lost=3000), missing=()),
+    keys = [Key("14m", "0", unit) for unit in COPYING]
+    assert list(records.curves.emergences()) == [
+        Emergence(after=0, by=1000, missing=(512,), key=keys[0]),
+        Emergence(after=1000, by=2000, lost=3000, key=keys[1]),
+        Emergence(after=143_000, by=None, key=keys[2]),
+        Emergence(after=-1, by=0, key=keys[3]),
+        Emergence(after=1000, by=2000, lost=3000, key=keys[4]),
     ]
+
+
+def test_the_curve_of_a_set_is_the_share_of_right_prompts() -> None:
+    records = make_records({("14m", "0"): {2000: "1101", 0: "0001", 1000: "1001"}}, missing=[("14m", "0", 512)])
+    curve = records.curves[-1]
+    assert curve.key == Key("14m", "0", "copying")
+    assert (curve.steps.tolist(), curve.values.tolist(), curve.missing) == ([0, 1000, 2000], [0.25, 0.5, 0.75], (512,))
 
 
 @pytest.mark.parametrize(("threshold", "by"), [(0.25, 0), (0.26, 1000), (0.5, 1000), (0.75, 2000), (0.76, None)])
 def test_a_set_is_there_from_the_threshold_on(threshold: float, by: int | None) -> None:
-    records = make_records({("14m", "0"): {0: "0001", 1000: "1001", 2000: "1101"}}, threshold=threshold)
-    assert find_scan_emergences(records)[-1].emergence.by == by
+    answers = {("14m", "0"): {0: "0001", 1000: "1001", 2000: "1101"}}
+    assert make_records(answers, threshold=threshold).curves.emergences()[-1].by == by
+    reread = make_records(answers).reread(Rule(above=threshold))
+    assert reread.curves.emergences()[-1].by == by
+
+
+def test_a_hold_of_two_passes_over_one_lucky_hit() -> None:
+    records = make_records({("14m", "0"): {0: "1100", 512: "0001", 1000: "0101", 2000: "1101", 143_000: "1101"}})
+    held = records.reread(Rule(above=0.75, hold=2)).curves.emergences()
+    assert [(found.after, found.by) for found in held] == [
+        (1000, 2000),
+        (512, 1000),
+        (2000, None),  # the last evaluation could not be confirmed
+        (0, 512),
+        (1000, 2000),
+    ]
 
 
 def test_sets_are_of_their_own_capability() -> None:
@@ -89,11 +111,12 @@ def test_sets_are_of_their_own_capability() -> None:
         {("14m", "0"): {0: "0010", 1000: "1011", 2000: "1111"}},
         names=("copying", "repetition", "copying", "repetition"),
     )
-    found = {emergence.unit: emergence.emergence.by for emergence in find_scan_emergences(records)}
-    assert list(found) == [
-        *[Unit("copying", 0), Unit("copying", 1), Unit("copying")],
-        *[Unit("repetition", 0), Unit("repetition", 1), Unit("repetition")],
+    assert records.questions == [
+        *[Question("copying", 0), Question("copying", 1), Question("copying")],
+        *[Question("repetition", 0), Question("repetition", 1), Question("repetition")],
     ]
+    found = {emergence.key.unit: emergence.by for emergence in records.curves.emergences()}
+    assert list(found) == [question.unit for question in records.questions]
     assert list(found.values()) == [1000, 0, 1000, 2000, 1000, 2000]
 
 
@@ -103,21 +126,23 @@ def test_missing_steps_that_widen_an_interval() -> None:
         {("14m", "0"): {512: "0000", 2000: "1000"}},
         missing=[("14m", "0", step) for step in (143_000, 1000, 0, 3000)],
     )
-    found = find_scan_emergences(records)
+    found = records.curves.emergences()
     assert found[0].missing == (1000,)
     assert found[1].missing == (3000, 143_000)
 
 
-def test_table() -> None:
-    records = make_records({("14m", "a"): {0: "01", 3000: "11"}}, [("14m", "a", 1000)], names=("copying",) * 2)
-    table = tabulate_emergences(find_scan_emergences(records))
-    assert table.schema == EMERGENCE_TABLE
-    key = {"size": "14m", "seed": "a", "capability": "copying", "lost": None}
-    assert table.to_pylist() == [
-        {**key, "prompt": 0, "after": 0, "by": 3000, "missing": [1000]},
-        {**key, "prompt": 1, "after": -1, "by": 0, "missing": []},
-        {**key, "prompt": None, "after": 0, "by": 3000, "missing": [1000]},
-    ]
+def test_a_run_without_a_measured_checkpoint_has_no_curve() -> None:
+    records = make_records({("14m", "1"): {0: "0000"}}, runs=[("14m", "0"), ("14m", "1"), ("70m", "0")])
+    assert {curve.key[:2] for curve in records.curves} == {("14m", "1")}
+    assert (records.seeds, records.end) == ({"14m": 2, "70m": 1}, 143_000)
+
+
+def test_another_column_is_averaged_over_the_prompts_that_have_it() -> None:
+    records = make_records({("14m", "0"): {0: "01", 1000: "11"}}, names=("copying",) * 2)
+    [ranks] = records.curves_of("rank", "copying")
+    assert (ranks.key, ranks.values.tolist()) == (Key("14m", "0", "copying"), [1.5, 0.0])
+    [margins] = records.curves_of("margin", "copying")
+    assert all(map(math.isnan, margins.values))
 
 
 @pytest.mark.parametrize(
@@ -148,8 +173,8 @@ def test_summary_by_size() -> None:
         },
         runs=[("14m", "0"), ("14m", "1"), ("14m", "2"), ("14m", "3"), ("14m", "4"), ("70m", "0"), ("160m", "0")],
     )
-    small, middle, large = summarise_sizes(records, Unit("copying"))
-    assert [summary.size for summary in (small, middle, large)] == ["14m", "70m", "160m"]
+    small, middle, large = summarise(records, "copying")
+    assert [summary.group for summary in (small, middle, large)] == ["14m", "70m", "160m"]
     assert (small.emerged, small.censored, small.unmeasured) == (3, 1, 1)
     assert small.paper_mean == pytest.approx((756 + 1500 + 1500 + 143_000) / 4)
     assert small.curve is not None
@@ -170,7 +195,7 @@ def test_both_ends_of_the_median_band() -> None:
     """Forty seeds, ten each at 512, 1000, 2000 and 3000: S = 3/4, 1/2, 1/4, 0. Greenwood's sum is (1 - S) / (40 S)."""
     steps = {f"{seed}": STEPS[1 + seed // 10] for seed in range(40)}
     records = make_records({("14m", seed): {0: "0000", step: "1111"} for seed, step in steps.items()})
-    (summary,) = summarise_sizes(records, Unit("copying"))
+    (summary,) = summarise(records, "copying")
     assert summary.curve is not None
     assert summary.median == 1000
     # at 512: se of log(-log S) = sqrt(1/120) / -log(3/4) = 0.31732, lower = (3/4)**exp(1.96 se) = 0.585, above 1/2
@@ -183,10 +208,8 @@ def test_both_ends_of_the_median_band() -> None:
 
 def test_summary_of_one_prompt_at_another_level() -> None:
     records = make_records({("14m", seed): {0: "0000", 1000: "1010"} for seed in "0123"})
-    (summary,) = summarise_sizes(records, Unit("copying", 2), level=0.5)
+    (summary,) = summarise(records, "copying, prompt 2", level=0.5)
     assert summary.emerged == 4
     assert summary.curve is not None
     assert summary.curve.level == 0.5
-    assert summarise_sizes(records, Unit("copying", 1))[0].emerged == 0
-    with pytest.raises(ValueError, match="the scan has no such prompt or capability"):
-        summarise_sizes(records, Unit("copying", 4))
+    assert summarise(records, "copying, prompt 1")[0].emerged == 0

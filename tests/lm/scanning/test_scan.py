@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from rich.console import Console
-from saltus.measure.scans import Unit, find_scan_emergences
 from tests.lm.tiny_scans import (
     COPYING,
     CPU,
@@ -33,11 +32,12 @@ from tests.lm.tiny_suite import (
 )
 
 from saltus import seeding
+from saltus.curves import Key
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.scanning import scan as scan_module
-from saltus.lm.scanning.folder import ScanFolder, list_scans
+from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import probe
 from saltus.lm.scanning.scan import list_solved, scan
 from saltus.lm.suites.base import Run
@@ -89,10 +89,10 @@ def test_grid_records_what_every_checkpoint_says(states: dict[str, Path], tmp_pa
 
 
 INTERVALS = {
-    ("0", Unit("copying")): (2, 4),
-    ("0", Unit("repetition")): (20, 30),
-    ("1", Unit("copying")): (4, 8),
-    ("1", Unit("repetition")): (10, 20),
+    Key("1m", "0", "copying"): (2, 4),
+    Key("1m", "0", "repetition"): (20, 30),
+    Key("1m", "1", "copying"): (4, 8),
+    Key("1m", "1", "repetition"): (10, 20),
 }
 
 
@@ -102,7 +102,7 @@ def test_strategies_find_the_same_intervals(
 ) -> None:
     suite = make_suite(states)
     folder = run_scan(describe(strategy), suite, ScanFolder(tmp_path / "scan"))
-    found = {(e.seed, e.unit): (e.emergence.after, e.emergence.by) for e in find_scan_emergences(folder.records())}
+    found = {e.key: (e.after, e.by) for e in folder.records().curves.emergences()}
     assert {key: found[key] for key in INTERVALS} == INTERVALS
     asked = [{step for run, step in suite.fetched if run == which} for which in (FIRST, SECOND)]
     assert len(suite.fetched) == sum(map(len, asked))
@@ -128,7 +128,7 @@ def test_master_seed_draws_other_prompts(states: dict[str, Path], tmp_path: Path
         texts.append(folder.records().prompts["text"].to_pylist())
     assert texts[0][0] == texts[1][0]  # the paper's prompt
     assert not {*texts[0][1:]} & {*texts[1][1:]}
-    assert [folder.path for folder in list_scans(tmp_path)] == sorted(tmp_path.glob("scan-*"))
+    assert [folder.path for folder in ScanFolder.list(tmp_path)] == sorted(tmp_path.glob("scan-*"))
 
 
 def test_a_set_is_solved_from_the_threshold_on() -> None:
@@ -149,12 +149,11 @@ def test_missing_and_damaged_checkpoints_are_recorded_and_passed_over(states: di
     assert reasons[2] == ("0", "1m seed 0 has no step 2")
     assert "not finite" in reasons[20][1]
     assert not {2, 10, 20} & {row["step"] for row in records.probes.to_pylist() if row["seed"] == "0"}
-    found = {(e.seed, e.unit): e for e in find_scan_emergences(records)}
-    copying, repetition = found["0", Unit("copying")], found["0", Unit("repetition")]
-    assert (copying.emergence.after, copying.emergence.by, copying.missing) == (1, 4, (2,))
-    assert (repetition.emergence.after, repetition.emergence.by) in ((8, 30), (10, 30))
-    assert repetition.missing == (10, 20)
-    assert found["1", Unit("copying")].missing == ()
+    found = {emergence.key[1:]: emergence for emergence in records.curves.emergences()}
+    copying, repetition = found["0", "copying"], found["0", "repetition"]
+    assert (copying.after, copying.by, copying.missing) == (1, 4, (2,))
+    assert (repetition.after, repetition.by, repetition.missing) == (8, 30, (10, 20))
+    assert found["1", "copying"].missing == ()
 
 
 def test_unusable_steps_are_never_fetched(states: dict[str, Path], tmp_path: Path) -> None:
@@ -165,14 +164,19 @@ def test_unusable_steps_are_never_fetched(states: dict[str, Path], tmp_path: Pat
     assert records.missing.to_pylist() == [{"size": "1m", "seed": "0", "step": 4, "reason": "it is a copy of step 2"}]
 
 
-def test_steps_found_unusable_after_they_were_measured_are_not_kept_in_silence(
+def test_steps_found_unusable_after_they_were_measured_are_used_no_more(
     states: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder, spec = ScanFolder(tmp_path / "scan"), describe()
+    """What was measured otherwise is kept, and nothing is fetched again."""
+    suite, folder, spec = make_suite(states), ScanFolder(tmp_path / "scan"), describe()
     with folder.writing(spec):
-        scan(spec, make_suite(states), folder, Silence(), CPU)
-        with pytest.raises(SaltusError, match=r"holds 1m seed 0 at step 4, which is not to be used \(a copy\); delete"):
-            scan(spec, make_suite(states), folder, Silence(), CPU, {FIRST: {4: "a copy"}})
+        scan(spec, suite, folder, Silence(), CPU)
+    before = read_tables(folder)["probes"]
+    suite.fetched.clear()
+    tables = read_tables(run_scan(spec, suite, folder, unusable={FIRST: {4: "a copy"}}))
+    assert suite.fetched == []
+    assert tables["missing"] == [{"size": "1m", "seed": "0", "step": 4, "reason": "a copy"}]
+    assert tables["probes"] == [row for row in before if (row["seed"], row["step"]) != ("0", 4)]
 
 
 def test_no_network_ends_the_scan_until_there_is(states: dict[str, Path], tmp_path: Path) -> None:
@@ -252,8 +256,8 @@ def test_view_says_what_happens_and_keeps_the_time(
 
         def __exit__(self, *_: object) -> None: ...
 
-        def get(self, run: Run, step: int, then: tuple[Run, int] | None = None) -> Path:
-            hints.append(then)
+        def get(self, run: Run, step: int, following: tuple[Run, int] | None = None) -> Path:
+            hints.append(following)
             now[0] += 2
             return suite.fetch(run, step)
 

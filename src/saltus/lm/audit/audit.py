@@ -11,15 +11,12 @@ from saltus.lm.audit.fingerprint import (
     Fingerprint,
     measure_cosine,
     measure_distance,
-    read_fingerprint,
     take_fingerprint,
-    write_fingerprint,
 )
 from saltus.lm.audit.folder import AUDIT_TABLES, AuditFolder, AuditRecords
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.lm.suites.pythia import KNOWN_FAULTS
-from saltus.storage.files import explain_full_disk
 
 _UNUSABLE: tuple[Kind, ...] = ("missing", "identical", "start", "stray", "configuration", "not_finite")
 
@@ -42,9 +39,8 @@ def audit_suite(
     prints: dict[Run, dict[int, Fingerprint]] = {run: {} for run in runs}
     findings: list[Finding] = []
     wanted = [(run, step) for run in runs for step in suite.steps(run) if steps is None or step in steps]
-    with explain_full_disk(folder.path), Prefetcher(suite) as prefetcher:
-        paths = {(run, step): folder.fingerprint(run, step) for run, step in wanted}
-        known = {key: fingerprint for key, path in paths.items() if (fingerprint := read_fingerprint(path))}
+    with Prefetcher(suite) as prefetcher:
+        known = {key: fingerprint for key in wanted if (fingerprint := folder.fingerprint(*key))}
         unknown = [key for key in wanted if key not in known]
         following = dict(pairwise(unknown))
         for run, step in wanted:
@@ -52,7 +48,7 @@ def audit_suite(
             try:
                 if (run, step) not in known:
                     found = take_fingerprint(prefetcher.get(run, step, following.get((run, step))))
-                    write_fingerprint(paths[run, step], found)
+                    folder.keep(run, step, found)
                     known[run, step] = found
                 prints[run][step] = known[run, step]
             except MissingCheckpoint as error:

@@ -20,7 +20,6 @@ from safetensors.numpy import save_file
 
 from saltus.lm.suites.base import MissingCheckpoint
 from saltus.seeding import Streams
-from saltus.storage.files import write_file
 
 BUCKETS = 4096
 _BLOCK = 1 << 20  # weights; what is in memory at once
@@ -106,11 +105,9 @@ def take_fingerprint(folder: Path) -> Fingerprint:
 
 
 def write_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
-    """Keep a fingerprint in a file that appears whole or not at all."""
+    """Write a fingerprint to a file."""
     facts = {key: value for key, value in vars(fingerprint).items() if key != "sketch"}
-    metadata = {"fingerprint": json.dumps(facts)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda partial: save_file({"sketch": fingerprint.sketch}, partial, metadata=metadata))
+    save_file({"sketch": fingerprint.sketch}, path, metadata={"fingerprint": json.dumps(facts)})
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:

@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from saltus.lm.audit.fingerprint import Fingerprint, read_fingerprint, write_fingerprint
 from saltus.lm.suites.base import Run
 from saltus.specs.checkpoints import AuditSpec
 from saltus.storage.files import explain_full_disk, remove, write_folder
-from saltus.storage.folder import Folder
+from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import read_table, verify, write_table
 
 AUDIT_TABLES: dict[str, pa.Schema] = {
@@ -76,15 +77,38 @@ class AuditFolder(Folder[AuditSpec]):
     description: ClassVar[str] = "audit.json"
     specs: ClassVar[type[AuditSpec]] = AuditSpec
 
+    @property
+    def finished(self) -> bool:
+        """Whether an audit has been done, of whichever runs."""
+        return super().finished or self._is_former
+
+    @property
+    def _is_former(self) -> bool:
+        """Whether version 0.1 did the last audit: its tables and fingerprints lie in the folder itself."""
+        return (self.path / "findings.parquet").exists() and not super().finished
+
     @classmethod
     def of(cls, root: Path, suite: str) -> "AuditFolder":
         """The folder of a suite's audit under `root`, which need not exist."""
         readable = re.sub(r"[^a-z0-9]+", "-", suite.lower()).strip("-")[-40:]
         return cls.find(root, AuditSpec(suite=suite), f"audit-{readable}")
 
-    def fingerprint(self, run: Run, step: int) -> Path:
-        """The file of a checkpoint's fingerprint."""
-        return self.path / "fingerprints" / quote(run.size, safe="") / quote(run.seed, safe="") / f"{step}.safetensors"
+    def spec(self) -> AuditSpec:
+        """As `Folder.spec`; version 0.1 wrote the name of the suite alone."""
+        former = self.path / "suite.txt"
+        if (self.path / self.description).exists() or not former.exists():
+            return super().spec()
+        return AuditSpec(suite=former.read_text())
+
+    def fingerprint(self, run: Run, step: int) -> Fingerprint | None:
+        """The fingerprint of a checkpoint; None where it was not kept, or is damaged."""
+        former = self.path / run.size / run.seed / f"{step}.safetensors"
+        return read_fingerprint(self._locate(run, step)) or read_fingerprint(former)
+
+    def keep(self, run: Run, step: int, fingerprint: Fingerprint) -> None:
+        """Write the fingerprint of a checkpoint, which is then never taken again."""
+        path = self._locate(run, step)
+        self._write(path, lambda partial: write_fingerprint(partial, fingerprint))
 
     def commit(self, tables: Mapping[str, pa.Table]) -> None:
         """Write the tables of `AUDIT_TABLES` in place of those of an earlier audit."""
@@ -99,15 +123,21 @@ class AuditFolder(Folder[AuditSpec]):
 
     def records(self) -> AuditRecords:
         """What was found, verified."""
-        folder = self.path / "records"
-        verify(folder, self.damaged)
+        folder = self.path if self._is_former else self.path / "records"
+        if not self._is_former:  # it wrote no hashes
+            verify(folder, self.damaged)
         tables = {
             name: read_table(folder / f"{name}.parquet", schema, self.damaged) for name, schema in AUDIT_TABLES.items()
         }
         return AuditRecords(self.path, self.spec().suite, **tables)
 
     def remedy(self, path: Path) -> str:
-        """As `Folder.remedy`; records are made again from the fingerprints."""
+        """As `Folder.remedy`; tables are made again from the fingerprints."""
         if path.relative_to(self.path).parts[0] == "records":
-            return f"delete {self.path / 'records'} and run the audit again: it is made anew from what was read"
+            return f"delete {self.path / 'records'} {AGAIN}: it is made anew from the fingerprints"
+        if path.suffix == ".parquet":
+            return f"delete it {AGAIN}: it is made anew from the fingerprints"
         return super().remedy(path)
+
+    def _locate(self, run: Run, step: int) -> Path:
+        return self.path / "fingerprints" / quote(run.size, safe="") / quote(run.seed, safe="") / f"{step}.safetensors"

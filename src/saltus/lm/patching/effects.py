@@ -63,7 +63,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class PatchSummary:
-    """A patch study in numbers."""
+    """A patch in numbers."""
 
     heads: tuple[HeadEffect, ...]
     sets: tuple[SetEffect, ...]

@@ -8,7 +8,7 @@ patch-HASH/
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -28,12 +28,17 @@ class PatchFolder(Folder[PatchSpec]):
 
     @property
     def finished(self) -> bool:
-        """Whether the patch is done; version 0.1 wrote its tables beside the description, all at once."""
-        return super().finished or self._is_former
+        """Whether the patch is done."""
+        return (super().finished and self.gathered) or self._is_former
 
     @property
     def _is_former(self) -> bool:
+        """Whether version 0.1 wrote it: its tables lie beside the description, all of them or none."""
         return (self.path / "effects.parquet").exists()
+
+    def summary(self) -> dict[str, Any]:
+        """What `finish` was given; empty where version 0.1 wrote the patch."""
+        return {} if self._is_former else super().summary()
 
     def commit(self, tables: Mapping[str, pa.Table]) -> None:
         """Write the tables, all or none."""
@@ -48,14 +53,16 @@ class PatchFolder(Folder[PatchSpec]):
     def records(self) -> PatchRecords:
         """All rows, verified."""
         folder = self.path if self._is_former else self.path / "records"
-        verify(folder, self.damaged)
+        verify(folder, self.damaged, skip=(self.description,))  # it has its own check: the hash in the folder's name
         tables = {
             name: read_table(folder / f"{name}.parquet", schema, self.damaged) for name, schema in PATCH_TABLES.items()
         }
         return PatchRecords(path=self.path, spec=self.spec(), **tables)
 
     def remedy(self, path: Path) -> str:
-        """As `Folder.remedy`; the tables are measured again."""
+        """As `Folder.remedy`; the tables follow from nothing else, and are measured again."""
         if path.relative_to(self.path).parts[0] == "records":
-            return f"delete {self.path / 'records'} and finished.json {AGAIN}: it is measured again"
+            return f"move {self.path / 'records'} away {AGAIN}: the patch is measured again"
+        if self._is_former and path.name != self.description:
+            return f"move {self.path} away {AGAIN}: the patch is measured again"
         return super().remedy(path)

@@ -13,9 +13,9 @@ from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import PromptBatch, batch_prompts, check_prompts
 from saltus.lm.patching.heads import Case, Heads, find_smallest_set, list_shape, measure_heads, measure_sets
 from saltus.lm.patching.records import PATCH_TABLES
-from saltus.lm.patching.replacement import AttentionReading, Source, make_replacement, read_attention
+from saltus.lm.patching.replacement import CapturedAttention, Source, capture_attention, make_replacement
 from saltus.lm.patching.screen import estimate_effects, rank_heads
-from saltus.lm.patching.tap import read_patterns
+from saltus.lm.patching.tap import capture_patterns
 from saltus.lm.scanning.probe import probe
 from saltus.seeding import Streams
 from saltus.specs.checkpoints import PatchSpec
@@ -34,7 +34,7 @@ class _Side:
 
     model: PreTrainedModel
     batches: tuple[PromptBatch, ...]
-    readings: tuple[AttentionReading, ...]
+    attention: tuple[CapturedAttention, ...]
     """For each batch."""
     unpatched: NDArray[np.float64]
     """[prompt] log probability of the target, in nats."""
@@ -43,8 +43,8 @@ class _Side:
         """What its attention gives to put in; batches of a single prompt give nothing that takes two."""
         generator = generator or np.random.default_rng(0)  # not drawn from
         return [
-            Case(batch, make_replacement(reading, source, generator))
-            for batch, reading in zip(self.batches, self.readings, strict=True)
+            Case(batch, make_replacement(captured, source, generator))
+            for batch, captured in zip(self.batches, self.attention, strict=True)
             if len(batch.index) > 1 or source not in ("mean", "resample")
         ]
 
@@ -61,7 +61,7 @@ def patch_heads(
 
     Raises `SaltusError` where the two models differ in shape, do not take the prompts or cannot be patched.
     """
-    before, after = (_read_side(spec, model, prompts) for model in (recipient, donor))
+    before, after = (_capture_side(spec, model, prompts) for model in (recipient, donor))
     effects = _measure_effects(spec, before, after)
     brought = effects["patch"] - np.exp(before.unpatched)  # [layer, head, prompt]
     estimated = estimate_effects(recipient, after.cases("own"), spec.rows)
@@ -78,14 +78,14 @@ def patch_heads(
     }
 
 
-def _read_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt]) -> _Side:
+def _capture_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt]) -> _Side:
     check_prompts(model, prompts)
     batches = batch_prompts(prompts, model.device)
-    readings = tuple(read_attention(model, batch, spec.stage, spec.queries, spec.rows) for batch in batches)
+    attention = tuple(capture_attention(model, batch, spec.stage, spec.queries, spec.rows) for batch in batches)
     unpatched = np.empty(len(prompts))
-    for batch, reading in zip(batches, readings, strict=True):
-        unpatched[list(batch.index)] = reading.unpatched.double().cpu().numpy()
-    return _Side(model, batches, readings, unpatched)
+    for batch, captured in zip(batches, attention, strict=True):
+        unpatched[list(batch.index)] = captured.unpatched.double().cpu().numpy()
+    return _Side(model, batches, attention, unpatched)
 
 
 def _measure_effects(spec: PatchSpec, before: _Side, after: _Side) -> dict[str, NDArray[np.float64]]:
@@ -190,7 +190,7 @@ def _tabulate_patterns(
     for name, model in models.items():
         for index, prompt in enumerate(prompts[:SHOWN_PROMPTS]):
             tokens = [*prompt.tokens, *prompt.target[:-1]]
-            patterns = read_patterns(model, torch.tensor([tokens], device=model.device)).patterns
+            patterns = capture_patterns(model, torch.tensor([tokens], device=model.device)).patterns
             words = [tokenizer.decode([token]) for token in tokens]
             for layer, head in heads:
                 flat = patterns[layer][0, head].flatten().float().tolist()  # [query * key]

@@ -25,7 +25,7 @@ Source = Literal["own", "shuffled", "zero", "mean", "resample", "uniform"]
 
 
 @dataclass(frozen=True)
-class AttentionReading:
+class CapturedAttention:
     """The attention of a model on the prompts of a batch."""
 
     values: Tensor
@@ -37,17 +37,17 @@ class AttentionReading:
     """[prompt] log probability of the target, in nats."""
 
 
-def read_attention(
+def capture_attention(
     model: PreTrainedModel, batch: PromptBatch, stage: Stage, queries: Queries, rows: int
-) -> AttentionReading:
+) -> CapturedAttention:
     """The attention of all queries, or of the last ones alone: those that predict the target."""
     live = batch.tokens.shape[1] if queries == "all" else batch.scored
 
-    def read(part: slice) -> AttentionReading:
+    def read(part: slice) -> CapturedAttention:
         some = batch.take(part)
         reference = run_reference(model, some.tokens, live, some.scored)
         layers = reference.attention
-        return AttentionReading(
+        return CapturedAttention(
             values=torch.stack([seen.pattern if stage == "pattern" else seen.scores for seen in layers]),
             allowed=torch.stack([seen.allowed for seen in layers]),
             stage=stage,
@@ -55,23 +55,23 @@ def read_attention(
         )
 
     with explain_memory():
-        readings = run_in_parts(read, len(batch.index), rows)
-    return AttentionReading(
-        values=torch.cat([reading.values for reading in readings], dim=1),
-        allowed=readings[0].allowed,
+        attention = run_in_parts(read, len(batch.index), rows)
+    return CapturedAttention(
+        values=torch.cat([captured.values for captured in attention], dim=1),
+        allowed=attention[0].allowed,
         stage=stage,
-        unpatched=torch.cat([reading.unpatched for reading in readings]),
+        unpatched=torch.cat([captured.unpatched for captured in attention]),
     )
 
 
-def make_replacement(reading: AttentionReading, source: Source, generator: np.random.Generator) -> Tensor:
+def make_replacement(captured: CapturedAttention, source: Source, generator: np.random.Generator) -> Tensor:
     """Patterns [layer, prompt, head, live query, key] to put in.
 
     'own': as read. 'shuffled': the allowed keys of each query permuted at random. 'zero': nothing is attended to.
     'mean': over the prompts. 'resample': of another prompt. 'uniform': over the allowed keys. `generator` is drawn
     from for 'shuffled' and 'resample'. 'resample' needs two prompts, or it is a `SaltusError`.
     """
-    values, allowed = reading.values, reading.allowed[:, None, None]  # [layer, 1, 1, query, key]
+    values, allowed = captured.values, captured.allowed[:, None, None]  # [layer, 1, 1, query, key]
     match source:
         case "own":
             made = values
@@ -84,11 +84,11 @@ def make_replacement(reading: AttentionReading, source: Source, generator: np.ra
         case "resample":
             made = values[:, _draw_partners(values.shape[1], generator)]
         case "uniform":
-            made = torch.zeros_like(values) if reading.stage == "scores" else (allowed / allowed.sum(-1, keepdim=True))
+            made = torch.zeros_like(values) if captured.stage == "scores" else (allowed / allowed.sum(-1, keepdim=True))
             made = made.to(values.dtype).expand_as(values)
         case _:
             raise SaltusError(f"source is {source!r}; allowed are {', '.join(get_args(Source))}")
-    if reading.stage == "pattern":
+    if captured.stage == "pattern":
         return made
     return normalise(made.masked_fill(~allowed, torch.finfo(made.dtype).min))
 

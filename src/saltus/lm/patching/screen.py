@@ -1,7 +1,6 @@
 """Which heads to patch first: the first-order effect of all of them from one backward pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,28 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from saltus.lm.memory import explain_memory, run_in_parts
-from saltus.lm.patching.heads import Case, Heads, list_shape, measure_sets, place_prompts
+from saltus.lm.patching.heads import Case, Heads, list_shape, place_prompts
 from saltus.lm.patching.tap import Tap, run_tapped
-
-
-@dataclass(frozen=True)
-class Screening:
-    """The heads that one backward pass puts first, and what patching them really does."""
-
-    estimated: NDArray[np.float64]
-    """[layer, head, prompt] first-order change of the target's probability."""
-    best: Heads
-    """The heads with the largest mean estimate, the largest first."""
-    measured: NDArray[np.float64]
-    """[best, prompt] exact change of the probability when one of them is replaced alone."""
-
-
-def screen_heads(model: PreTrainedModel, cases: Sequence[Case], best: int, rows: int) -> Screening:
-    """Estimate the effect of every head, and measure that of the `best` first ones."""
-    estimated = estimate_effects(model, cases, rows)
-    chosen = rank_heads(estimated)[:best]
-    measured = np.exp(measure_sets(model, cases, [*((head,) for head in chosen), ()], rows))
-    return Screening(estimated, chosen, measured[:-1] - measured[-1])
 
 
 def rank_heads(effects: NDArray[np.float64]) -> Heads:

@@ -63,7 +63,7 @@ class KeysSeen(Exception):  # noqa: N818 - it ends a pass on purpose
 
 
 @dataclass(frozen=True)
-class Reading:
+class TappedPass:
     """The attention patterns of one pass."""
 
     patterns: tuple[Tensor, ...]
@@ -72,7 +72,7 @@ class Reading:
     """[prompt, query, symbol]"""
 
 
-def read_patterns(model: PreTrainedModel, tokens: Tensor) -> Reading:
+def capture_patterns(model: PreTrainedModel, tokens: Tensor) -> TappedPass:
     """Every attention pattern for `tokens` [prompt, query] (not padded).
 
     Raises `SaltusError` if the tokens are longer than the model's context, or a layer bypasses the interface.
@@ -80,13 +80,7 @@ def read_patterns(model: PreTrainedModel, tokens: Tensor) -> Reading:
     tap = Tap(keep=True)
     with torch.no_grad():
         logits = run_tapped(model, tokens, tap)
-    return Reading(tuple(tap.layers[layer].pattern for layer in sorted(tap.layers)), logits)
-
-
-def replace_patterns(model: PreTrainedModel, tokens: Tensor, edit: Edit) -> Tensor:
-    """Logits [prompt, query, symbol] for `tokens` [prompt, query] with every pattern passed through `edit`."""
-    with torch.no_grad():
-        return run_tapped(model, tokens, Tap(edit=edit))
+    return TappedPass(tuple(tap.layers[layer].pattern for layer in sorted(tap.layers)), logits)
 
 
 @contextmanager

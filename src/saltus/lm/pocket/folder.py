@@ -20,7 +20,7 @@ from saltus.lm.suites.base import Run
 from saltus.specs import ScheduleSpec
 from saltus.specs.pocket import PocketSpec
 from saltus.storage.files import explain_full_disk, remove, write_folder
-from saltus.storage.folder import Folder
+from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import verify
 from saltus.train.schedule import list_steps
 
@@ -95,20 +95,21 @@ class PocketRunFolder:
         """Compare a folder with its manifest; a difference is named, with what to do."""
 
         def damaged(path: Path, what: str) -> SaltusError:
-            last = folder == self.checkpoint(max(step for step in self.schedule if self.checkpoint(step).exists()))
-            again = "and run the same command again"
-            if last and self.moments_before(folder):
-                return SaltusError(f"{path} {what}; delete {folder} {again}: it resumes from the one before")
-            return SaltusError(f"{path} {what}; move {self.path} away {again}: this run starts anew")
+            return SaltusError(f"{path} {what}; {self._remedy(folder)}")
 
         if not folder.exists():
             raise damaged(folder, "is gone")
         verify(folder, damaged)
 
-    def moments_before(self, folder: Path) -> bool:
-        """Whether there are moments of a step before that of a checkpoint's folder."""
-        step = int(folder.name.removeprefix("step"))
-        return any(int(path.name) < step for path in self._moments())
+    def _remedy(self, folder: Path) -> str:
+        """How to get out of damage to a checkpoint or its moments; training again gives the same bits."""
+        newest = max((step for step in self.schedule if self.checkpoint(step).exists()), default=-1)
+        before = [
+            step for path in self._moments() if (step := int(path.name)) < newest and self.checkpoint(step).exists()
+        ]
+        if before and folder in (self.checkpoint(newest), self.path / "moments" / str(newest)):
+            return f"move {self.checkpoint(newest)} away {AGAIN}: the run resumes from step {max(before)}"
+        return f"move {self.path} away {AGAIN}: this run starts anew, and the others are kept"
 
 
 class PocketFolder(Folder[PocketSpec]):
@@ -134,7 +135,11 @@ class PocketFolder(Folder[PocketSpec]):
                 with explain_full_disk(self.path):
                     write_folder(self.corpus, write_corpus)
             verify(self.corpus, self.damaged)
-            yield
+            try:
+                yield
+            finally:  # a process that is ended leaves what it was writing
+                for leftover in self.path.rglob("*.partial"):
+                    remove(leftover)
 
     def run(self, run: Run) -> PocketRunFolder:
         """The folder of one run."""
@@ -148,5 +153,5 @@ class PocketFolder(Folder[PocketSpec]):
     def remedy(self, path: Path) -> str:
         """As `Folder.remedy`; the corpus is made anew."""
         if path.relative_to(self.path).parts[0] == "_corpus":
-            return f"delete {self.corpus} and run the same command again: it is made anew"
+            return f"delete {self.corpus} {AGAIN}: it is made anew, and everything else is kept"
         return super().remedy(path)

@@ -25,9 +25,12 @@ class Probe:
     logit: NDArray[np.float64]
     """Mean over the target's tokens."""
     rank: NDArray[np.int64]
-    """Number of tokens with a strictly greater logit, the worst over the target's tokens; 0 is greedy."""
+    """Number of other tokens with at least its logit, the worst over the target's tokens; 0 is the only maximum.
+
+    A tie counts in full: where all logits are equal, no token is the answer.
+    """
     correct: NDArray[np.bool_]
-    """Whether every token of the target is the greedy one."""
+    """Whether every token of the target has a larger logit than every other token."""
     margin: NDArray[np.float64]
     """Log probability of the target less that of the foil, in nats; NaN without a foil."""
 
@@ -89,7 +92,7 @@ def _score(
     return (
         (logit - total[where]).double().sum(1).cpu().numpy(),
         logit.double().mean(1).cpu().numpy(),
-        (logits[where] > logit[..., None]).sum(2).amax(1).cpu().numpy(),
+        ((logits[where] >= logit[..., None]).sum(2) - 1).amax(1).cpu().numpy(),
     )
 
 

@@ -1,6 +1,6 @@
 """What a scan recorded: tables, and the curves of every prompt and capability.
 
-Probabilities are of the whole target; ranks count from 0.
+Probabilities are of the whole target; ranks count from 0, and ties in full.
 """
 
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ SCAN_TABLES: dict[str, pa.Schema] = {
             ("prompt", pa.int32()),
             ("probability", pa.float64()),  # product over the target's tokens
             ("logit", pa.float64()),  # mean over the target's tokens
-            ("rank", pa.int32()),  # of the worst of the target's tokens; 0 is the greedy one
-            ("correct", pa.bool_()),  # every token of the target is the greedy one
+            ("rank", pa.int32()),  # other tokens with at least its logit, of the worst of the target's tokens
+            ("correct", pa.bool_()),  # every token of the target has the largest logit, and no other token has it too
             ("margin", pa.float64()),  # log probability of the target less that of the foil, in nats; NaN without foil
         ]
     ),

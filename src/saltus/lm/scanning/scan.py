@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +32,8 @@ ROWS = 256
 class Fetcher(Protocol):
     """Somebody who brings checkpoints."""
 
-    def get(self, run: Run, step: int, then: tuple[Run, int] | None = None) -> Path:
-        """As `Suite.fetch`; `then` will probably be asked for next, and may be brought meanwhile."""
+    def get(self, run: Run, step: int, following: tuple[Run, int] | None = None) -> Path:
+        """As `Suite.fetch`; `following` will probably be asked for next, and may be brought meanwhile."""
         ...
 
 
@@ -119,18 +120,20 @@ class _RunScan:
 
     def follow(self, steps: Sequence[int], unusable: Mapping[int, str]) -> None:
         """Measure until the strategy has no more questions."""
+        if not self._folder.has_prompts:
+            self._recover_prompts()
+        missing = self._folder.missing(self._run)
+        self._exclude(unusable, missing)
         solved = {
             step: self._list_solved(table["capability"].to_pylist(), table["correct"].to_numpy())
             for step, table in self._folder.measured(self._run).items()
         }
-        missing = self._folder.missing(self._run)
-        self._exclude(unusable, solved, missing)
         if solved:
             self._listener.resumed(self._run, len(solved))
         while due := next_steps(self._spec, steps, missing, solved):
             step = due[0]  # the others may change with its answer
             try:
-                said = self._ask(step, then=(self._run, due[1]) if len(due) > 1 else None)
+                said = self._ask(step, following=(self._run, due[1]) if len(due) > 1 else None)
             except MissingCheckpoint as error:
                 missing[step] = str(error)
                 self._listener.missing(self._run, step, missing[step])
@@ -142,25 +145,27 @@ class _RunScan:
             self._folder.commit(self._run, step, {**numbers, **vars(said)})
         self._listener.finished_run(self._run)
 
+    def _recover_prompts(self) -> None:
+        """Make the prompts again where their file is gone, with the tokenizer of a checkpoint that was measured."""
+        for step in self._folder.measured_steps(self._run):
+            with suppress(MissingCheckpoint):
+                self._prompts = self._agree(load_tokenizer(self._fetcher.get(self._run, step)))
+                return
+
     def _list_solved(self, capability: Sequence[str], correct: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return list_solved(capability, correct, self._spec.threshold)
 
-    def _exclude(self, unusable: Mapping[int, str], measured: Collection[int], missing: dict[int, str]) -> None:
-        """Record what is not to be trusted as missing."""
+    def _exclude(self, unusable: Mapping[int, str], missing: dict[int, str]) -> None:
+        """Record what is not to be trusted as missing, measured or not."""
         for step, reason in unusable.items():
-            if step in measured:
-                raise SaltusError(
-                    f"{self._folder.path} holds {self._run} at step {step}, which is not to be used ({reason}); delete "
-                    "it and run the same command again: it starts anew"
-                )
             if step not in missing:
                 missing[step] = reason
                 self._folder.commit_missing(self._run, step, reason)
 
-    def _ask(self, step: int, then: tuple[Run, int] | None) -> Probe:
+    def _ask(self, step: int, following: tuple[Run, int] | None) -> Probe:
         """What the checkpoint says to all prompts; the model is gone afterwards."""
         self._listener.fetching(self._run, step)
-        path = self._fetcher.get(self._run, step, then)
+        path = self._fetcher.get(self._run, step, following)
         self._listener.loading(self._run, step)
         model = load_model(path, self._spec.precision, self._device)
         if not self._prompts:
