@@ -19,7 +19,8 @@ from scipy import stats
 
 from saltus import Emergence, SaltusError, api
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
-from saltus.studies.results import Result, RunFolders, read_results
+from saltus.studies.results import Result
+from saltus.studies.sources import RunFolders, read_results
 from saltus.studies.study import load_study
 
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from saltus.paper.setting import Setting, linear_map
 from saltus.specs import RunSpec
-from saltus.studies.comparison import Claim
+from saltus.studies.claims import Claim
 from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
 from saltus.studies.results import Results
 

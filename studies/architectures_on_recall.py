@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from saltus.specs import AssociativeRecallSpec, RunSpec, ScheduleSpec, TrainingSpec
-from saltus.studies.comparison import Claim
+from saltus.studies.claims import Claim
 from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
 from saltus.studies.results import Results
 

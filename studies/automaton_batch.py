@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from saltus.paper.setting import PLATEAU_LEVEL, USUAL, automaton
 from saltus.paper.targets import read_plateaus
 from saltus.specs import RunSpec, ScheduleSpec
-from saltus.studies.comparison import Claim, Comparison, Verdict
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Verdict
 from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
 from saltus.studies.results import Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 BATCH = 131_072
 """Tokens in a batch. The other studies have a sixteenth of it."""

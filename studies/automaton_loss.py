@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from automaton_plateau import SIZES, cells, describe, laptop
 from saltus.paper.setting import PLATEAU_LEVEL
 from saltus.specs import CellularAutomatonSpec
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import add_legend, label, open_panels
 from saltus.studies.results import Results
 from saltus.studies.study import Study

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, automaton, plateau
 from saltus.paper.targets import read_plateaus
-from saltus.studies.comparison import Claim, Comparison, Verdict
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Verdict
 from saltus.studies.panels import OURS, add_legend, draw_plateaus, draw_theirs, label, open_panels
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
 """S of the paper's plateau figures."""

@@ -24,10 +24,11 @@ from saltus.paper.distance import (
 )
 from saltus.paper.setting import PAPER, USUAL, Setting, jump_figure, linear_map, plateau
 from saltus.paper.targets import read_plateaus
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, add_legend, label, open_panels
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 
 def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from saltus.paper.setting import LINEAR_MAP_MODEL, USUAL, automaton, linear_map, with_heads
 from saltus.paper.targets import read_targets
 from saltus.specs import RunSpec, TransformerSpec
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, THEIRS, add_legend, draw_ours, label, open_panels
 from saltus.studies.results import Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 TASKS = {"linear_map": "linear map, S=16, s=3", "cellular_automata": "cellular automata, S=16 (laptop: S=8, 2 rules)"}
 DIMENSIONS = (4, 8, 16)

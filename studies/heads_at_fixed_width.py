@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from heads_and_dimension import TASKS, make_run
 from saltus.paper.setting import with_heads
 from saltus.specs import TransformerSpec
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, add_legend, draw_ours, label, open_panels
 from saltus.studies.results import Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
 

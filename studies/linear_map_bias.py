@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
 from saltus.paper.setting import PAPER, linear_map
 from saltus.specs import BiasSpec
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
 from saltus.studies.results import Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 BUDGET = 1_000
 """Steps within which the biased model converges (the paper: "in under 1,000 steps")."""

@@ -11,10 +11,11 @@ from saltus.measure.transitions import measure_falls
 from saltus.paper.distance import PASSED, measure_sharpening, rank_rows
 from saltus.paper.setting import jump_figure
 from saltus.paper.targets import read_fall, read_passings
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 
 def draw(results: Results) -> Figure:

@@ -7,7 +7,7 @@ from saltus.measure.outcomes import median_step
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
 from saltus.paper.targets import read_targets
 from saltus.specs import MlpMixerSpec
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.contest import Contest, make_study
 from saltus.studies.results import Results
 

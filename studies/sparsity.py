@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from saltus.measure.outcomes import estimate_share
 from saltus.paper.setting import linear_map
 from saltus.paper.targets import read_rows, read_targets
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, add_legend, draw_ours, draw_theirs, label, open_panels
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 SIZES = (8, 16, 32)
 

@@ -6,10 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
-from saltus.studies.comparison import Claim, Comparison, Verdict
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Verdict
 from saltus.studies.panels import OURS, add_legend, draw_ours, draw_plateaus, label, open_panels
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 
 MAP, AUTOMATA = "linear map", "automaton"
 STATES = {MAP: (2, 4, 8), AUTOMATA: (4, 8, 16, 32)}

@@ -4,7 +4,8 @@ from saltus import api, specs
 from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
 from saltus.errors import SaltusError
 from saltus.specs import *
-from saltus.studies.study import Cell, Study
+from saltus.studies.cells import Cell
+from saltus.studies.study import Study
 
 __all__ = ["Cell", "Curve", "Curves", "Emergence", "Emergences", "Key", "Rule", "SaltusError", "Study", "api"]
 __all__ += specs.__all__

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.studies.cells import Cell
 from saltus.studies.gate import Arm
 from saltus.studies.results import Result
-from saltus.studies.study import Cell
 from saltus.tasks.build import read_facts
 from saltus.train.measures import MEASURES
 from saltus.train.records import RunRecords, Snapshots, state_rule

@@ -12,11 +12,13 @@ from saltus import api
 from saltus.errors import SaltusError
 from saltus.specs import TransformerSpec
 from saltus.specs.models import MODELS
-from saltus.studies.comparison import write_gate
+from saltus.studies.cells import Cell
 from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
 from saltus.studies.gate import check_comparison, choose_rate
-from saltus.studies.results import Results, RunFolders, list_cells, open_source, read_results
-from saltus.studies.study import Cell, load_study
+from saltus.studies.results import Results
+from saltus.studies.sources import RunFolders, list_cells, open_source, read_results
+from saltus.studies.study import load_study
+from saltus.studies.tables import write_gate
 from saltus.train.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -28,7 +30,7 @@ import torch
 from torch import nn
 from saltus import CustomSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.studies.contest import Contest, make_study
-from saltus.studies.comparison import Claim
+from saltus.studies.claims import Claim
 
 class RunningMean(nn.Module):
     def __init__(self, d_model, queries, leak=False):

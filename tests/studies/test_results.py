@@ -16,18 +16,14 @@ from saltus import api
 from saltus.errors import SaltusError
 from saltus.paper.targets import read_fall, read_passings, read_plateaus, read_rows, read_targets
 from saltus.specs import RunSpec
-from saltus.studies.comparison import (
-    Claim,
-    Comparison,
-    write_claims,
-    write_comparisons,
-    write_emergence,
-    write_seeds,
-)
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.costs import write_costs
 from saltus.studies.page import write_results
-from saltus.studies.results import Results, RunFolders, keep, open_source, read_results, slim
-from saltus.studies.study import Cell, Study, load_study
+from saltus.studies.results import Results
+from saltus.studies.sources import RunFolders, keep, open_source, read_results, slim
+from saltus.studies.study import Study, load_study
+from saltus.studies.tables import write_claims, write_comparisons, write_emergence, write_seeds
 from saltus.train.archive import Archive
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
@@ -39,9 +35,10 @@ STUDY = '''"""A tiny study.
 More of it.
 """
 from matplotlib.figure import Figure
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.claims import Claim, Comparison
 from saltus.specs import RunSpec
-from saltus.studies.study import Cell, Study
+from saltus.studies.cells import Cell
+from saltus.studies.study import Study
 
 TINY = {tiny!r}
 RATES = {{"a": 1e-3, "b": 3e-3, "c": 1e-4}}

@@ -10,8 +10,9 @@ from tests.studies.arms import invent
 
 from saltus.paper.distance import Target, average, measure_jumps, measure_plateau, rank_settings
 from saltus.paper.setting import linear_map, plateau
+from saltus.studies.cells import Cell, Value
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study, Value, load_study
+from saltus.studies.study import Study, load_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 

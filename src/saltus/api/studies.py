@@ -8,9 +8,10 @@ from rich.console import Console
 from saltus.api.folders import DEFAULT_ROOT
 from saltus.api.runs import run_all
 from saltus.errors import SaltusError
+from saltus.studies.cells import Cell
 from saltus.studies.page import write_results
-from saltus.studies.results import RunFolders, change_cells, keep, list_cells, open_source, read_results
-from saltus.studies.study import Cell, Study
+from saltus.studies.sources import RunFolders, change_cells, keep, list_cells, open_source, read_results
+from saltus.studies.study import Study
 from saltus.train.archive import Archive
 from saltus.train.folder import RunFolder
 

@@ -82,7 +82,7 @@ def status(
 ) -> None:
     """Say of each run of a study whether it is finished, failed, begun or waiting, and estimate the time left."""
     from saltus.engines.local import choose_device
-    from saltus.studies.results import RunFolders, change_cells, list_cells
+    from saltus.studies.sources import RunFolders, change_cells, list_cells
     from saltus.studies.status import summarise_progress, tabulate_status
 
     console = Console()

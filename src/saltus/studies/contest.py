@@ -23,11 +23,12 @@ from saltus.specs import (
     TransformerSpec,
 )
 from saltus.specs.models import BackboneSpec
-from saltus.studies.comparison import Claim, Comparison
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.gate import Arm, choose_rate, score_learning
 from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
 from saltus.studies.results import Result, Results
-from saltus.studies.study import Cell, Study
+from saltus.studies.study import Study
 from saltus.tasks.build import read_facts
 
 SWEPT = 1_000

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from saltus.specs import RunSpec
-from saltus.studies.comparison import escape
 from saltus.studies.flops import count_flops
 from saltus.studies.results import Results
 from saltus.studies.status import Standing
 from saltus.studies.study import Study
+from saltus.studies.tables import escape
 
 DEVICE_FLOPS = 30e12
 """Sustained operations a second that are assumed of an H100-class device: a thirtieth of its dense bfloat16 peak."""

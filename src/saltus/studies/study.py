@@ -3,61 +3,24 @@
 import reprlib
 import runpy
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saltus.errors import SaltusError
-from saltus.specs import RunSpec
-from saltus.specs.run import UNNAMED
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.gate import Arm
+from saltus.studies.results import Results
 from saltus.train.measures import Measure, join_measures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from saltus.studies.comparison import Claim, Comparison
-    from saltus.studies.gate import Arm
-    from saltus.studies.results import Results
-
-Value = str | int | float | bool
-Keys = Mapping[str, Value]
-
 SCALES = ("full", "laptop")
 """Full size is a study's `cells`, laptop size its `laptop`: some of the same keys, smaller, with fewer seeds."""
-
-
-@dataclass(frozen=True, init=False)
-class Cell:
-    """A run of a study, and the keys by which it is found: `Cell(size=16, sparsity=3, run=RunSpec(...))`."""
-
-    key: Keys
-    run: RunSpec
-    patterns: bool
-    """Whether measures of heads and all snapshots are kept with the records, not the steps and units alone."""
-
-    def __init__(self, *, run: RunSpec, patterns: bool = False, **key: Value) -> None:
-        """A run without a name is named by its keys."""
-        if run.name == UNNAMED and key:
-            values: dict[str, Any] = run.model_dump(warnings=False) | {"name": _name(key)}
-            run = RunSpec(**values)
-        object.__setattr__(self, "key", key)
-        object.__setattr__(self, "run", run)
-        object.__setattr__(self, "patterns", patterns)
-
-    @property
-    def name(self) -> str:
-        """The name of its run."""
-        return self.run.name
-
-    def fits(self, key: Keys) -> bool:
-        """Whether it has these values under these keys, and perhaps others."""
-        return all(name in self.key and self.key[name] == value for name, value in key.items())
-
-    def change(self, *, seeds: int | None, steps: int | None) -> "Cell":
-        """The same cell with another number of seeds or steps."""
-        return Cell(run=self.run.with_overrides(seeds=seeds, steps=steps), patterns=self.patterns, **self.key)
 
 
 @dataclass(frozen=True)
@@ -70,13 +33,13 @@ class Study:
     """Cells with some of the same keys, smaller."""
     draw: "Callable[[Results], Figure] | None" = None
     """Results -> a matplotlib figure."""
-    compare: "Callable[[Results], Sequence[Comparison]] | None" = None
+    compare: Callable[[Results], Sequence[Comparison]] | None = None
     """Results -> rows of theirs and ours."""
-    judge: "Callable[[Results], Sequence[Claim]] | None" = None
+    judge: Callable[[Results], Sequence[Claim]] | None = None
     """Results -> verdicts on claims."""
-    follow: "Callable[[Results, str], Sequence[Cell]] | None" = None
+    follow: Callable[[Results, str], Sequence[Cell]] | None = None
     """Results, and the scale that they are of -> cells that follow from them, such as at the best rate of a sweep."""
-    arms: "Callable[[Results], Sequence[Arm]] | None" = None
+    arms: Callable[[Results], Sequence[Arm]] | None = None
     """Results -> the arms of a comparison, which then has to pass the gate."""
     measures: Sequence[Measure] = ()
     """What is recorded of every evaluation besides `saltus.train.measures.MEASURES`."""
@@ -112,7 +75,7 @@ class Study:
             raise SaltusError(f"scale: {scale!r} was given; the study {self.name} has {', '.join(self.scales)}")
         return self.cells if scale == "full" else self.laptop
 
-    def following(self, results: "Results", scale: str = "full") -> Sequence[Cell]:
+    def following(self, results: Results, scale: str = "full") -> Sequence[Cell]:
         """The cells that follow from the results of one scale."""
         return list(self.follow(results, scale)) if self.follow else []
 
@@ -145,12 +108,6 @@ def _check_cells(where: str, cells: Sequence[Cell], *, needed: bool) -> None:
     for told, values in (("name {} is", [cell.name for cell in cells]), ("keys {} are", [dict(c.key) for c in cells])):
         if repeated := [value for place, value in enumerate(values) if value in values[:place]]:
             raise SaltusError(f"`{where}`: the {told.format(repr(repeated[0]))} given to more than one cell")
-
-
-def _name(key: Keys) -> str:
-    """Such as `heads-4-rate-0.001`, from keys and values, with what a name may not have replaced."""
-    text = "-".join(f"{name}-{value}" for name, value in key.items()).lower()
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in text)[:64]
 
 
 @contextmanager

@@ -1,58 +1,15 @@
-"""Theirs beside ours: rows of numbers, and verdicts on claims that are worked out from them."""
+"""Tables of the page of results, in Markdown and CSV."""
 
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
 
 from saltus.curves import Emergence
 from saltus.measure.outcomes import estimate_share
 from saltus.measure.survival import estimate_survival, times_of
+from saltus.studies.claims import Claim, Comparison
 from saltus.studies.gate import Arm, Check
 from saltus.studies.results import Results
-
-Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One number of the authors beside the numbers of our seeds."""
-
-    cell: str
-    """The name of the row, such as `S=16, s=3`."""
-    theirs: float | None
-    """None where they give none, or where the budget ended first."""
-    ours: Sequence[float | None]
-    """[seed]; None where the budget ended first. Censored, not left out."""
-    scale: str
-    """At which ours was run: full, laptop, or nothing."""
-    digits: int = 3
-    """Decimal places that mean something."""
-
-    @property
-    def middle(self) -> float | None:
-        """The mean of our seeds; None if there are none, or one of them is censored."""
-        known = [value for value in self.ours if value is not None]
-        return float(np.mean(known)) if known and len(known) == len(self.ours) else None
-
-    @property
-    def difference(self) -> float | None:
-        """Ours less theirs, where both are known."""
-        return None if self.theirs is None or self.middle is None else self.middle - self.theirs
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, and what our records say to it."""
-
-    text: str
-    verdict: Verdict
-    why: str
-    cell: str | None = None
-    """In a comparison of architectures, the cell that the claim is about; None if it is about all cells."""
 
 
 def write_comparisons(rows: Sequence[Comparison]) -> str:
