@@ -45,7 +45,7 @@ def test_audit_scan_patch_and_report(suite: str, saltus: Saltus, tmp_path: Path)
     code, out, _ = saltus(*across, "--capability", "repetition", *at)
     assert (code, "change of the target's probability" in out) == (0, True)
     names = [folder.path.name for folder in api.ls(tmp_path / "results")]
-    assert [name.split("-")[0] for name in names] == ["scan", "patch"]
+    assert [name.split("-")[0] for name in names] == ["scan", "patch", "audit"]
     code, out, _ = saltus("report", *names, *at, "--to", tmp_path / "both.html")
     assert code == 0
     page = (tmp_path / "both.html").read_text()
