@@ -37,7 +37,7 @@ def test_none_of_ten() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="probability is 0.5, which is no difference"):
+    with pytest.raises(ValueError, match="which is no difference"):
         count_for_order(0.5)
     with pytest.raises(ValueError, match="probability is nan"):
         count_for_order(float("nan"))

@@ -37,7 +37,7 @@ def test_three_against_three_cannot_go_below_a_tenth(generator: np.random.Genera
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.booleans()), min_size=4, max_size=7))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_exact_p_is_the_share_of_all_orders(sample: list[tuple[int, int, bool]]) -> None:
     arm = np.array([a for a, _, _ in sample])
     left = np.array([float(step) for _, step, _ in sample])

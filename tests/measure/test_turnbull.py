@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ def holds(left: float, right: float, found: TurnbullEstimate) -> NDArray[np.bool
 
 
 @given(samples())
+@settings(deadline=None)
 def test_no_other_distribution_is_likelier(sample: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
     left, right = sample
     found = estimate_turnbull(left, right)
@@ -45,6 +46,7 @@ def test_no_other_distribution_is_likelier(sample: tuple[NDArray[np.float64], ND
 
 
 @given(samples())
+@settings(deadline=None)
 def test_masses_are_a_distribution_over_disjoint_cells(
     sample: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:

@@ -7,8 +7,8 @@ from statistics import NormalDist
 def count_for_order(probability: float, alpha: float = 0.05, power: float = 0.8, *, two_sided: bool = True) -> float:
     """Seeds in both arms together, half of them each, not rounded, for a Wilcoxon test.
 
-    `probability` is that a seed of one arm emerges before one of the other; .5 is no difference. Noether, Journal of the
-    American Statistical Association 82 (1987) 645-647, formula (2).
+    `probability` is that a seed of one arm emerges before one of the other; .5 is no difference. Noether, Journal of
+    the American Statistical Association 82 (1987) 645-647, formula (2).
     """
     _check_share(probability, "probability")
     if probability == 0.5:
