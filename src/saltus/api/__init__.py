@@ -3,6 +3,7 @@
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
 from saltus.api.runs import run, run_all
+from saltus.api.statistics import compare, find_emergences, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 
 __all__ = [
@@ -13,12 +14,15 @@ __all__ = [
     "Folder",
     "Listing",
     "audit",
+    "compare",
     "describe",
     "draw_results",
     "find",
+    "find_emergences",
     "keep_results",
     "ls",
     "patch",
+    "plan",
     "pocket",
     "report",
     "run",

@@ -9,7 +9,9 @@ from saltus.curves import Curves, Emergence, Rule
 from saltus.lm.audit.folder import AuditRecords
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.records import Question, ScanRecords
+from saltus.measure.comparison import ArmComparison
 from saltus.measure.groups import GroupSummary, summarise_groups
+from saltus.measure.intervals import Estimate
 from saltus.report.audit.section import sort_findings
 from saltus.report.curves.words import count_emerged, format_interval
 from saltus.report.html.labels import plural
@@ -151,3 +153,32 @@ def _format_median(size: GroupSummary) -> str:
         return "not reached"
     lower, upper = ("\N{EN DASH}" if end is None else f"{end:,.0f}" for end in size.median_band)
     return f"{size.median:,.0f} [{lower}, {upper}]"
+
+
+def tabulate_comparison(compared: ArmComparison) -> tuple[Table, Table]:
+    """The arms; and every pair of them, effects first."""
+    arms = Table("arm", "seeds", "units", "emerged", "median step [95%]", f"share by {compared.horizon:,.0f} [95%]")
+    for arm in compared.arms:
+        counts = (f"{arm.seeds:,}", f"{arm.units:,}", f"{arm.emerged:,}")
+        arms.add_row(Text(arm.name), *counts, _say_step(arm.median), _say_estimate(arm.solved, ".2f"))
+    pairs = Table("B against A", "ratio of medians", "difference of shares", "difference of means, steps", "p (Holm)")
+    for pair in compared.pairs:
+        pairs.add_row(
+            Text(f"{pair.b} against {pair.a}"),
+            _say_estimate(pair.contrast.median_ratio, ".2f"),
+            _say_estimate(pair.contrast.share_difference, "+.2f"),
+            _say_estimate(pair.contrast.mean_difference, "+,.0f"),
+            f"{pair.adjusted:.3g}",
+        )
+    return arms, pairs
+
+
+def _say_step(estimate: Estimate) -> str:
+    value = "not within the budget" if estimate.value is None or np.isinf(estimate.value) else f"{estimate.value:,.0f}"
+    return f"{value} [{estimate.lower:,.0f}, {'∞' if np.isinf(estimate.upper) else f'{estimate.upper:,.0f}'}]"
+
+
+def _say_estimate(estimate: Estimate, form: str) -> str:
+    lower, upper = (f"{end:{form}}" if np.isfinite(end) else "∞" for end in (estimate.lower, estimate.upper))
+    value = "open" if estimate.value is None or not np.isfinite(estimate.value) else f"{estimate.value:{form}}"
+    return f"{value} [{lower}, {upper}]"
