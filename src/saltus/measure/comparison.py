@@ -12,7 +12,7 @@ import numpy as np
 
 from saltus.curves import Emergence
 from saltus.errors import SaltusError
-from saltus.measure.bootstrap import bootstrap_seeds
+from saltus.measure.bootstrap import DRAWS, bootstrap_seeds
 from saltus.measure.contrasts import Contrast, contrast_arms, find_horizon
 from saltus.measure.interval_tests import IntervalTest, adjust_holm, compare_arms
 from saltus.measure.intervals import Estimate, Floats, bound_share, check_intervals
@@ -83,10 +83,12 @@ def compare_emergences(
     *,
     paired: bool = False,
     level: float = 0.95,
+    draws: int = DRAWS,
 ) -> ArmComparison:
     """Compare when units emerged in two or more arms.
 
-    `paired` says that seeds of the same name are the same seed in all arms.
+    `paired` says that seeds of the same name are the same seed in all arms; `level` and `draws` are those of the
+    intervals, see `measure.bootstrap`.
 
     Raises:
         SaltusError: if there are not two arms, one is empty, or a seed of a pair is in one arm alone.
@@ -103,7 +105,7 @@ def compare_emergences(
             if alone := sorted(set(labels) ^ set(next(iter(seeds.values())))):
                 raise SaltusError(f"paired: the seed {alone[0]} is not in both of {next(iter(seeds))} and {name}")
     horizon = find_horizon(list(ends.values()))
-    outcomes = tuple(_describe_arm(name, *ends[name], seeds[name], horizon, generator, level) for name in arms)
+    outcomes = tuple(_describe_arm(name, *ends[name], seeds[name], horizon, generator, level, draws) for name in arms)
     tests = {
         (a, b): compare_arms(
             np.concatenate([ends[a][0], ends[b][0]]),
@@ -121,7 +123,14 @@ def compare_emergences(
             a,
             b,
             contrast_arms(
-                ends[a], ends[b], generator, horizon=horizon, seeds=(seeds[a], seeds[b]), paired=paired, level=level
+                ends[a],
+                ends[b],
+                generator,
+                horizon=horizon,
+                seeds=(seeds[a], seeds[b]),
+                paired=paired,
+                level=level,
+                draws=draws,
             ),
             test,
             p_value,
@@ -145,8 +154,9 @@ def _describe_arm(
     horizon: float,
     generator: np.random.Generator,
     level: float,
+    draws: int,
 ) -> ArmOutcome:
-    boot = bootstrap_seeds(left, right, generator, seeds)
+    boot = bootstrap_seeds(left, right, generator, seeds, draws)
     known = (right <= horizon) | (left >= horizon)
     single = len(seeds) == boot.seeds and bool(known.all())
     return ArmOutcome(
