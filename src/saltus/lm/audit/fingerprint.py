@@ -19,13 +19,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from saltus.lm.suites.base import MissingCheckpoint
+from saltus.lm.suites.content import Content, describe_content
+from saltus.lm.suites.weights import is_constant, strip_wrappers
 from saltus.seeding import Streams
 
 BUCKETS = 4096
 _BLOCK = 1 << 20  # weights; what is in memory at once
 _STREAMS = Streams(0)  # never another: all sketches must agree
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_CONSTANTS = ("masked_bias", "inv_freq", "attention.bias")  # buffers of old checkpoints, no weights
 _IGNORED_KEYS = (
     "_name_or_path",
     "transformers_version",
@@ -50,6 +51,8 @@ class Fingerprint:
     """How many weights are infinite or not a number."""
     sketch: NDArray[np.float32]
     """[bucket]"""
+    content: Content | None = None
+    """What the files were; None where version 0.1 read them."""
 
 
 def measure_distance(one: Fingerprint, other: Fingerprint) -> float:
@@ -75,13 +78,14 @@ def take_fingerprint(folder: Path) -> Fingerprint:
         raise MissingCheckpoint(f"{folder / 'config.json'} cannot be read ({error})") from None
     if not isinstance(config, dict):
         raise MissingCheckpoint(f"{folder / 'config.json'} holds no JSON object")
+    content = describe_content(folder)
     digest = hashlib.sha256()
     sketch = np.zeros(BUCKETS)
     parameters = not_finite = 0
     squares = 0.0
     for tensor in tensors:
         digest.update(f"{tensor.name}\n{tensor.dtype}\n{tensor.shape}\n".encode())
-        counts = tensor.dtype in _FLOATS and len(tensor.shape) > 1 and not tensor.name.endswith(_CONSTANTS)
+        counts = tensor.dtype in _FLOATS and len(tensor.shape) > 1 and not is_constant(tensor.name)
         for number, block in enumerate(_read_blocks(tensor)):
             digest.update(block)
             if counts:
@@ -92,7 +96,7 @@ def take_fingerprint(folder: Path) -> Fingerprint:
                 parameters += len(weights)
                 squares += float(weights @ weights)
                 sketch += _project(weights, tensor.name, number)
-    layout = [(tensor.name, tensor.shape) for tensor in tensors if not tensor.name.endswith(_CONSTANTS)]
+    layout = [(tensor.name, tensor.shape) for tensor in tensors if not is_constant(tensor.name)]
     return Fingerprint(
         sha256=digest.hexdigest(),
         config={key: value for key, value in config.items() if key not in _IGNORED_KEYS}
@@ -101,12 +105,14 @@ def take_fingerprint(folder: Path) -> Fingerprint:
         norm=squares**0.5,
         not_finite=not_finite,
         sketch=sketch.astype(np.float32),
+        content=content,
     )
 
 
 def write_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
     """Write a fingerprint to a file."""
-    facts = {key: value for key, value in vars(fingerprint).items() if key != "sketch"}
+    facts = {key: value for key, value in vars(fingerprint).items() if key not in ("sketch", "content")}
+    facts["content"] = None if fingerprint.content is None else vars(fingerprint.content)
     save_file({"sketch": fingerprint.sketch}, path, metadata={"fingerprint": json.dumps(facts)})
 
 
@@ -114,7 +120,9 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
     """The inverse; None if the file is not there or cannot be read: the checkpoint is then looked at again."""
     try:
         with safe_open(path, framework="numpy") as file:
-            return Fingerprint(**json.loads(file.metadata()["fingerprint"]), sketch=file.get_tensor("sketch"))
+            facts = json.loads(file.metadata()["fingerprint"])
+            content = Content(**values) if (values := facts.pop("content", None)) else None
+            return Fingerprint(**facts, sketch=file.get_tensor("sketch"), content=content)
     except (OSError, SafetensorError, TypeError, ValueError, KeyError):
         return None
 
@@ -142,7 +150,7 @@ def _list_tensors(path: Path) -> Iterator[_Tensor]:
     header.pop("__metadata__", None)
     for name, entry in header.items():
         start, end = (8 + length + offset for offset in entry["data_offsets"])
-        yield _Tensor(name, path, entry["dtype"], tuple(entry["shape"]), start, end)
+        yield _Tensor(strip_wrappers(name), path, entry["dtype"], tuple(entry["shape"]), start, end)
 
 
 def _read_blocks(tensor: _Tensor) -> Iterator[bytes]:
