@@ -26,7 +26,7 @@ from saltus.lm.suites.base import (
     locate_checkpoint,
     select_runs,
 )
-from saltus.lm.suites.content import Content, describe_content, take_stamp
+from saltus.lm.suites.content import Content, Stamp, describe_content, take_stamp
 from saltus.lm.suites.load import load_model
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.specs.checkpoints import ScanSpec
@@ -178,12 +178,14 @@ class _RunScan:
         """Measure a checkpoint and record what it says, or why it says nothing."""
         work = self._work
         self._asked.add(step)
+        place = locate_checkpoint(work.suite, self.run, step)
+        stamp = None if place is None else take_stamp(place)  # before: what changes meanwhile is asked for again
         try:
             answers, content, note = self._measure(step, following)
         except MissingCheckpoint as error:
-            self._note_missing(step, error)
+            self._note_missing(step, error, stamp)
         except UnfitPromptsError as error:
-            self._note_missing(step, error)
+            self._note_missing(step, error, stamp)
             self._refused += 1
             if self._refused >= _REFUSALS and not work.folder.has_answers:
                 raise
@@ -213,13 +215,12 @@ class _RunScan:
             raise MissingCheckpoint(f"the files in {path} were changed while they were read; they are asked for again")
         return answers, content, loaded.note
 
-    def _note_missing(self, step: int, error: SaltusError) -> None:
+    def _note_missing(self, step: int, error: SaltusError, stamp: Stamp | None) -> None:
         work, reason = self._work, str(error)
         self._missing[step] = reason
         work.listener.missing(self.run, step, reason)
-        place = locate_checkpoint(work.suite, self.run, step)
         kind = "unreachable" if isinstance(error, UnreachableCheckpoint) else "fault"
-        work.folder.commit_missing(self.run, step, reason, kind, None if place is None else take_stamp(place))
+        work.folder.commit_missing(self.run, step, reason, kind, stamp)
 
     def _exclude(self) -> dict[int, str]:
         """The recorded missing steps with their reasons, after what is not to be trusted was recorded as well.
