@@ -20,7 +20,7 @@ from saltus.lm.suites.content import Content
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.lm.suites.pythia import KNOWN_FAULTS
 
-_UNUSABLE: tuple[Kind, ...] = ("identical", "start", "stray", "configuration", "not_finite")
+_UNUSABLE: tuple[Kind, ...] = ("identical", "start", "stray", "mixed", "configuration", "not_finite")
 """What makes a checkpoint that is there one that cannot be trusted."""
 
 
