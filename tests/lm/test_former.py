@@ -247,7 +247,9 @@ def test_an_unfinished_scan_is_read_and_gone_on_with_where_it_is(tmp_path: Path)
         assert folder.measured_steps(Run("1m", "0")) == [0, 2, 3]
         folder.finish({})
     records = folder.records()
-    assert (records.prompts.equals(PROMPTS), records.missing.equals(MISSING)) == (True, True)
+    assert records.prompts.equals(PROMPTS)
+    assert records.missing.select(MISSING.column_names).equals(MISSING)
+    assert (len(records.checkpoints), records.missing["kind"].to_pylist()) == (0, [None])  # it was not recorded
 
 
 # --- patches -----------------------------------------------------------------------------------------------------
@@ -300,8 +302,7 @@ def test_an_audit_is_read_and_done_again_in_its_folder(tmp_path: Path) -> None:
     assert (folder.path, folder.finished) == (path, True)
     records = folder.records()
     assert (records.suite, records.findings.equals(FINDINGS)) == ("folder:suite", True)
-    assert records.checkpoints.equals(CHECKPOINTS)
-    assert faulty_steps(records, Run("1m", "0")).keys() == {2, 3}
+    assert records.checkpoints.select(CHECKPOINTS.column_names).equals(CHECKPOINTS)
 
     class Suite:
         """Of which nothing is at hand any more."""
@@ -317,6 +318,7 @@ def test_an_audit_is_read_and_done_again_in_its_folder(tmp_path: Path) -> None:
         def fetch(self, run: Run, step: int) -> Path:
             raise AssertionError
 
+    assert faulty_steps(records, Suite(), Run("1m", "0")).keys() == {2, 3}
     again = api.audit(Suite(), out=tmp_path, console=QUIET)
     assert again.path == path
     assert again.records().findings.select(["step", "kind"]).equals(FINDINGS.select(["step", "kind"]))

@@ -1,9 +1,11 @@
 """What can be done with the checkpoints of language models: pocket, audit, scan, patch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
@@ -13,19 +15,18 @@ from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.scanning.folder import ScanFolder
-from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
+from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
+from saltus.lm.suites.pythia import list_known_faults
 from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
 from saltus.specs.pocket import PocketSpec
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
 DEFAULT_POCKETS = Path("pockets")
 
-_NEIGHBOURS = 6
-"""Checkpoints on each side of a patched pair whose target probability is measured too."""
+_CHECKPOINT = ["size", "seed", "step"]
 
 # Modules that load torch or transformers are imported late: listing and reporting must not wait for them.
 
@@ -76,30 +77,62 @@ def scan(
 ) -> ScanFolder:
     """Scan in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
 
-    A finished scan is returned as it is. `suite` is opened by its name if it is not given. What an audit under `out`
-    found to be faulty counts as missing.
+    A finished scan is returned as it is, unless the suite has changed since: then it goes on with what is new, what
+    could not be measured, and what has other weights. `suite` is opened by its name if it is not given. What an audit
+    under `out` found to be faulty, or is known to be, is left out.
     """
     console = console or Console()
     folder = ScanFolder.find(out, spec, "scan")
     if folder.finished:
         folder.require(spec)
-        console.print(Text(f"{folder.path} is finished already; move it away to scan again"), soft_wrap=True)
-        return folder
+        if not _reopen(spec, suite, folder, out, console):
+            return folder
     from saltus.engines.local import choose_device
-    from saltus.lm.audit.audit import faulty_steps
     from saltus.lm.scanning.scan import scan as scan_checkpoints
     from saltus.report.terminal.scan import ScanView
 
     suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
-    audited = AuditFolder.of(out, suite.name)
-    found = audited.records() if audited.finished else None
-    unusable = {run: faulty_steps(found, run) for run in suite.runs()} if found else None
     with folder.writing(spec), ScanView(folder.path.name, console) as view:
-        scan_checkpoints(spec, suite, folder, view, chosen, unusable)
+        scan_checkpoints(spec, suite, folder, view, chosen, _list_unusable(spec, suite, out))
         provenance = describe_provenance("torch", "transformers")
         folder.finish({"device": chosen.type, **view.account(), **provenance})
+    for note in folder.records().notes:
+        console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
     return folder
+
+
+def _reopen(spec: ScanSpec, suite: Suite | None, folder: ScanFolder, out: Path, console: Console) -> bool:
+    """Take back that a scan has finished, if its suite has changed since; whether it was."""
+    from saltus.lm.scanning.changes import has_changed
+
+    state = "is finished already; move it away to scan again"
+    try:
+        suite = suite or open_suite(spec.suite)
+        with folder.writing(spec, again=True):
+            if has_changed(spec, suite, folder, _list_unusable(spec, suite, out)):
+                folder.reopen()
+                console.print(Text(f"{folder.path} goes on, because {suite.name} has changed"), soft_wrap=True)
+                return True
+    except SaltusError as error:  # what is finished can be had without its suite
+        state = f"is finished already; whether {spec.suite} has changed since could not be seen ({error})"
+    console.print(Text(f"{folder.path} {state}"), soft_wrap=True)
+    return False
+
+
+def _list_unusable(spec: ScanSpec, suite: Suite, out: Path) -> dict[Run, dict[int, str]]:
+    """By run, the steps that are not to be used and why: by an audit, or, of what it has not seen, by what is known."""
+    from saltus.lm.audit.audit import faulty_steps
+
+    audited = AuditFolder.of(out, suite.name)
+    records = audited.records() if audited.finished else None
+    seen = {tuple(row.values()) for row in records.checkpoints.select(_CHECKPOINT).to_pylist()} if records else set()
+    unusable: dict[Run, dict[int, str]] = {}
+    for run in select_runs(suite, spec.sizes, spec.seeds):
+        known = list_known_faults(suite.name, run).items()
+        known = {step: why for step, why in known if (run.size, run.seed, step) not in seen}
+        unusable[run] = known | (faulty_steps(records, suite, run) if records else {})
+    return unusable
 
 
 def patch(
@@ -108,11 +141,13 @@ def patch(
     suite: Suite | None = None,
     out: Path = DEFAULT_ROOT,
     device: str = "auto",
+    trajectory: bool = True,
     console: Console | None = None,
 ) -> PatchFolder:
     """Which heads brought a capability? The patch of `spec`, in a folder of its own under `out`.
 
-    A finished patch is returned as it is.
+    A finished patch is returned as it is. Unless `trajectory` is False, the target's probability is measured at some
+    checkpoints around the pair as well, of those that are at hand; whatever goes wrong there costs nothing else.
     """
     console = console or Console()
     folder = PatchFolder.find(out, spec, "patch")
@@ -120,17 +155,28 @@ def patch(
         folder.require(spec)
         console.print(Text(f"{folder.path} is finished already; move it away to patch again"), soft_wrap=True)
         return folder
-    if folder.gathered:  # a kill, or damage, has cost the summary alone
-        with folder.writing(spec):
-            folder.finish(describe_provenance("torch", "transformers"))
-        return folder
     from saltus.engines.local import choose_device
+
+    chosen = choose_device(device)
+    if not folder.gathered:
+        suite = suite or open_suite(spec.suite)
+        _measure_patch(spec, suite, folder, chosen, console)
+    with folder.writing(spec):
+        if trajectory and not folder.has_trajectory:
+            _add_trajectory(spec, suite, folder, chosen, console)
+        folder.finish({"device": chosen.type, **describe_provenance("torch", "transformers")})
+    return folder
+
+
+def _measure_patch(
+    spec: PatchSpec, suite: Suite, folder: PatchFolder, device: "torch.device", console: Console
+) -> None:
+    """Everything but the trajectory, which is then in the folder."""
     from saltus.lm.capabilities.build import make_prompts
     from saltus.lm.patching.patch import patch_heads
-    from saltus.lm.suites.load import load_model, load_tokenizer
+    from saltus.lm.suites.load import load_model
+    from saltus.lm.suites.tokenizers import find_tokenizer, load_tokenizer
 
-    suite = suite or open_suite(spec.suite)
-    chosen = choose_device(device)
     recipient = _find_run(suite, spec.size, spec.seed)
     donor = _find_run(suite, spec.size, spec.donor_seed or spec.seed)
     sides = ((recipient, spec.recipient), (donor, spec.donor))
@@ -141,19 +187,34 @@ def patch(
             )
     console.print(Text(f"{folder.path.name}: loading two checkpoints of {spec.size}"), soft_wrap=True)
     paths = [suite.fetch(run, step) for run, step in sides]
-    tokenizer, other = (load_tokenizer(path) for path in paths)
+    tokenizer, other = (load_tokenizer(find_tokenizer(path) or path) for path in paths)
     prompts, same = (make_prompts(spec.capability, each, spec.master_seed) for each in (tokenizer, other))
     if prompts != same:
         raise SaltusError(
             f"the tokenizers of {recipient} and {donor} make different prompts; patch between runs that share one"
         )
-    before, after = (load_model(path, spec.precision, chosen) for path in paths)
+    before, after = (load_model(path, spec.precision, device) for path in paths)
+    for note in dict.fromkeys(each.note for each in (before, after) if each.note):
+        console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
     console.print(Text(f"{folder.path.name}: patching every head on {len(prompts)} prompts"), soft_wrap=True)
     with folder.writing(spec):
-        tables = patch_heads(spec, before, after, prompts, tokenizer, _load_neighbours(spec, suite, recipient, chosen))
-        folder.commit(tables)
-        folder.finish({"device": chosen.type, **describe_provenance("torch", "transformers")})
-    return folder
+        folder.commit(patch_heads(spec, before.model, after.model, prompts, tokenizer))
+
+
+def _add_trajectory(
+    spec: PatchSpec, suite: Suite | None, folder: PatchFolder, device: "torch.device", console: Console
+) -> None:
+    """The target's probability around the jump; what goes wrong is said, and ends nothing else."""
+    from saltus.lm.patching.patch import tabulate_trajectory
+    from saltus.lm.patching.trajectory import follow_target
+
+    measured: dict[int, NDArray[np.float64]] = {}
+    try:
+        suite = suite or open_suite(spec.suite)
+        measured.update(follow_target(spec, suite, _find_run(suite, spec.size, spec.seed), device))
+    except SaltusError as error:
+        console.print(Text(f"{folder.path.name}: the trajectory ends early ({error})"), soft_wrap=True)
+    folder.add_trajectory(tabulate_trajectory(measured))
 
 
 def _find_run(suite: Suite, size: str, seed: str) -> Run:
@@ -163,19 +224,3 @@ def _find_run(suite: Suite, size: str, seed: str) -> Run:
 def _name_steps(suite: Suite, run: Run) -> str:
     steps = suite.steps(run)
     return f"there are {len(steps)}, from {steps[0]} to {steps[-1]}" if steps else "there are none"
-
-
-def _load_neighbours(
-    spec: PatchSpec, suite: Suite, run: Run, device: "torch.device"
-) -> Iterator[tuple[int, "PreTrainedModel"]]:
-    """Checkpoints of the recipient's run around the jump, one at a time; what is missing is left out."""
-    from saltus.lm.suites.load import load_model
-
-    steps = list(suite.steps(run))
-    first, last = sorted((spec.recipient, spec.donor))
-    around = [i for i, step in enumerate(steps) if first <= step <= last]
-    for step in steps[max(0, around[0] - _NEIGHBOURS) : around[-1] + 1 + _NEIGHBOURS]:
-        try:
-            yield step, load_model(suite.fetch(run, step), spec.precision, device)
-        except MissingCheckpoint:
-            continue

@@ -77,6 +77,7 @@ def patch(
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
     rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
     precision: Precise = "float32",
+    trajectory: Annotated[bool, typer.Option(help="Measure checkpoints at hand around the pair as well.")] = True,
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
     offline: Offline = False,
@@ -101,7 +102,8 @@ def patch(
         rows=rows,
         precision=precision,
     )
-    folder = api.patch(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    opened = _open(suite, offline, disk)
+    folder = api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], out / f"{folder.path.name}.html"))
 

@@ -86,6 +86,34 @@ def test_the_hash_knows_every_difference(tmp_path: Path, change: str) -> None:
     assert fingerprint(tmp_path, {"a": weights}).sha256 != fingerprint(tmp_path, changed).sha256
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("BF16", torch.bfloat16), ("F16", torch.float16)])
+def test_the_same_weights_in_another_precision_round_to_the_same(
+    tmp_path: Path, precision: str, dtype: torch.dtype
+) -> None:
+    """As PyTorch rounds them, halves, subnormal numbers and large ones included."""
+    weights = torch.cat([draw(500, 8), 1e-6 * draw(300, 8, seed=1), 7e4 * draw(200, 8, seed=2)])
+    weights[0] = torch.tensor([1.00390625, 1.01171875, -1.00390625, 2049.0, 2051.0, 0.0, -0.0, 65520.0])
+    whole = fingerprint(tmp_path, {"a": weights, "b": weights[0].clone()})
+    half = fingerprint(tmp_path, {"a": weights.to(dtype), "b": weights[0].to(dtype)})
+    assert (whole.dtypes, half.dtypes) == ("F32", precision)
+    assert whole.rounded[precision] == half.rounded[precision]
+    assert whole.sha256 != half.sha256
+    other = fingerprint(tmp_path, {"a": weights.roll(1), "b": weights[0].clone()})
+    assert other.rounded[precision] != whole.rounded[precision]
+
+
+def test_small_sketches_of_tensors_estimate_their_distances(tmp_path: Path) -> None:
+    one = {"a": draw(300, 100), "b": draw(40, 40, seed=1), "c": draw(7, seed=2)}
+    other = {**one, "b": one["b"] + 0.5 * draw(40, 40, seed=3)}
+    first, second = (fingerprint(tmp_path, weights).tensors for weights in (one, other))
+    assert [(tensor.name, tensor.axes) for tensor in first] == [("a", 2), ("b", 2), ("c", 1)]
+    assert [a.digest == b.digest for a, b in zip(first, second, strict=True)] == [True, False, True]
+    assert measure_distance(first[0], second[0]) == 0.0
+    # four standard deviations of 64 buckets
+    assert measure_distance(first[1], second[1]) == pytest.approx(0.5 * 40, rel=4 * (1 / 128) ** 0.5)
+    assert first[0].norm == pytest.approx(float(one["a"].norm()), rel=1e-5)
+
+
 def test_weights_that_are_not_finite_are_counted_and_left_out(tmp_path: Path) -> None:
     weights = torch.ones(4, 4)
     weights[0, 0], weights[1, 1] = torch.nan, torch.inf
@@ -99,8 +127,12 @@ def test_a_fingerprint_is_kept_as_it_is(tmp_path: Path) -> None:
     write_fingerprint(tmp_path / "kept.safetensors", here)
     kept = read_fingerprint(tmp_path / "kept.safetensors")
     assert kept is not None
-    assert {**vars(kept), "sketch": None} == {**vars(here), "sketch": None}
+    bare = {"sketch": None, "tensors": None}
+    assert {**vars(kept), **bare} == {**vars(here), **bare}
     assert np.array_equal(kept.sketch, here.sketch)
+    [one], [other] = kept.tensors, here.tensors
+    assert {**vars(one), "sketch": None} == {**vars(other), "sketch": None}
+    assert np.array_equal(one.sketch, other.sketch)
     assert kept.config.keys() == {"hidden_size", "names", "tensors"}
     (tmp_path / "kept.safetensors").write_bytes(b"damaged")
     assert read_fingerprint(tmp_path / "kept.safetensors") is None

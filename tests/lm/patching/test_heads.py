@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.lm.tiny_suite import make_model
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from saltus.errors import SaltusError
@@ -141,18 +141,58 @@ def test_a_head_that_is_not_there_is_refused() -> None:
         measure_sets(make_model(0, layers=3), cases, [((1, 2),)], rows=256)
 
 
-def test_a_model_whose_logits_do_not_come_from_its_blocks_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_model(0, layers=3)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_model_whose_logits_do_not_come_from_its_blocks_alone_is_refused(dtype: torch.dtype) -> None:
+    """Its embeddings go round the blocks to the final norm, a little of them."""
+    model, donor = make_model(0, layers=3), make_model(1, layers=3)
+    for each in (model, donor):
+        nn.Module.to(each, dtype)
+    embedded: list[Tensor] = []
+
+    def keep(_module: object, _arguments: object, output: Tensor) -> None:
+        embedded.append(output)
+
+    def go_round(_module: object, arguments: tuple[Tensor]) -> tuple[Tensor]:
+        [hidden] = arguments
+        return (hidden + 0.05 * embedded[-1][:, -hidden.shape[1] :],)
+
+    model.gpt_neox.embed_in.register_forward_hook(keep)
+    model.gpt_neox.final_layer_norm.register_forward_pre_hook(go_round)
+    with pytest.raises(SaltusError, match="does not give the logits of the whole model"):
+        measure_heads(model, make_cases(donor, make_prompts()), rows=256)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_model_does_after_its_head_is_done_in_every_pass(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prompts = make_model(0, layers=3), make_prompts()
+    nn.Module.to(model, dtype)
     forward: Callable[..., Any] = model.forward
 
-    def enlarge(*positional: Any, **named: Any) -> Any:
+    def cap(*positional: Any, **named: Any) -> Any:
         output = forward(*positional, **named)
-        output.logits = output.logits * 1.01
+        output.logits = 0.2 * torch.tanh(output.logits)
         return output
 
-    monkeypatch.setattr(model, "forward", enlarge)
-    with pytest.raises(SaltusError, match="does not give the logits of the whole model"):
-        measure_heads(model, make_cases(make_model(1, layers=3), make_prompts()), rows=256)
+    bare = measure_heads(model, make_cases(model, prompts), rows=256)
+    monkeypatch.setattr(model, "forward", cap)
+    effects = measure_heads(model, make_cases(model, prompts), rows=256)
+    assert np.abs(bare.unpatched - effects.unpatched).max() > 0.1
+    assert np.abs(effects.patched - effects.unpatched).max() < (1e-5 if dtype == torch.float32 else 0.01)
+
+
+def test_attention_that_is_not_what_it_is_tapped_as_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a model with another softmax than that which is written out."""
+    from saltus.lm.patching import tap
+
+    def normalise(scores: Tensor) -> Tensor:
+        return (0.9 * scores).softmax(-1)
+
+    monkeypatch.setattr(tap, "normalise", normalise)
+    [batch] = batch_prompts(make_prompts([6, 6]), CPU)
+    with pytest.raises(SaltusError, match="written out, does not give the logits of the model"):
+        capture_attention(make_model(0, layers=3), batch, "pattern", "all", rows=256)
 
 
 class Memory:

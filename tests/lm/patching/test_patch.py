@@ -67,11 +67,13 @@ def effects_of(tables: dict[str, pa.Table], kind: str) -> np.ndarray[Any, Any]:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pa.Table]:
-    return patch(make_prompts(), checkpoints=[(1, RECIPIENT), (2, DONOR)])
+    return patch(make_prompts())
 
 
 def test_the_tables_have_their_schemas_and_every_head_and_prompt(tables: dict[str, pa.Table]) -> None:
-    assert {name: table.schema for name, table in tables.items()} == PATCH_TABLES
+    assert {name: table.schema for name, table in tables.items()} == {
+        name: schema for name, schema in PATCH_TABLES.items() if name != "trajectory"
+    }
     kinds = ["patch", "reverse", "self", "shuffled", "zero", "mean", "resample", "uniform"]
     keys = tables["effects"].select(["kind", "layer", "head", "prompt"]).to_pylist()
     assert [tuple(key.values()) for key in keys] == [(k, *head, p) for k in kinds for head in HEADS for p in range(5)]
@@ -81,28 +83,26 @@ def test_the_unpatched_probabilities_are_those_of_a_probe(tables: dict[str, pa.T
     for name, model in (("recipient", RECIPIENT), ("donor", DONOR)):
         expected = probe(model, make_prompts(), rows=256).probability
         np.testing.assert_allclose(tables["prompts"][name].to_numpy(), expected, rtol=1e-5)
-        step = 1 if name == "recipient" else 2
-        rows = [row["probability"] for row in tables["trajectory"].to_pylist() if row["step"] == step]
-        np.testing.assert_allclose(rows, expected, rtol=1e-6)
 
 
-def test_a_self_patch_changes_exactly_nothing(tables: dict[str, pa.Table]) -> None:
+def test_a_self_patch_changes_nothing_but_rounding(tables: dict[str, pa.Table]) -> None:
+    """Against the unpatched model itself, and not against passes that might leave out the same."""
     recipient = tables["prompts"]["recipient"].to_numpy()
-    assert (effects_of(tables, "self") == recipient).all()
-    assert (effects_of(tables, "patch") != recipient).all()
+    assert np.abs(effects_of(tables, "self") - recipient).max() < 1e-6
+    assert (np.abs(effects_of(tables, "patch") - recipient) > 1e-5).all()
 
 
-def test_rounding_is_no_effect_of_a_self_patch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Larger models round otherwise in passes of another shape."""
+def test_what_all_passes_share_is_seen_in_the_self_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     measure = patch_module.measure_heads
 
-    def round_otherwise(*arguments: Any, **options: Any) -> HeadEffects:
-        effects = measure(*arguments, **options)
-        return HeadEffects(effects.unpatched, effects.patched + 1e-6)
+    def leave_something_out(*arguments: Any) -> HeadEffects:
+        effects = measure(*arguments)
+        return HeadEffects(effects.unpatched, effects.patched + 0.1)
 
-    monkeypatch.setattr(patch_module, "measure_heads", round_otherwise)
+    monkeypatch.setattr(patch_module, "measure_heads", leave_something_out)
     tables = patch(make_prompts((5, 5)))
-    assert (effects_of(tables, "self") == tables["prompts"]["recipient"].to_numpy()).all()
+    said = np.log(effects_of(tables, "self") / tables["prompts"]["recipient"].to_numpy())
+    np.testing.assert_allclose(said, 0.1, atol=1e-5)
 
 
 def test_a_control_goes_into_the_model_that_it_is_meant_for(tables: dict[str, pa.Table]) -> None:
@@ -197,6 +197,7 @@ def test_a_patch_is_read_as_it_was_written(tables: dict[str, pa.Table], tmp_path
     records = folder.records()
     assert records.spec == folder.spec() == spec
     assert all(getattr(records, name).equals(table) for name, table in tables.items())
+    assert (folder.has_trajectory, len(records.trajectory)) == (False, 0)
     (tmp_path / "patch-0.partial").mkdir()
     (tmp_path / "patch-0.partial" / "patch.json").write_text("{}")
     assert [found.path for found in PatchFolder.list(tmp_path)] == [folder.path]
@@ -228,7 +229,7 @@ def test_damaged_tables_are_named_and_measured_again(tables: dict[str, pa.Table]
     assert not folder.finished
     write(folder, tables)
     assert all(getattr(folder.records(), name).equals(table) for name, table in tables.items())
-    assert len(list((tmp_path / "away").iterdir())) == len(PATCH_TABLES) + 1
+    assert len(list((tmp_path / "away").iterdir())) == len(tables) + 1
 
 
 @pytest.mark.parametrize("name", ["patch.json", "finished.json"])

@@ -39,6 +39,7 @@ from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.scanning import scan as scan_module
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import probe
+from saltus.lm.scanning.records import ScanRecords
 from saltus.lm.scanning.scan import list_solved, scan
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model
@@ -78,7 +79,7 @@ def test_grid_records_what_every_checkpoint_says(states: dict[str, Path], tmp_pa
         for step in STEPS:
             path = suite.folders[run][step]
             assert path is not None
-            said = probe(load_model(path, "float32", CPU), [prompt for _, _, prompt in every], 256)
+            said = probe(load_model(path, "float32", CPU).model, [prompt for _, _, prompt in every], 256)
             for place, (name, number, _) in enumerate(every):
                 row = next(rows)
                 assert (row["size"], row["seed"], row["step"]) == (run.size, run.seed, step)
@@ -115,7 +116,7 @@ def test_precision_of_the_spec(states: dict[str, Path], tmp_path: Path) -> None:
     spec = ScanSpec.model_validate(describe().model_dump() | {"precision": "bfloat16"})
     table = run_scan(spec, suite, ScanFolder(tmp_path / "scan")).records().probes
     prompts = [p for item in (COPYING, REPETITION) for p in make_prompts(item, make_word_tokenizer(), 0)]
-    said = [probe(load_model(states["half"], kind, CPU), prompts, 256) for kind in ("bfloat16", "float32")]
+    said = [probe(load_model(states["half"], kind, CPU).model, prompts, 256) for kind in ("bfloat16", "float32")]
     assert_array_equal(table["logit"].to_numpy(), said[0].logit)
     assert (said[0].logit != said[1].logit).any()
 
@@ -136,6 +137,11 @@ def test_a_set_is_solved_from_the_threshold_on() -> None:
     assert list_solved(capability, correct, 0.75).tolist() == [*correct.tolist(), True, False]
     assert list_solved(capability, correct, 0.76).tolist() == [*correct.tolist(), False, False]
     assert list_solved(capability, correct, 0.5).tolist() == [*correct.tolist(), True, True]
+
+
+def list_missing(records: ScanRecords) -> list[tuple[str, int, str, str]]:
+    """Seed, step, reason and kind."""
+    return [(row["seed"], row["step"], row["reason"], row["kind"]) for row in records.missing.to_pylist()]
 
 
 # --- what is missing ---------------------------------------------------------------------------------------------
@@ -161,7 +167,7 @@ def test_unusable_steps_are_never_fetched(states: dict[str, Path], tmp_path: Pat
     records = run_scan(describe(), suite, folder, unusable={FIRST: {4: "it is a copy of step 2"}}).records()
     assert (FIRST, 4) not in suite.fetched
     assert (SECOND, 4) in suite.fetched
-    assert records.missing.to_pylist() == [{"size": "1m", "seed": "0", "step": 4, "reason": "it is a copy of step 2"}]
+    assert list_missing(records) == [("0", 4, "it is a copy of step 2", "excluded")]
 
 
 def test_steps_found_unusable_after_they_were_measured_are_used_no_more(
@@ -175,8 +181,14 @@ def test_steps_found_unusable_after_they_were_measured_are_used_no_more(
     suite.fetched.clear()
     tables = read_tables(run_scan(spec, suite, folder, unusable={FIRST: {4: "a copy"}}))
     assert suite.fetched == []
-    assert tables["missing"] == [{"size": "1m", "seed": "0", "step": 4, "reason": "a copy"}]
+    assert list_missing(folder.records()) == [("0", 4, "a copy", "excluded")]
     assert tables["probes"] == [row for row in before if (row["seed"], row["step"]) != ("0", 4)]
+    with folder.writing(spec, again=True):
+        folder.reopen()
+        scan(spec, suite, folder, Silence(), CPU)  # nothing is said against it any more
+        folder.finish({})
+    assert suite.fetched == []
+    assert read_tables(folder)["probes"] == before
 
 
 def test_no_network_ends_the_scan_until_there_is(states: dict[str, Path], tmp_path: Path) -> None:
@@ -192,7 +204,7 @@ def test_no_network_ends_the_scan_until_there_is(states: dict[str, Path], tmp_pa
 def test_suite_without_a_usable_checkpoint(states: dict[str, Path], tmp_path: Path) -> None:
     suite, folder = MemorySuite({FIRST: {0: None, 1: states["truncated"]}}), ScanFolder(tmp_path / "scan")
     with pytest.raises(
-        SaltusError, match=r"has no measured checkpoint; scan for longer, or a suite that has usable ones"
+        SaltusError, match=r"has no measured checkpoint: 1m seed 0 at step 0 could not be .*has no step 0\); mend that"
     ):
         run_scan(describe(), suite, folder)
     assert not folder.finished
@@ -201,17 +213,16 @@ def test_suite_without_a_usable_checkpoint(states: dict[str, Path], tmp_path: Pa
 # --- prompts and names -------------------------------------------------------------------------------------------
 
 
-def test_runs_with_different_tokenizers_are_refused(states: dict[str, Path], tmp_path: Path) -> None:
+def test_a_run_with_another_tokenizer_is_left_out(states: dict[str, Path], tmp_path: Path) -> None:
     """The words are the same and so are the copying prompts as text; the tokens are not."""
-    suite = MemorySuite({FIRST: {0: states["full"]}, SECOND: {0: states["other tokenizer"]}})
-    spec = ScanSpec(suite="folder:memory", capabilities=(COPYING,))
-    folder = ScanFolder(tmp_path / "scan")
-    with pytest.raises(
-        SaltusError, match=r"the tokenizer of 1m seed 1 makes other prompts than those that .* began with"
-    ):
-        run_scan(spec, suite, folder)
-    with pytest.raises(SaltusError, match="the tokenizer of 1m seed 1 makes other prompts"):  # also after a restart
-        run_scan(spec, suite, folder)
+    others = dict.fromkeys(range(5), states["other tokenizer"])
+    suite = MemorySuite({FIRST: {0: states["full"]}, SECOND: others})
+    spec = ScanSpec(suite="folder:memory", capabilities=(COPYING,), strategy="grid")
+    records = run_scan(spec, suite, ScanFolder(tmp_path / "scan")).records()
+    assert records.probes["seed"].unique().to_pylist() == ["0"]
+    assert suite.fetched == [(FIRST, 0), *((SECOND, step) for step in (0, 1, 2))]  # one ahead, and no others
+    reasons = [reason for _, _, reason, _ in list_missing(records)]
+    assert all("the tokenizer of 1m seed 1 makes other prompts than those that" in reason for reason in reasons)
 
 
 def test_capabilities_of_one_name(states: dict[str, Path], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Are a suite's checkpoints what they say they are? Each is read once; what its fingerprint tells is in `findings`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Protocol
 
@@ -14,11 +15,13 @@ from saltus.lm.audit.fingerprint import (
     take_fingerprint,
 )
 from saltus.lm.audit.folder import AUDIT_TABLES, AuditFolder, AuditRecords
-from saltus.lm.suites.base import MissingCheckpoint, Run, Suite
+from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, UnreachableCheckpoint, locate_checkpoint
+from saltus.lm.suites.content import Content
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.lm.suites.pythia import KNOWN_FAULTS
 
-_UNUSABLE: tuple[Kind, ...] = ("missing", "identical", "start", "stray", "configuration", "not_finite")
+_UNUSABLE: tuple[Kind, ...] = ("identical", "start", "stray", "mixed", "configuration", "not_finite")
+"""What makes a checkpoint that is there one that cannot be trusted."""
 
 
 class AuditListener(Protocol):
@@ -34,13 +37,15 @@ def audit_suite(
 ) -> None:
     """Audit `runs`, all their steps or those in `steps`, and keep the result in `folder`, which must be held.
 
-    The fingerprint of each checkpoint is kept at once, and never taken again: a stopped audit resumes.
+    The fingerprint of each checkpoint is kept at once, and taken again where the files are here and others than they
+    were: a stopped audit resumes, and a repaired checkpoint is looked at again. One that cannot be reached now, and was
+    never looked at, is passed over.
     """
     prints: dict[Run, dict[int, Fingerprint]] = {run: {} for run in runs}
     findings: list[Finding] = []
     wanted = [(run, step) for run in runs for step in suite.steps(run) if steps is None or step in steps]
     with Prefetcher(suite) as prefetcher:
-        known = {key: fingerprint for key in wanted if (fingerprint := folder.fingerprint(*key))}
+        known = {key: fingerprint for key in wanted if (fingerprint := _recall(suite, folder, *key))}
         unknown = [key for key in wanted if key not in known]
         following = dict(pairwise(unknown))
         for run, step in wanted:
@@ -53,23 +58,36 @@ def audit_suite(
                 prints[run][step] = known[run, step]
             except MissingCheckpoint as error:
                 reason = str(error)
-                findings.append(Finding(run, step, "missing", "fault", reason))
+                if not isinstance(error, UnreachableCheckpoint):
+                    findings.append(Finding(run, step, "missing", "fault", reason))
             listener.examined(run, step, reason)
     findings += judge(prints)
     findings += [
-        Finding(run, fault.step, "known", "note", fault.text)
+        Finding(run, step, "known", "note", fault.text)
         for fault in (KNOWN_FAULTS if suite.name in ("pythia", "polypythias") else ())
         for run in runs
         if run == Run(fault.size, fault.seed)
+        for step in fault.steps or (None,)
     ]
     folder.commit({"checkpoints": _tabulate_checkpoints(prints), "findings": _tabulate_findings(findings, runs)})
 
 
-def faulty_steps(records: AuditRecords, run: Run) -> dict[int, str]:
-    """The steps of a run at which no checkpoint can be trusted, with the reason, for scans to treat as missing.
+def faulty_steps(records: AuditRecords, suite: Suite, run: Run) -> dict[int, str]:
+    """The steps of a run at which a checkpoint is there and cannot be trusted, with the reason, for scans to leave out.
 
-    A jump is not among them: the weights on both sides of it may be the run's own.
+    A jump is not among them: the weights on both sides of it may be the run's own. What was found of files that are
+    here and others than those that were audited, or compared with such, is forgotten.
     """
+    contents = {
+        (Run(row["size"], row["seed"]), row["step"]): Content(row["bytes"], row["modified"], row["content"])
+        for row in records.checkpoints.to_pylist()
+        if row["bytes"] is not None
+    }
+
+    def is_as_audited(run: Run, step: int) -> bool:
+        place, content = locate_checkpoint(suite, run, step), contents.get((run, step))
+        return place is None or content is None or content.is_of(place)
+
     return {
         row["step"]: f"audit: {row['detail']}"
         for row in records.findings.to_pylist()
@@ -77,7 +95,20 @@ def faulty_steps(records: AuditRecords, run: Run) -> dict[int, str]:
         and row["severity"] == "fault"
         and row["kind"] in _UNUSABLE
         and row["step"] is not None
+        and is_as_audited(run, row["step"])
+        and (row["other_step"] is None or is_as_audited(Run(row["other_size"], row["other_seed"]), row["other_step"]))
     }
+
+
+def _recall(suite: Suite, folder: AuditFolder, run: Run, step: int) -> Fingerprint | None:
+    """The kept fingerprint of a checkpoint, unless its files are here and others than they were, or may be."""
+    kept, place = folder.fingerprint(run, step), locate_checkpoint(suite, run, step)
+    if kept is None or place is None:
+        return kept
+    with suppress(MissingCheckpoint):
+        if kept.content is not None and kept.content.is_of(place):
+            return kept
+    return None
 
 
 def _tabulate_findings(findings: Sequence[Finding], runs: Sequence[Run]) -> pa.Table:
@@ -118,6 +149,9 @@ def _tabulate_checkpoints(prints: Mapping[Run, Prints]) -> pa.Table:
                     "norm": here.norm,
                     "distance": None if before is None else measure_distance(before, here),
                     "cosine": measure_cosine(of_run[min(of_run)], here),
+                    "bytes": here.content and here.content.bytes,
+                    "modified": here.content and here.content.modified,
+                    "content": here.content and here.content.sha256,
                 }
             )
             before = here

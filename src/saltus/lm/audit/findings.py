@@ -3,17 +3,19 @@
 The statistics are free of scale; d is the Euclidean distance of two checkpoints' weights:
 
 missing         a step that the suite lists and that cannot be had, or cannot be read
-identical       two checkpoints with the same bytes
+identical       two checkpoints with the same bytes, or with the same weights in another precision
 start           the run's first trained checkpoint, within the first 2% of its steps, has no correlation with its own
                 step 0: the cosine of unrelated weights is 0 with a standard deviation of
                 sqrt(1 / 4096 + 1 / parameters), and five of them are allowed
 stray           a checkpoint off its run's path: min(d(before, it), d(it, after)) / d(before, after) is at most 1 for
-                steady motion, for a random walk and for noise about a fixed point; more than 2 is a fault
+                steady motion, for a random walk and for noise about a fixed point; more than 2 is a fault. So is a
+                matrix of a checkpoint of which this is true, see `by_tensor`
+mixed           the same, where another checkpoint has the same values in these matrices: a file of two steps
 jump            neighbours whose d / sqrt(steps between) is more than 4 times that of the two intervals before and the
                 two after, of which one may be a jump itself; or that are uncorrelated though these are correlated, and
                 the later step is at most 4 times the earlier
 configuration   a configuration, or names and shapes of tensors, unlike most of the run, or of the runs of that size
-not_finite      weights that are infinite or not a number
+not_finite      weights that are infinite or not a number, in any tensor
 known           what others have found, as far as saltus knows it
 
 Distances below 1% of the weights' norm make no stray and no jump: rounding to half precision moves them by 0.1%.
@@ -25,10 +27,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from saltus.lm.audit.by_tensor import OddTensors, find_odd_tensors
 from saltus.lm.audit.fingerprint import BUCKETS, Fingerprint, measure_cosine, measure_distance
 from saltus.lm.suites.base import Run
 
-Kind = Literal["missing", "identical", "start", "stray", "jump", "configuration", "not_finite", "known"]
+Kind = Literal["missing", "identical", "start", "stray", "mixed", "jump", "configuration", "not_finite", "known"]
 Severity = Literal["fault", "note"]
 Prints = Mapping[int, Fingerprint]
 
@@ -55,12 +58,12 @@ class Finding:
 
 def judge(prints: Mapping[Run, Prints]) -> list[Finding]:
     """Everything that fingerprints, by run and step, tell."""
-    findings = [*_find_identical(prints), *_find_configurations(prints)]
+    findings = [*_find_identical(prints), *_find_rounded(prints), *_find_configurations(prints)]
     unusable = {(finding.run, finding.step) for finding in findings if finding.severity == "fault"}
     for run, of_run in prints.items():
         for step, fingerprint in of_run.items():
             if fingerprint.not_finite:
-                detail = f"{fingerprint.not_finite} of {fingerprint.parameters} weights are not finite"
+                detail = f"{fingerprint.not_finite} weights are not finite{_name_not_finite(fingerprint)}"
                 findings.append(Finding(run, step, "not_finite", "fault", detail, fingerprint.not_finite))
                 unusable.add((run, step))
         hashes: set[str] = set()
@@ -91,6 +94,34 @@ def _find_identical(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
             if initial and (run, step) == group[0]:
                 continue
             yield Finding(run, step, "identical", "note" if initial else "fault", detail, other=(other_run, other_step))
+
+
+def _find_rounded(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
+    """Checkpoints that have the weights of another one in another precision."""
+    groups: dict[tuple[str, str], list[tuple[Run, int]]] = defaultdict(list)
+    for run, of_run in prints.items():
+        for step in sorted(of_run):
+            for precision, digest in of_run[step].rounded.items():
+                groups[precision, digest].append((run, step))
+    told: set[tuple[Run, int]] = set()
+    for group in groups.values():
+        for run, step in group:
+            dtypes = prints[run][step].dtypes
+            others = [(r, s) for r, s in group if prints[r][s].dtypes != dtypes and (r, s) != (run, step)]
+            if not others or (run, step) in told:
+                continue
+            told.add((run, step))
+            other = min(others, key=lambda other: other[0] != run)
+            detail = f"the weights are those of {other[0]} step {other[1]}, in {dtypes} and not in "
+            detail += prints[other[0]][other[1]].dtypes
+            initial = all(s <= 1 for _, s in group)  # as in `_find_identical`
+            yield Finding(run, step, "identical", "note" if initial else "fault", detail, other=other)
+
+
+def _name_not_finite(fingerprint: Fingerprint) -> str:
+    names = [one.name for one in fingerprint.tensors if one.not_finite]
+    more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
+    return f", in {names[0]}{more}" if names else ""
 
 
 def _find_configurations(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
@@ -132,6 +163,9 @@ def _follow_path(run: Run, path: list[int], prints: Mapping[Run, Prints]) -> lis
     """What the distances between the checkpoints of a run, in the order of their steps, tell."""
     of_run = prints[run]
     findings: list[Finding] = []
+    for odd in find_odd_tensors(run, path, prints):
+        findings.append(_describe_odd(run, odd))
+        path.remove(odd.step)
     strays = [
         (step, ratio)
         for (before, step), (_, after) in pairwise(pairwise(path))
@@ -163,6 +197,15 @@ def _follow_path(run: Run, path: list[int], prints: Mapping[Run, Prints]) -> lis
             )
             findings.append(Finding(run, step, "jump", "fault", detail, excess, (run, before)))
     return findings
+
+
+def _describe_odd(run: Run, odd: OddTensors) -> Finding:
+    what = f"{len(odd.names)} of {odd.of} matrices, such as {odd.names[0]}, are"
+    if odd.other is not None:
+        detail = f"{what} those of {odd.other[0]} step {odd.other[1]}"
+        return Finding(run, odd.step, "mixed", "fault", detail, odd.ratio, odd.other)
+    detail = f"{what} {odd.ratio:.1f} times as far from both neighbours as these are from each other"
+    return Finding(run, odd.step, "stray", "fault", detail, odd.ratio)
 
 
 def _move(of_run: Prints, before: int, step: int) -> float:

@@ -50,9 +50,14 @@ AUDIT_TABLES: dict[str, pa.Schema] = {
             ("norm", pa.float64()),
             ("distance", pa.float64()),  # of the weights from those of the checkpoint before; null for the first
             ("cosine", pa.float64()),  # of the weights with those of the run's first checkpoint
+            ("bytes", pa.int64()),  # of its files; null, as the next two, where version 0.1 read them
+            ("modified", pa.int64()),  # time of their last change, in nanoseconds since the epoch
+            ("content", pa.string()),  # the hash of the files
         ]
     ),
 }
+_LATER = ("bytes", "modified", "content")
+"""Columns that version 0.1 did not write."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class AuditFolder(Folder[AuditSpec]):
         return read_fingerprint(self._locate(run, step)) or read_fingerprint(former)
 
     def keep(self, run: Run, step: int, fingerprint: Fingerprint) -> None:
-        """Write the fingerprint of a checkpoint, which is then never taken again."""
+        """Write the fingerprint of a checkpoint, which is then not taken again while its files are the same."""
         path = self._locate(run, step)
         self._write(path, lambda partial: write_fingerprint(partial, fingerprint))
 
@@ -127,7 +132,8 @@ class AuditFolder(Folder[AuditSpec]):
         if not self._is_former:  # it wrote no hashes
             verify(folder, self.damaged)
         tables = {
-            name: read_table(folder / f"{name}.parquet", schema, self.damaged) for name, schema in AUDIT_TABLES.items()
+            name: read_table(folder / f"{name}.parquet", schema, self.damaged, _LATER if name == "checkpoints" else ())
+            for name, schema in AUDIT_TABLES.items()
         }
         return AuditRecords(self.path, self.spec().suite, **tables)
 

@@ -60,14 +60,11 @@ class FoundSet:
     """[prompt] log probability of the target, in nats."""
 
 
-def measure_heads(model: PreTrainedModel, cases: Sequence[Case], rows: int, *, blank: bool = False) -> HeadEffects:
-    """The effect of every head; at most `rows` sequences run in a pass, fewer if memory does not hold them.
-
-    With `blank` the same passes run with nothing replaced: what differs from `unpatched` then is rounding.
-    """
+def measure_heads(model: PreTrainedModel, cases: Sequence[Case], rows: int) -> HeadEffects:
+    """The effect of every head; at most `rows` sequences run in a pass, fewer if memory does not hold them."""
     layers, heads = list_shape(cases)
     alone: list[Heads] = [((layer, head),) for layer in range(layers) for head in range(heads)]
-    measured = measure_sets(model, cases, [*alone, ()], rows, blank=blank)
+    measured = measure_sets(model, cases, [*alone, ()], rows)
     return HeadEffects(measured[-1], measured[:-1].reshape(layers, heads, -1))
 
 
@@ -78,7 +75,6 @@ def measure_sets(
     rows: int,
     *,
     base: Heads = (),
-    blank: bool = False,
 ) -> NDArray[np.float64]:
     """Log probability of the target [set, prompt], in nats, with all heads of a set replaced at once.
 
@@ -91,7 +87,7 @@ def measure_sets(
     places = place_prompts(cases)
     measured = np.empty((len(sets), sum(map(len, places))))
     for case, place in zip(cases, places, strict=True):
-        measure = _over_prompts(model, case, masks, _mask(shape, base, device), rows, blank)
+        measure = _over_prompts(model, case, masks, _mask(shape, base, device), rows)
         with explain_memory():
             parts = run_in_parts(measure, len(place), rows)
         measured[:, place] = torch.cat(parts, dim=1).double().cpu().numpy()
@@ -131,7 +127,7 @@ def place_prompts(cases: Sequence[Case]) -> list[NDArray[np.int64]]:
 
 
 def _over_prompts(
-    model: PreTrainedModel, case: Case, masks: Tensor, base: Tensor, rows: int, blank: bool
+    model: PreTrainedModel, case: Case, masks: Tensor, base: Tensor, rows: int
 ) -> Callable[[slice], Tensor]:
     """What measures some of the case's prompts: log probabilities [set, prompt]."""
     entries = [_find_entry(mask, base) for mask in masks]
@@ -142,7 +138,7 @@ def _over_prompts(
         measured = some.batch.score(reference.logits).repeat(len(masks), 1)  # [set, prompt]
         for layer in range(masks.shape[1]):
             group = [index for index, entry in enumerate(entries) if entry == layer]
-            run = _over_sets(reference, some, layer, masks[group], blank)
+            run = _over_sets(reference, some, layer, masks[group])
             parts = run_in_parts(run, len(group), max(1, rows // len(some.batch.index)))
             if parts:
                 measured[group] = torch.cat(parts)
@@ -151,7 +147,7 @@ def _over_prompts(
     return measure
 
 
-def _over_sets(reference: Reference, case: Case, layer: int, masks: Tensor, blank: bool) -> Callable[[slice], Tensor]:
+def _over_sets(reference: Reference, case: Case, layer: int, masks: Tensor) -> Callable[[slice], Tensor]:
     """What measures some of the sets `masks` [set, layer, head], which all begin to differ at `layer`."""
     touched = _list_touched(masks)
 
@@ -159,9 +155,8 @@ def _over_sets(reference: Reference, case: Case, layer: int, masks: Tensor, blan
         return _make_edit(case.replacement, some, touched)
 
     def measure(part: slice) -> Tensor:
-        chosen = torch.zeros_like(masks[part]) if blank else masks[part]
         with torch.no_grad(), tapped(reference.model):
-            logits = rerun(reference, layer, make_edit, chosen)  # [set, prompt, scored, symbol]
+            logits = rerun(reference, layer, make_edit, masks[part])  # [set, prompt, scored, symbol]
         return case.batch.score(logits)
 
     return measure

@@ -1,6 +1,6 @@
 """A whole patch: which heads of a donor checkpoint bring the capability to its recipient, with its controls."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,6 @@ from saltus.lm.patching.records import PATCH_TABLES
 from saltus.lm.patching.replacement import CapturedAttention, Source, capture_attention, make_replacement
 from saltus.lm.patching.screen import estimate_effects, rank_heads
 from saltus.lm.patching.tap import capture_patterns
-from saltus.lm.scanning.probe import probe
 from saltus.seeding import Streams
 from saltus.specs.checkpoints import PatchSpec
 
@@ -55,9 +54,8 @@ def patch_heads(
     donor: PreTrainedModel,
     prompts: Sequence[Prompt],
     tokenizer: PreTrainedTokenizerBase,
-    checkpoints: Iterable[tuple[int, PreTrainedModel]] = (),
 ) -> dict[str, pa.Table]:
-    """The tables of `PATCH_TABLES`; `checkpoints` are further steps for the trajectory, with their models.
+    """The tables of `PATCH_TABLES`, but for the trajectory.
 
     Raises `SaltusError` where the two models differ in shape, do not take the prompts or cannot be patched.
     """
@@ -73,9 +71,14 @@ def patch_heads(
         "effects": _tabulate_effects(effects),
         "sets": _tabulate_sets(sets),
         "screen": _tabulate_screen(estimated),
-        "trajectory": _tabulate_trajectory(checkpoints, prompts, spec.rows),
         "patterns": _tabulate_patterns({"recipient": recipient, "donor": donor}, prompts, shown, tokenizer),
     }
+
+
+def tabulate_trajectory(measured: Mapping[int, NDArray[np.float64]]) -> pa.Table:
+    """The table `trajectory` from the probabilities of the target [prompt] by step."""
+    rows = ((step, i, float(p)) for step, chances in sorted(measured.items()) for i, p in enumerate(chances))
+    return _tabulate("trajectory", rows)
 
 
 def _capture_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt]) -> _Side:
@@ -108,9 +111,6 @@ def _measure_effects(spec: PatchSpec, before: _Side, after: _Side) -> dict[str, 
         if not cases:
             continue
         patched = measure_heads(side.model, cases, spec.rows).patched
-        if kind == "self":  # against the same passes with nothing put in: rounding is no effect
-            blank = measure_heads(side.model, cases, spec.rows, blank=True).patched
-            patched = side.unpatched + (patched - blank)
         measured = sorted(index for case in cases for index in case.batch.index)
         effects[kind][:, :, measured] = np.exp(patched)
     return effects
@@ -174,13 +174,6 @@ def _tabulate_sets(sets: Sequence[_Set]) -> pa.Table:
 
 def _tabulate_screen(estimated: NDArray[np.float64]) -> pa.Table:
     return _tabulate("screen", ((*index, float(effect)) for index, effect in np.ndenumerate(estimated)))
-
-
-def _tabulate_trajectory(
-    checkpoints: Iterable[tuple[int, PreTrainedModel]], prompts: Sequence[Prompt], rows: int
-) -> pa.Table:
-    measured = ((step, probe(model, prompts, rows).probability) for step, model in checkpoints)
-    return _tabulate("trajectory", ((step, i, float(p)) for step, chances in measured for i, p in enumerate(chances)))
 
 
 def _tabulate_patterns(

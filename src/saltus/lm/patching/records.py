@@ -20,8 +20,8 @@ PATCH_TABLES: dict[str, pa.Schema] = {
     ),
     # One row for each patched head and prompt. `kind` is 'patch' (donor's pattern into the recipient), 'reverse'
     # (recipient's into the donor), 'self' (the recipient's own), 'shuffled' (the donor's with its keys permuted), or an
-    # ablation of the donor: 'zero', 'mean', 'resample', 'uniform'. That of 'self' is the unpatched one, changed by what
-    # the patch changes in passes of the same shape, so that rounding is no effect.
+    # ablation of the donor: 'zero', 'mean', 'resample', 'uniform'. That of 'self' differs from the unpatched one by no
+    # more than rounding: how much that is in the precision of the patch is what it tells.
     "effects": pa.schema(
         [
             ("kind", pa.string()),

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.batches import PromptBatch
 from saltus.lm.memory import explain_memory, run_in_parts
-from saltus.lm.patching.rerun import run_reference
+from saltus.lm.patching.rerun import check_attention, run_reference
 from saltus.lm.patching.tap import normalise
 
 Stage = Literal["scores", "pattern"]
@@ -46,6 +46,7 @@ def capture_attention(
     def read(part: slice) -> CapturedAttention:
         some = batch.take(part)
         reference = run_reference(model, some.tokens, live, some.scored)
+        check_attention(reference, some.tokens)
         layers = reference.attention
         return CapturedAttention(
             values=torch.stack([seen.pattern if stage == "pattern" else seen.scores for seen in layers]),

@@ -2,12 +2,13 @@
 
 A *live* position is one that runs again: every position, or the last ones alone, which then see the keys and values of
 the earlier positions as the whole pass had them. In the last block only the positions that have logits run, besides
-the keys and values. Nothing here knows an architecture: the arguments of each block are
-those that the model itself gave it, and what follows the blocks (final norm, unembedding) is what it was seen to call.
-`check_reference` says whether that was enough.
+the keys and values. Nothing here knows an architecture: the arguments of each block are those that the model itself
+gave it, and what follows the blocks (final norm, unembedding, soft caps, scales) is the model's own pass with its
+blocks set aside. `check_reference` says whether that was enough.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import Cache, DynamicCache, PreTrainedModel
 
 from saltus.errors import SaltusError
+from saltus.lm.memory import is_out_of_memory
 from saltus.lm.patching.tap import Edit, KeysSeen, LayerAttention, Tap, check_length, run_tapped, tapped
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -39,8 +41,8 @@ class Reference:
     """The arguments of each block; the first is its input [prompt, live, d_model]."""
     narrow: Call
     """The arguments of the last block where only the scored positions run."""
-    tail: tuple[nn.Module, ...]
-    """What the model calls after the last block, in order."""
+    beside: tuple[Any, ...] | None
+    """What the blocks return after the hidden states; None where they return these alone."""
     attention: tuple[LayerAttention, ...]
     """Of each layer, with the live positions as queries and all positions as keys."""
     logits: Tensor
@@ -54,7 +56,7 @@ def run_reference(
     check_length(model, tokens)
     start = tokens.shape[1] - live
     cache = DynamicCache()
-    with torch.no_grad():
+    with torch.no_grad(), _explain(model):
         if start:
             run_tapped(model, tokens[:, :start], Tap(), past_key_values=cache, use_cache=True, logits_to_keep=1)
         tap = Tap(edit=edit, keep=True)
@@ -67,8 +69,7 @@ def run_reference(
         narrow = calls[-1]
         if live > scored:
             cache = DynamicCache()
-            for layer, seen in enumerate(attention):
-                cache.update(seen.key[..., :-scored, :], seen.value[..., :-scored, :], layer)
+            run_tapped(model, tokens[:, :-scored], Tap(), past_key_values=cache, use_cache=True, logits_to_keep=1)
             again = _Watch(model)
             again.run(tokens[:, -scored:], Tap(), cache, scored)
             narrow = again.call_of(blocks[-1])
@@ -81,7 +82,7 @@ def run_reference(
         blocks=blocks,
         calls=calls,
         narrow=narrow,
-        tail=watch.tail_after(blocks[-1], path),
+        beside=watch.beside(blocks[-1]),
         attention=attention,
         logits=logits[:, -scored:],
     )
@@ -104,10 +105,31 @@ def rerun(reference: Reference, layer: int, make_edit: Callable[[Tensor], Edit],
     for above in range(layer + 1, top + 1):
         narrow = above == top and reference.live > reference.scored
         hidden = _run_block(reference, above, hidden, edit, narrow=narrow)
-    hidden = hidden[:, -reference.scored :]
-    for module in reference.tail:
-        hidden = module(hidden)
-    return hidden.unflatten(0, (len(sets), -1))  # [set, prompt, scored, symbol]
+    logits = _conclude(reference, hidden[:, -reference.scored :])
+    return logits.unflatten(0, (len(sets), -1))  # [set, prompt, scored, symbol]
+
+
+def _conclude(reference: Reference, hidden: Tensor) -> Tensor:
+    """Logits [row, scored, symbol]: what the model makes of [row, scored, d_model], which leaves its last block."""
+
+    def set_aside(entering: Tensor, *_positional: object, **_named: object) -> object:
+        return entering if reference.beside is None else (entering, *reference.beside)
+
+    def leave(*_positional: object, **_named: object) -> object:
+        return hidden if reference.beside is None else (hidden, *reference.beside)
+
+    replaced = dict.fromkeys(reference.blocks[:-1], set_aside) | {reference.blocks[-1]: leave}
+    own = {block: block.forward for block in replaced if "forward" in vars(block)}
+    try:
+        for block, forward in replaced.items():
+            block.forward = forward
+        tokens = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)
+        return reference.model(input_ids=tokens, use_cache=False).logits
+    finally:
+        for block in replaced:
+            del block.forward
+        for block, forward in own.items():
+            block.forward = forward
 
 
 def _run_block(reference: Reference, layer: int, hidden: Tensor, edit: Edit, *, narrow: bool) -> Tensor:
@@ -151,33 +173,72 @@ def _tile(argument: Any, prompts: int, times: int) -> Any:
 
 
 def check_reference(reference: Reference) -> None:
-    """Raise `SaltusError` if running all blocks again does not give the logits of the pass."""
-    with torch.no_grad(), tapped(reference.model):
+    """Raise `SaltusError` if running all blocks again does not give the logits of the pass.
+
+    The products have the same shapes, so that almost nothing but equality is right, in low precision too.
+    """
+    with torch.no_grad(), _explain(reference.model), tapped(reference.model):
         [again] = rerun(reference, 0, lambda _: reference.edit or _keep, torch.zeros(1))
-    expected = reference.logits
-    if again.shape == expected.shape:
-        tolerance = torch.finfo(expected.dtype).eps ** 0.5 * float(expected.abs().max())
-        if float((again - expected).abs().max()) <= tolerance:
-            return
-    raise SaltusError(
-        f"running the blocks of {type(reference.model).__name__} one by one does not give the logits of the whole "
-        "model; its layers cannot be run from the middle, and its heads cannot be patched here"
-    )
+    if not _agree(again, reference.logits):
+        raise SaltusError(
+            f"running the blocks of {type(reference.model).__name__} one by one does not give the logits of the whole "
+            "model; its layers cannot be run from the middle, and its heads cannot be patched here"
+        )
+
+
+def check_attention(reference: Reference, tokens: Tensor) -> None:
+    """Raise `SaltusError` if attention as it is tapped does not give the logits of the model's own for `tokens`."""
+    model = reference.model
+    before: Any = model.config._attn_implementation  # pyright: ignore[reportPrivateUsage]  # no public way to read it
+    model.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            own = model(input_ids=tokens, use_cache=False, logits_to_keep=reference.scored).logits
+    finally:
+        model.set_attn_implementation(before)
+    if not _agree(own[:, -reference.scored :], reference.logits):
+        raise SaltusError(
+            f"the attention of {type(model).__name__}, written out, does not give the logits of the model; its heads "
+            "cannot be patched here"
+        )
+
+
+@contextmanager
+def _explain(model: PreTrainedModel) -> Generator[None, None, None]:
+    """Turn what a model raises, but for a lack of memory, into one sentence."""
+    try:
+        yield
+    except SaltusError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SaltusError(
+            f"{type(model).__name__} cannot be run in parts with its attention written out ({text}); its heads cannot "
+            "be patched here"
+        ) from None
+
+
+def _agree(logits: Tensor, expected: Tensor) -> bool:
+    if logits.shape != expected.shape:
+        return False
+    tolerance = max(1e-5, torch.finfo(expected.dtype).eps) * float(expected.abs().max())
+    return float((logits - expected).abs().max()) <= tolerance
 
 
 class _Watch:
-    """Hooks that keep the arguments of what lies in lists (blocks do), and the order in which all modules end."""
+    """Hooks that keep the arguments of what lies in lists (blocks do), and what it returned besides hidden states."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self._calls: dict[nn.Module, Call] = {}
-        self._ended: list[nn.Module] = []
+        self._returned: dict[nn.Module, tuple[Any, ...] | None] = {}
         self._handles: list[RemovableHandle] = []
         for module in model.modules():
-            self._handles.append(module.register_forward_hook(self._note_end))
-            if isinstance(module, nn.ModuleList):
-                for block in module:
-                    self._handles.append(block.register_forward_pre_hook(self._begin, with_kwargs=True))
+            for block in module if isinstance(module, nn.ModuleList) else ():
+                self._handles.append(block.register_forward_pre_hook(self._begin, with_kwargs=True))
+                self._handles.append(block.register_forward_hook(self._end))
 
     def run(self, tokens: Tensor, tap: Tap, cache: Cache, scored: int) -> Tensor:
         """One pass over `tokens`, which come after those in the cache; afterwards the hooks are gone."""
@@ -191,8 +252,8 @@ class _Watch:
     def _begin(self, module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
         self._calls[module] = (positional, named)
 
-    def _note_end(self, module: nn.Module, _positional: object, _output: object) -> None:
-        self._ended.append(module)
+    def _end(self, module: nn.Module, _positional: object, output: Any) -> None:
+        self._returned[module] = output[1:] if isinstance(output, tuple) else None
 
     def call_of(self, block: nn.Module) -> Call:
         """The arguments of the block, its input first."""
@@ -201,12 +262,9 @@ class _Watch:
             return positional, named
         return (named["hidden_states"],), {name: x for name, x in named.items() if name != "hidden_states"}
 
-    def tail_after(self, last: nn.Module, path: str) -> tuple[nn.Module, ...]:
-        """What ran after the last block: the children of the modules around `path` that hold no blocks themselves."""
-        parts = path.split(".")
-        around = [self._model.get_submodule(".".join(parts[:depth])) for depth in range(len(parts))]
-        beside = {child for module in around for child in module.children()} - {*around}
-        return tuple(module for module in self._ended[self._ended.index(last) + 1 :] if module in beside)
+    def beside(self, block: nn.Module) -> tuple[Any, ...] | None:
+        """What the block returned after the hidden states; None if it returned these alone."""
+        return self._returned[block]
 
 
 def _find_blocks(model: PreTrainedModel, attention: tuple[LayerAttention, ...]) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import check_prompts
 from saltus.lm.memory import explain_memory, run_in_parts
@@ -42,10 +43,20 @@ Input = tuple[tuple[int, ...], int]
 def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe:
     """Ask `model` all prompts, at most `rows` sequences of equal length in a pass, none of them padded.
 
-    Raises `MissingCheckpoint` where a logit is not finite; `SaltusError` where a prompt does not fit the model, and
-    where there is no memory for a single sequence.
+    Raises `MissingCheckpoint` where the model raises anything, and where a logit is not finite; `SaltusError` where a
+    prompt does not fit the model, and where there is no memory for a single sequence.
     """
     check_prompts(model, prompts)
+    try:
+        return _probe(model, prompts, rows)
+    except SaltusError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a foreign model may break the library in any way
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise MissingCheckpoint(f"the model cannot be run ({text})") from None
+
+
+def _probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe:
     answers = [(prompt.tokens, prompt.target) for prompt in prompts]
     foils = [number for number, prompt in enumerate(prompts) if prompt.foil is not None]
     answers += [(prompt.tokens, prompt.foil) for prompt in prompts if prompt.foil is not None]

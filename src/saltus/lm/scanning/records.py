@@ -3,11 +3,12 @@
 Probabilities are of the whole target; ranks count from 0, and ties in full.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,13 @@ from numpy.typing import NDArray
 
 from saltus.curves import Curve, Curves, Key, Rule
 from saltus.specs.checkpoints import ScanSpec
+
+MissingKind = Literal["fault", "unreachable", "excluded"]
+"""Why a checkpoint says nothing: it is not there or cannot be measured; it is elsewhere, and nothing was to be fetched;
+an audit, or what is known of the suite, says that it is not what it seems."""
+
+LATER = ("kind", "bytes", "modified")
+"""Columns of the table `missing` that version 0.1 did not write."""
 
 _CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
 
@@ -32,8 +40,26 @@ SCAN_TABLES: dict[str, pa.Schema] = {
             ("margin", pa.float64()),  # log probability of the target less that of the foil, in nats; NaN without foil
         ]
     ),
-    # One row for each checkpoint that was asked for and could not be measured.
-    "missing": pa.schema([*_CHECKPOINT, ("reason", pa.string())]),
+    # One row for each measured checkpoint: what its files were. Version 0.1 did not record it.
+    "checkpoints": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("bytes", pa.int64()),
+            ("modified", pa.int64()),  # time of the last change, in nanoseconds since the epoch
+            ("sha256", pa.string()),
+            ("note", pa.string()),  # what was mended when it was loaded, and does no harm
+        ]
+    ),
+    # One row for each checkpoint that was asked for and could not be measured, or is not to be used.
+    "missing": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("reason", pa.string()),
+            ("kind", pa.string()),  # one of `MissingKind`; null, as the next two, where version 0.1 wrote it
+            ("bytes", pa.int64()),  # of its files when it was asked for; null where there were none
+            ("modified", pa.int64()),  # time of their last change, in nanoseconds since the epoch
+        ]
+    ),
     # One row for each capability and prompt.
     "prompts": pa.schema(
         [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
@@ -70,6 +96,7 @@ class ScanRecords:
     """Versions, machine, duration; None while the scan is not finished."""
     rule: Rule
     """The rule by which the curves are read: one success is enough, unless another rule was asked for."""
+    checkpoints: pa.Table = field(default_factory=SCAN_TABLES["checkpoints"].empty_table)
 
     @property
     def finished(self) -> bool:
@@ -111,7 +138,14 @@ class ScanRecords:
 
         Runs without a measured checkpoint are left out.
         """
-        return Curves(tuple(self._list_curves("correct", self.questions)), "share of right prompts", self.rule)
+        curves = tuple(self._list_curves("correct", self.questions))
+        return Curves(curves, "share of right prompts", self.rule, notes=self.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was mended when checkpoints were loaded, as sentences, each with the number of checkpoints."""
+        several = Counter(note for note in self.checkpoints["note"].to_pylist() if note)
+        return tuple(f"in {count} of {len(self.checkpoints)} checkpoints {note}" for note, count in several.items())
 
     def curves_of(self, column: str, capability: str) -> Curves:
         """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean."""

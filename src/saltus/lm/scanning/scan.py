@@ -1,36 +1,45 @@
 """Measure the checkpoints of a suite that a strategy asks for, and record what each of them says."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from saltus.errors import SaltusError
-from saltus.lm.capabilities.base import Prompt
-from saltus.lm.capabilities.build import build_capability, make_prompts
+from saltus.lm.capabilities.batches import check_prompts
+from saltus.lm.capabilities.build import build_capability
+from saltus.lm.scanning.changes import find_changed
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import Probe, probe
-from saltus.lm.scanning.records import SCAN_TABLES
+from saltus.lm.scanning.prompts import RunPrompts, UnfitPromptsError
 from saltus.lm.scanning.strategies import next_steps
-from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
-from saltus.lm.suites.load import load_model, load_tokenizer
+from saltus.lm.suites.base import (
+    MissingCheckpoint,
+    Run,
+    Suite,
+    UnreachableCheckpoint,
+    locate_checkpoint,
+    select_runs,
+)
+from saltus.lm.suites.content import Content, Stamp, describe_content, take_stamp
+from saltus.lm.suites.load import load_model
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.specs.checkpoints import ScanSpec
 
 ROWS = 256
 """Sequences in a pass; the probe takes fewer where memory ends."""
 
+_REFUSALS = 2
+"""Checkpoints in a row that cannot be asked the prompts, after which the rest of a run is not fetched for nothing."""
+
 
 class Fetcher(Protocol):
-    """Somebody who brings checkpoints."""
+    """A source of checkpoints."""
 
     def get(self, run: Run, step: int, following: tuple[Run, int] | None = None) -> Path:
         """As `Suite.fetch`; `following` will probably be asked for next, and may be brought meanwhile."""
@@ -38,7 +47,7 @@ class Fetcher(Protocol):
 
 
 class Listener(Protocol):
-    """Somebody who watches. What happens between two calls is what the first of them says, or else bookkeeping."""
+    """Hears of the progress of a scan. The time between two calls is that of the first one's work, or bookkeeping."""
 
     def started(self, runs: int) -> None:
         """So many runs are to be scanned."""
@@ -84,17 +93,23 @@ def scan(
     """Scan from wherever it stands to its end; the folder must be held (`ScanFolder.writing`).
 
     `unusable` gives, by run and step, why a checkpoint is not to be trusted; it is recorded as missing and never asked
-    for. A checkpoint that is missing or damaged is recorded, and the scan goes on; any other `SaltusError` ends it, to
-    be resumed by another call.
+    for. A checkpoint that cannot be measured is recorded as missing, and the scan goes on; the next call asks for it
+    again. A checkpoint whose files are others than those that were measured is measured again. What concerns all
+    checkpoints, such as a network that is gone, is a `SaltusError` and ends the scan, to be resumed by another call.
     """
     capabilities = [build_capability(capability).name for capability in spec.capabilities]
     if len(set(capabilities)) < len(capabilities):
         raise SaltusError(f"the capabilities are named {', '.join(capabilities)}; names must differ, so rename a file")
-    runs = folder.list_runs(lambda: {run: suite.steps(run) for run in select_runs(suite, spec.sizes, spec.seeds)})
-    listener.started(len(runs))
+    listed = folder.list_runs(lambda: {run: suite.steps(run) for run in select_runs(suite, spec.sizes, spec.seeds)})
+    listener.started(len(listed))
     with Prefetcher(suite) as fetcher:
-        for run, steps in runs.items():
-            _RunScan(spec, folder, listener, device, fetcher, run).follow(steps, (unusable or {}).get(run, {}))
+        work = _Work(spec, suite, folder, listener, device, fetcher)
+        runs = [_RunScan(work, run, steps, (unusable or {}).get(run, {})) for run, steps in listed.items()]
+        for run in runs:
+            run.follow()
+            listener.finished_run(run.run)
+        for run in runs:  # last, so that a scan that is resumed often comes to its end before it
+            run.ask_again()
 
 
 def list_solved(capability: Sequence[str], correct: NDArray[np.bool_], threshold: float) -> NDArray[np.bool_]:
@@ -108,91 +123,130 @@ def list_solved(capability: Sequence[str], correct: NDArray[np.bool_], threshold
     return np.concatenate([correct, np.array(sets, dtype=np.bool_)])
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What all runs of a scan are measured with."""
+
+    spec: ScanSpec
+    suite: Suite
+    folder: ScanFolder
+    listener: Listener
+    device: torch.device
+    fetcher: Fetcher
+
+
 class _RunScan:
     """One run of the suite, followed by the strategy."""
 
-    def __init__(
-        self, spec: ScanSpec, folder: ScanFolder, listener: Listener, device: torch.device, fetcher: Fetcher, run: Run
-    ) -> None:
-        self._spec, self._folder, self._listener, self._device = spec, folder, listener, device
-        self._fetcher, self._run = fetcher, run
-        self._prompts: dict[str, Sequence[Prompt]] = {}
+    def __init__(self, work: _Work, run: Run, steps: Sequence[int], unusable: Mapping[int, str]) -> None:
+        self.run = run
+        self._work, self._steps, self._unusable = work, steps, unusable
+        self._prompts = RunPrompts(work.spec, work.folder, run)
+        self._asked: set[int] = set()
+        self._refused = 0
 
-    def follow(self, steps: Sequence[int], unusable: Mapping[int, str]) -> None:
+    def follow(self) -> None:
         """Measure until the strategy has no more questions."""
-        if not self._folder.has_prompts:
+        folder = self._work.folder
+        if not folder.has_prompts:
             self._recover_prompts()
-        missing = self._folder.missing(self._run)
-        self._exclude(unusable, missing)
-        solved = {
+        self._missing = self._exclude()
+        self._solved = {
             step: self._list_solved(table["capability"].to_pylist(), table["correct"].to_numpy())
-            for step, table in self._folder.measured(self._run).items()
+            for step, table in folder.measured(self.run).items()
         }
-        if solved:
-            self._listener.resumed(self._run, len(solved))
-        while due := next_steps(self._spec, steps, missing, solved):
-            step = due[0]  # the others may change with its answer
-            try:
-                said = self._ask(step, following=(self._run, due[1]) if len(due) > 1 else None)
-            except MissingCheckpoint as error:
-                missing[step] = str(error)
-                self._listener.missing(self._run, step, missing[step])
-                self._folder.commit_missing(self._run, step, missing[step])
-                continue
-            numbers = _number(self._prompts)
-            solved[step] = self._list_solved(numbers["capability"], said.correct)
-            self._listener.measured(self._run, step, solved[step])
-            self._folder.commit(self._run, step, {**numbers, **vars(said)})
-        self._listener.finished_run(self._run)
+        if self._solved:
+            self._work.listener.resumed(self.run, len(self._solved))
+        for step in find_changed(self._work.suite, folder, self.run):
+            del self._solved[step]
+            self._ask(step, None)
+        self._ask_what_is_due()
+
+    def ask_again(self) -> None:
+        """Ask for what an earlier call found to be missing, and for what then becomes due."""
+        for step in sorted(self._missing.keys() - self._unusable.keys() - self._asked):
+            self._ask(step, None)
+        self._ask_what_is_due()
+
+    def _ask_what_is_due(self) -> None:
+        while due := next_steps(self._work.spec, self._steps, self._missing, self._solved):
+            if not self._solved and self._refused >= _REFUSALS:
+                return
+            self._ask(due[0], (self.run, due[1]) if len(due) > 1 else None)  # the others may change with its answer
+
+    def _ask(self, step: int, following: tuple[Run, int] | None) -> None:
+        """Measure a checkpoint and record what it says, or why it says nothing."""
+        work = self._work
+        self._asked.add(step)
+        place = locate_checkpoint(work.suite, self.run, step)
+        stamp = None if place is None else take_stamp(place)  # before: what changes meanwhile is asked for again
+        try:
+            answers, content, note = self._measure(step, following)
+        except MissingCheckpoint as error:
+            self._note_missing(step, error, stamp)
+        except UnfitPromptsError as error:
+            self._note_missing(step, error, stamp)
+            self._refused += 1
+            if self._refused >= _REFUSALS and not work.folder.has_answers:
+                raise
+        else:
+            self._missing.pop(step, None)
+            numbers = self._prompts.numbers
+            self._solved[step] = self._list_solved(numbers["capability"], answers.correct)
+            work.listener.measured(self.run, step, self._solved[step])
+            work.folder.commit(self.run, step, {**numbers, **vars(answers)}, content, note)
+
+    def _measure(self, step: int, following: tuple[Run, int] | None) -> tuple[Probe, Content, str]:
+        """What the checkpoint says to all prompts, what its files are, and what was mended; the model is gone then."""
+        work = self._work
+        work.listener.fetching(self.run, step)
+        path = work.fetcher.get(self.run, step, following)
+        work.listener.loading(self.run, step)
+        content = describe_content(path)
+        prompts = self._prompts.prepare(path)
+        loaded = load_model(path, work.spec.precision, work.device)
+        try:
+            check_prompts(loaded.model, prompts)
+        except SaltusError as error:
+            raise UnfitPromptsError(str(error)) from None
+        work.listener.measuring(self.run, step)
+        answers = probe(loaded.model, prompts, ROWS)
+        if take_stamp(path) != content.stamp:
+            raise MissingCheckpoint(f"the files in {path} were changed while they were read; they are asked for again")
+        return answers, content, loaded.note
+
+    def _note_missing(self, step: int, error: SaltusError, stamp: Stamp | None) -> None:
+        work, reason = self._work, str(error)
+        self._missing[step] = reason
+        work.listener.missing(self.run, step, reason)
+        kind = "unreachable" if isinstance(error, UnreachableCheckpoint) else "fault"
+        work.folder.commit_missing(self.run, step, reason, kind, stamp)
+
+    def _exclude(self) -> dict[int, str]:
+        """The recorded missing steps with their reasons, after what is not to be trusted was recorded as well.
+
+        What an earlier call was told not to trust, and is trusted now, is used again where it was measured.
+        """
+        folder = self._work.folder
+        recorded = folder.missing(self.run)
+        missing = {step: one.reason for step, one in recorded.items()}
+        for step, reason in self._unusable.items():
+            if missing.get(step) != reason:
+                folder.commit_missing(self.run, step, reason, "excluded")
+                missing[step] = reason
+        trusted = [step for step, one in recorded.items() if one.kind == "excluded" and step not in self._unusable]
+        for step in trusted:
+            if step in folder.answered_steps(self.run):
+                folder.forget_missing(self.run, step)
+                del missing[step]
+        return missing
 
     def _recover_prompts(self) -> None:
         """Make the prompts again where their file is gone, with the tokenizer of a checkpoint that was measured."""
-        for step in self._folder.measured_steps(self._run):
+        for step in self._work.folder.measured_steps(self.run):
             with suppress(MissingCheckpoint):
-                self._prompts = self._agree(load_tokenizer(self._fetcher.get(self._run, step)))
+                self._prompts.prepare(self._work.fetcher.get(self.run, step))
                 return
 
     def _list_solved(self, capability: Sequence[str], correct: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return list_solved(capability, correct, self._spec.threshold)
-
-    def _exclude(self, unusable: Mapping[int, str], missing: dict[int, str]) -> None:
-        """Record what is not to be trusted as missing, measured or not."""
-        for step, reason in unusable.items():
-            if step not in missing:
-                missing[step] = reason
-                self._folder.commit_missing(self._run, step, reason)
-
-    def _ask(self, step: int, following: tuple[Run, int] | None) -> Probe:
-        """What the checkpoint says to all prompts; the model is gone afterwards."""
-        self._listener.fetching(self._run, step)
-        path = self._fetcher.get(self._run, step, following)
-        self._listener.loading(self._run, step)
-        model = load_model(path, self._spec.precision, self._device)
-        if not self._prompts:
-            self._prompts = self._agree(load_tokenizer(path))
-        self._listener.measuring(self._run, step)
-        return probe(model, [prompt for several in self._prompts.values() for prompt in several], ROWS)
-
-    def _agree(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Sequence[Prompt]]:
-        """The prompts for this tokenizer, by capability: the same for all runs of a scan, or they are refused."""
-        prompts = {
-            build_capability(capability).name: make_prompts(capability, tokenizer, self._spec.master_seed)
-            for capability in self._spec.capabilities
-        }
-        every = [prompt for several in prompts.values() for prompt in several]
-        texts = {"text": [prompt.text for prompt in every], "target": [prompt.target_text for prompt in every]}
-        tokens = json.dumps([[prompt.tokens, prompt.target, prompt.foil] for prompt in every])
-        self._folder.agree_on(
-            pa.table({**_number(prompts), **texts}, schema=SCAN_TABLES["prompts"]),
-            hashlib.sha256(tokens.encode()).hexdigest(),
-            self._run,
-        )
-        return prompts
-
-
-def _number(prompts: Mapping[str, Sequence[Prompt]]) -> dict[str, list[Any]]:
-    """The columns that name the prompts, [prompt]: its capability, and its number there."""
-    return {
-        "capability": [name for name, several in prompts.items() for _ in several],
-        "prompt": [number for several in prompts.values() for number in range(len(several))],
-    }
+        return list_solved(capability, correct, self._work.spec.threshold)
