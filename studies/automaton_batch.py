@@ -72,9 +72,10 @@ def judge(results: Results) -> Sequence[Claim]:
     return [
         Claim(
             f"the batch is what decides: with {BATCH:,} tokens the plateau of 8 cells ends between {ENDS[0]} and "
-            f"{ENDS[1]} steps (ours)",
+            f"{ENDS[1]} steps",
             _judge_ends([end for seeds in ends.values() for end in seeds]),
             f"step at which it ends, by rate: {'; '.join(told)}",
+            ours=True,
         )
     ]
 
@@ -87,7 +88,7 @@ def _judge_ends(ends: Sequence[int | None]) -> Verdict:
 
 
 study = Study(
-    cells=[Cell(rate=rate, run=make(name, rate)) for name, rate in RATES.items()],
+    cells=[Cell(rate=rate, short=True, run=make(name, rate)) for name, rate in RATES.items()],
     draw=draw,
     compare=compare,
     judge=judge,
