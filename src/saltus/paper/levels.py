@@ -12,7 +12,7 @@ from saltus.specs import CellularAutomatonSpec
 from saltus.tasks.cellular_automaton import CellularAutomaton
 
 SEQUENCES = 600
-"""The standard error of a loss is then about 0.002 nats."""
+"""The standard error of a loss is then about 0.004 nats."""
 
 _PRIOR = 0.5
 """Pseudo-count of each symbol (Krichevsky and Trofimov 1981)."""
