@@ -140,6 +140,12 @@ class MonitorRecords:
         curves = tuple(curve for name, each in values.items() if (curve := self._draw(name, each, ceiling=1.0)))
         return Curves(curves, "share of right prompts", self.rule, notes=self.notes)
 
+    @property
+    def loss_curves(self) -> Curves:
+        """The mean of the losses that were given between two probes, one curve or none."""
+        curve = self._draw("loss", self.losses)
+        return Curves((curve,) if curve else (), "training loss", self.rule)
+
     @cached_property
     def strongest(self) -> Curves:
         """The largest mass of any head on each pattern, between chance and 1."""
