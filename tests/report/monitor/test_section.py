@@ -1,5 +1,6 @@
 """The page and the terminal on a monitored training: complete whatever the training came to."""
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +76,11 @@ def test_a_training_that_came_to_nothing_has_a_page(steps: int, read: bool, said
 
 def test_the_terminal_says_the_same(tmp_path: Path) -> None:
     records = write(tmp_path / "mine")
-    console = Console(width=160, record=True, file=(tmp_path / "out").open("w"))
+    console = Console(width=160, file=StringIO())
     for table in tabulate_monitor(records):
         console.print(table)
-    text = " ".join(console.export_text().split())
+    assert isinstance(console.file, StringIO)
+    text = " ".join(console.file.getvalue().split())
     assert "copying │ (20, 30] │ 100%" in text
     assert "induction │ (10, 20] │ layer 1 head 0: 0.90 │ 0.20 │ 1 of 2" in text
     assert "6 probes, the last at step 50; probes took 0.5 s and the training 25.0 s" in describe_monitor(records)
