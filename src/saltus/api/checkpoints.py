@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT
-from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
@@ -18,6 +17,7 @@ from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
 from saltus.lm.suites.pythia import list_known_faults
+from saltus.provenance import describe_provenance
 from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
 from saltus.specs.pocket import PocketSpec
 

@@ -13,6 +13,9 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
+from saltus.monitor.folder import MonitorFolder
+from saltus.monitor.records import MonitorRecords
+from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
 from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
@@ -20,10 +23,10 @@ from saltus.train.records import RunRecords
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder
-Records = RunRecords | ScanRecords | PatchRecords | AuditRecords
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | MonitorFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | MonitorRecords
 
-KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder)
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, MonitorFolder)
 """What `ls`, `show` and `report` know."""
 
 
@@ -41,7 +44,7 @@ class Listing:
 
 
 def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
-    """The runs, scans, patches and audits in `out`, each kind by name; readable or not."""
+    """The folders of every kind in `out`, each kind by name; readable or not."""
     return [folder for kind in KINDS for folder in kind.list(out)]
 
 
@@ -57,8 +60,7 @@ def describe(folder: Folder) -> Listing:
         elif folder.failure is not None:
             state = f"failed: {folder.failure}"
         else:
-            steps = folder.checkpoint_steps() if isinstance(folder, RunFolder) else []
-            state = f"at step {steps[-1]}" if steps else "not finished"
+            state = f"at step {steps[-1]}" if (steps := _list_steps(folder)) else "not finished"
     except SaltusError as error:
         return Listing(folder.path.name, folder.kind, "", f"cannot be read: {error}", readable=False)
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
@@ -73,7 +75,7 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan, patch or audit"
+    what = "is the beginning of more than one name" if found else "is no run, scan, patch, audit or monitored training"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
@@ -101,6 +103,12 @@ def show(
             table, verdict = tabulate_patch(folder.records())
             console.print(table)
             console.print(verdict, markup=False, highlight=False)
+        case MonitorFolder():
+            watched = folder.records()
+            watched = watched.reread(watched.rule.change(threshold=threshold, hold=hold))
+            for table in tabulate_monitor(watched):
+                console.print(table)
+            console.print(describe_monitor(watched), markup=False, highlight=False)
         case AuditFolder():
             audited = folder.records()
             console.print(tabulate_audit(audited))
@@ -143,11 +151,25 @@ def _describe(folder: Folder) -> str:
             return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
         case AuditFolder():
             return folder.spec().suite
+        case MonitorFolder():
+            watched = folder.spec()
+            return f"{watched.group}, seed {watched.seed}: {', '.join((*watched.capabilities, *watched.patterns))}"
+
+
+def _list_steps(folder: Folder) -> list[int]:
+    """The steps that something that trains is known to have done."""
+    match folder:
+        case RunFolder():
+            return folder.checkpoint_steps()
+        case MonitorFolder():
+            return [row.step for row in folder.rows()]
+        case _:
+            return []
 
 
 def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
     match folder:
-        case RunFolder() | ScanFolder():
+        case RunFolder() | ScanFolder() | MonitorFolder():
             records = folder.records()
             return records.reread(records.rule.change(threshold=threshold, hold=hold))
         case PatchFolder() | AuditFolder():

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT
-from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
+from saltus.provenance import describe_provenance
 from saltus.specs import RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import read_facts

@@ -13,6 +13,7 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.comparison import ArmComparison, compare_emergences
 from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
+from saltus.monitor.folder import MonitorFolder
 from saltus.report.terminal.plans import describe_plan, tabulate_plan
 from saltus.report.terminal.tables import tabulate_comparison
 from saltus.seeding import Streams
@@ -34,6 +35,8 @@ def compare(
 ) -> ArmComparison:
     """Compare when a unit emerged: each source is an arm, or of a single source each group.
 
+    A monitored training is one seed of its group, and the seeds of a group are an arm.
+
     `unit` is the whole task if it is not given; a source without one needs it named. `paired` says that seeds of the
     same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules. Where a `console` is
     given the tables are printed.
@@ -48,7 +51,10 @@ def compare(
         names = found.groups if len(sources) == 1 else [_name(source, found)]
         for name in names:
             own = found.group(name) if len(sources) == 1 else found
-            arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = own
+            if isinstance(source, MonitorFolder) and name in arms:
+                arms[name] = _join_seeds(name, arms[name], own)
+            else:
+                arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = own
     compared = compare_emergences(arms, Streams(master_seed).generator("bootstrap"), paired=paired)
     if console is not None:
         for table in tabulate_comparison(compared):
@@ -136,7 +142,13 @@ def find_emergences(
     """
     if isinstance(source, PatchFolder | AuditFolder):
         raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs or scans")
-    curves = source if isinstance(source, Curves | Emergences) else source.records().curves
+    match source:
+        case Curves() | Emergences():
+            curves = source
+        case MonitorFolder():
+            curves = source.records().find_curves(unit)
+        case _:
+            curves = source.records().curves
     if isinstance(curves, Curves):
         found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
         unit = unit or curves.whole or None
@@ -160,4 +172,13 @@ def _read_pilot(source: Source, unit: str | None, generator: np.random.Generator
 
 
 def _name(source: Source, found: Emergences) -> str:
-    return source.path.name if not isinstance(source, Curves | Emergences) else ", ".join(found.groups)
+    named_by_groups = isinstance(source, Curves | Emergences | MonitorFolder)
+    return ", ".join(found.groups) if named_by_groups else source.path.name
+
+
+def _join_seeds(group: str, some: Emergences, more: Emergences) -> Emergences:
+    if twice := {e.key.seed for e in some}.intersection(e.key.seed for e in more):
+        raise SaltusError(
+            f"group {group} has seed {min(twice)} in two monitored trainings; give the monitor of each its own seed="
+        )
+    return Emergences((*some, *more), some.rule)

@@ -35,6 +35,8 @@ class Folder(Generic[S]):
     """The file that describes it. No two kinds have the same."""
     specs: ClassVar[type[Any]]
     """What the description is read as."""
+    named_by_hash: ClassVar[bool] = True
+    """Whether a name that ends like a hash does end with one; not where people name their folders themselves."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,7 +71,7 @@ class Folder(Generic[S]):
                 raise
             raise self.damaged(path, f"describes no {self.kind} ({error})") from None
         named = _HASH.search(self.path.name)
-        if named and named[1] not in (spec.content_hash, spec.former_hash):
+        if self.named_by_hash and named and named[1] not in (spec.content_hash, spec.former_hash):
             raise self.damaged(path, f"was edited: the hash of its content is {spec.content_hash}, not {named[1]}")
         return spec
 

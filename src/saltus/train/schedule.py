@@ -1,22 +1,29 @@
 """Which steps are evaluated, kept and checkpointed, and what the learning rate is at a step."""
 
 import math
+from collections.abc import Iterator
+from itertools import count, takewhile
 
 from saltus.specs import ScheduleSpec, TrainingSpec
 
 
+def generate_steps(spec: ScheduleSpec) -> Iterator[int]:
+    """0, then growing by the factor up to `every`, then every `every` steps, without end."""
+    yield 0
+    position = float(spec.first)
+    while (step := round(position)) < spec.every:
+        yield step
+        position = max(position * spec.factor, step + 1)
+    yield from count(spec.every, spec.every)
+
+
 def list_steps(spec: ScheduleSpec, steps: int) -> tuple[int, ...]:
-    """0, then growing by the factor up to `every`, then every `every` steps; always the last step.
+    """The scheduled steps before `steps`, and `steps`, which is always the last.
 
     >>> list_steps(ScheduleSpec(first=1, factor=2, every=10), 35)
     (0, 1, 2, 4, 8, 10, 20, 30, 35)
     """
-    growing: list[int] = []
-    position = float(spec.first)
-    while position < min(spec.every, steps):
-        growing.append(round(position))
-        position = max(position * spec.factor, growing[-1] + 1)
-    return tuple(sorted({0, *growing, *range(spec.every, steps, spec.every), steps}))
+    return (*takewhile(lambda step: step < steps, generate_steps(spec)), steps)
 
 
 def learning_rate_at(spec: TrainingSpec, step: int) -> float:
