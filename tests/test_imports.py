@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "studies": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "models", "train"},
     "paper": {"errors", "measure", "specs", "tasks", "studies"},
     "report": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "train", "lm", "monitor"},
+    "live": {"errors", "report"},
     "demo": {"specs"},
 }
 """What each part of saltus may import besides itself. `api` puts them together, and `cli` is its command line."""

@@ -5,10 +5,12 @@ from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, de
 from saltus.api.runs import run, run_all
 from saltus.api.statistics import compare, find_emergences, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
+from saltus.api.watching import DEFAULT_PORT, watch, watch_beside
 
 __all__ = [
     "DEFAULT_KEPT",
     "DEFAULT_POCKETS",
+    "DEFAULT_PORT",
     "DEFAULT_REPORT",
     "DEFAULT_ROOT",
     "Folder",
@@ -30,4 +32,6 @@ __all__ = [
     "run_study",
     "scan",
     "show",
+    "watch",
+    "watch_beside",
 ]

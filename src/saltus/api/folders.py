@@ -129,7 +129,7 @@ def report(
     from saltus.report.html.page import write_report
     from saltus.report.sections import describe as describe_sections
 
-    records: list[Records] = [_read(folder, threshold, hold) for folder in folders]
+    records: list[Records] = [read_folder(folder, threshold, hold) for folder in folders]
     suites = dict.fromkeys(each.spec.suite for each in records if isinstance(each, ScanRecords | PatchRecords))
     audits = [AuditFolder.of(folders[0].path.parent, suite) for suite in suites]
     named = {folder.path for folder in folders}
@@ -167,7 +167,8 @@ def _list_steps(folder: Folder) -> list[int]:
             return []
 
 
-def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
+def read_folder(folder: Folder, threshold: float | None = None, hold: int | None = None) -> Records:
+    """The records of a folder, read by its own rule or with another threshold or hold."""
     match folder:
         case RunFolder() | ScanFolder() | MonitorFolder():
             records = folder.records()

@@ -10,6 +10,7 @@ from rich.text import Text
 from saltus import api
 from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
+from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
@@ -47,6 +48,7 @@ def scan(
     out: Out = DEFAULT_ROOT,
     offline: Offline = False,
     disk: Disk = None,
+    watch: Watch = False,
 ) -> None:
     """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
     console = Console()
@@ -58,7 +60,8 @@ def scan(
         strategy=strategy,
         precision=precision,
     )
-    folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    with watch_if(watch, out):
+        folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], folder.path / "report.html"))
 

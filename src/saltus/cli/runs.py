@@ -10,6 +10,7 @@ from rich.text import Text
 from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
+from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
 from saltus.studies.study import load_study
 
@@ -54,6 +55,7 @@ def run(
         typer.Option(help="Only the run of this name, or else those whose name contains it; again for more of them."),
     ] = None,
     scale: Scale = "full",
+    watch: Watch = False,
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed.
 
@@ -61,9 +63,11 @@ def run(
     """
     console = Console()
     loaded = load_study(study)
-    trained = api.run_study(
-        loaded, out=out, seeds=seeds, steps=steps, only=tuple(only or ()), scale=scale, device=device, console=console
-    )
+    chosen = tuple(only or ())
+    with watch_if(watch, out):
+        trained = api.run_study(
+            loaded, out=out, seeds=seeds, steps=steps, only=chosen, scale=scale, device=device, console=console
+        )
     for folder in (each for each in trained if each.finished):
         api.show(folder, console)
         print_path(console, "records", folder.path)
