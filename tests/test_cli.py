@@ -134,7 +134,7 @@ def test_study_without_good_runs(
         (["--steps", "-1"], ["TrainingSpec.steps: -1 was given", "greater than or equal to 1"]),
         (["--seeds", "0"], ["RunSpec.seeds: 0 was given", "greater than or equal to 1"]),
         (["--only", "nothing"], ["only: 'nothing'", "tiny"]),
-        (["--device", "tpu"], ["device: 'tpu' was given", "'auto', 'cpu' and 'cuda'"]),
+        (["--device", "tpu"], ["device: 'tpu' was given", "'auto', 'cpu', 'cuda' and 'mps'"]),
         (["--device", "cuda"], ["device: 'cuda' was given", "no CUDA device"]),
     ],
 )
