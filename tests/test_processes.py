@@ -13,6 +13,10 @@ from saltus.errors import SaltusError
 from saltus.processes import count_cores
 
 
+def bound_to_eight(process: int) -> range:
+    return range(8)
+
+
 def test_where_a_system_does_not_say_what_a_process_is_bound_to_it_is_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,14 +31,14 @@ def test_where_a_system_does_not_say_what_a_process_is_bound_to_it_is_the_machin
 def test_a_container_is_given_a_share_of_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", bound_to_eight, raising=False)
     (tmp_path / "cpu.max").write_text(text)
     assert count_cores(tmp_path) == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("-1", 8), ("400000", 4), ("10000", 1)])
 def test_an_older_container_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", bound_to_eight, raising=False)
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
