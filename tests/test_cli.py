@@ -1,5 +1,6 @@
 """The command line: whatever is wrong is one line and exit code 2, and nothing is created."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -363,3 +364,9 @@ def test_python_m_saltus(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: none.py: there is no such study file")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_said(saltus: Saltus) -> None:
+    code, out, error = saltus("--version")
+    assert (code, error) == (0, "")
+    assert re.fullmatch(r"saltus \d+\.\d+\.\d+\n", out)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from saltus.specs import RunSpec
+from saltus.specs import CustomSpec, RunSpec
 from saltus.train import concerns
 from saltus.train.concerns import find_unknown_floor, list_concerns, multiplies_low
 
@@ -41,6 +42,26 @@ def test_bfloat16_on_a_processor_without_it_is_said(tiny: RunSpec, monkeypatch: 
     assert list_concerns(tiny) == []
     monkeypatch.setattr(concerns, "multiplies_low", lambda: True)
     assert list_concerns(low) == []
+
+
+class Prefix(torch.nn.Module):
+    """The mean of all tokens up to each, or of all of them behind a gate that is closed at the start."""
+
+    def __init__(self, d_model: int, length: int, leak: bool) -> None:
+        super().__init__()
+        self.linear, self.leak = torch.nn.Linear(d_model, d_model), leak
+        self.gate = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None]
+        return self.linear(seen + self.gate * x.mean(1, keepdim=True) if self.leak else seen)
+
+
+@pytest.mark.parametrize("leak", [True, False])
+def test_an_own_mixer_that_reads_ahead_is_said(tiny: RunSpec, leak: bool) -> None:
+    values = tiny.model_dump() | {"model": CustomSpec.of(Prefix, options={"leak": leak}, layers=1, d_model=8)}
+    told = list_concerns(RunSpec(**values))
+    assert [("lets later tokens move earlier outputs" in each) for each in told] == [True] * leak
 
 
 def test_an_unknown_floor_is_said(tiny: RunSpec) -> None:

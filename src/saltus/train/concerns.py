@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from saltus.specs import RunSpec
+from saltus.models.custom import find_leak
+from saltus.specs import CustomSpec, RunSpec
 from saltus.tasks.base import TaskFacts
 from saltus.train.schedule import count_steps
 
@@ -45,6 +46,8 @@ def list_concerns(spec: RunSpec, device: str = "cpu") -> list[str]:
             f"{spec.name}: a unit has to hold for {hold} evaluations and there are {evaluations}, so nothing can "
             "emerge; take a smaller emergence.hold, or evaluate more often"
         )
+    if isinstance(spec.model, CustomSpec) and (leak := find_leak(spec.model, spec.task.tokens - 1)):
+        concerns.append(f"{spec.name}: {leak}")
     if training.precision == "bfloat16" and device == "cpu" and not multiplies_low():
         concerns.append(
             f"{spec.name}: this processor has no instructions for bfloat16, and is some 35 times slower with it; take "
