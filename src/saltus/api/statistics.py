@@ -135,7 +135,7 @@ def find_emergences(
 
     """
     if isinstance(source, PatchFolder | AuditFolder):
-        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs or scans")
+        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
     curves = source if isinstance(source, Curves | Emergences) else source.records().curves
     if isinstance(curves, Curves):
         found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
