@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saltus.api.folders import KINDS, Folder
+from saltus.api.folders import DEFAULT_ROOT, KINDS, Folder
 from saltus.api.provenance import describe_provenance
 from saltus.curves import Curves, Rule
 from saltus.errors import SaltusError
@@ -29,7 +29,8 @@ def read(
     chance: float | None = None,
     ceiling: float | None = None,
     rule: Rule | None = None,
-    to: Path | None = None,
+    name: str | None = None,
+    out: Path = DEFAULT_ROOT,
 ) -> Curves:
     """Read files of evaluations, or folders of them, into one set of curves.
 
@@ -49,7 +50,8 @@ def read(
         chance: level of chance of units of which it is not known.
         ceiling: best value of units of which it is not known.
         rule: by which the curves are read; at least 0.5 at two evaluations in a row if not given.
-        to: folder in which the curves are kept as well; its parent holds the folders of results.
+        name: of the folder of results in which the curves are kept as well, in place of what was read before.
+        out: folder that holds it.
 
     Raises:
         SaltusError: if there is nothing to read, or what was asked for is not there.
@@ -67,7 +69,7 @@ def read(
         chance=chance,
         ceiling=ceiling,
     )
-    folder = None if to is None else CurvesFolder.of(to.parent, to.name)
+    folder = None if name is None else CurvesFolder.of(out, name)
     own = {str(path): _list_own(Path(path)) for path in paths}
     parts = {found.path.name: _read_own(found, spec) for folders in own.values() for found in folders}
     if others := tuple(path for path in spec.paths if not own[path]):

@@ -57,7 +57,7 @@ def read(
     if share or any(given is not None for given in (above, below, hold, errors)):
         level = USUAL_RULE.above if above is None and below is None else above
         rule = Rule(above=level, below=below, share=share, hold=hold or USUAL_RULE.hold, errors=errors or 0.0)
-    to = out / (_name(paths[0]) if name is None else name)
+    name = _name(paths[0]) if name is None else name
     api.read(
         *paths,
         pattern=pattern,
@@ -70,10 +70,11 @@ def read(
         chance=chance,
         ceiling=ceiling,
         rule=rule,
-        to=to,
+        name=name,
+        out=out,
     )
-    api.show(api.find(str(to)), console)
-    print_path(console, "curves", to)
+    api.show(api.find(str(out / name)), console)
+    print_path(console, "curves", out / name)
 
 
 def _name(path: str) -> str:

@@ -193,8 +193,8 @@ def _leave_out(curves: Sequence[Curve], rule: Rule, ledger: Ledger) -> list[Curv
         ledger.add(one, f"curves have no {what}, and are left out", ", ".join(curve.key))
     if not kept:
         raise SaltusError(
-            f"none of the {len(curves)} curves has a {' or '.join(lacking).removeprefix('known ')}; give chance and "
-            "ceiling, or a rule with neither a share nor standard errors"
+            f"the rule reads none of the {len(curves)} curves, which have no {' and no '.join(lacking)}; give chance "
+            "and ceiling, or a rule with neither a share nor standard errors"
         )
     return kept
 

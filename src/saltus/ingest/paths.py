@@ -11,7 +11,7 @@ STEP = re.compile(
 SEED = re.compile(r"(?<![a-z])seed[-_=]?(\d+)(?!\d)", re.IGNORECASE)
 
 _GENERAL = re.compile(
-    r"results?|metrics|history|logs?|evals?|trainer_state|events\.out\.tfevents.*|\d{4}-\d\d-\d\d.*", re.IGNORECASE
+    r"(?:results?|metrics|history|logs?|evals?|trainer_state)(?:_\d{4}-\d\d-.*)?|events\.out\.tfevents.*", re.IGNORECASE
 )
 """Parts of a path that name no group."""
 

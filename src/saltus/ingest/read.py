@@ -130,7 +130,8 @@ def _label(file: Labelled, *, several: bool, ledger: Ledger) -> Iterator[tuple[O
     """The values of a file with their labels, each from the first that says anything."""
     reading, source = file.reading, file.source
     content = describe_model(reading.model, reading.revision) if reading.model is not None else Labels()
-    root, path = clean(source.root.resolve().name), file.guessed
+    whole = source.root.resolve()
+    root, path = clean(whole.stem if source.path == source.root else whole.name), file.guessed
     if several and source.path != source.root:
         path = path._replace(group=root if path.group is None else f"{root}/{path.group}")
     last = Labels(root, "0")
@@ -143,9 +144,10 @@ def _label(file: Labelled, *, several: bool, ledger: Ledger) -> Iterator[tuple[O
             what = "no step in a column, its content or its path, and was left out"
             ledger.add(f"value has {what}", f"values have {what.replace('was', 'were')}", source.name)
     first = reading.rows[0].labels if reading.rows else Labels()
-    sources = {"the pattern": file.said, "a column": first, "the name of its model": content, "its path": path}
+    sources = {"the pattern": file.said, "its rows": first, "the model that it names": content, "its path": path}
+    nowhere = Labels("the name of the folder", "nothing (0)")
     parts = [
-        f"{part} from {next((name for name, labels in sources.items() if labels[place] is not None), 'nowhere')}"
+        f"{part} from {next((name for name, labels in sources.items() if labels[place] is not None), nowhere[place])}"
         for place, part in enumerate(Labels._fields)
     ]
     ledger.tell(f"file has its {', '.join(parts)}", f"files have their {', '.join(parts)}", source.name)

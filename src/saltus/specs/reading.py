@@ -14,7 +14,7 @@ LABELS = ("group", "seed", "step")
 class ReadSpec(Spec):
     """Other people's files, read as curves. What is not given is guessed from the files, and said."""
 
-    paths: tuple[str, ...] = Field(default=(), description="files, and folders of them")
+    paths: tuple[str, ...] = Field(min_length=1, description="files, and folders of them")
     pattern: str | None = Field(default=None, description="of paths, such as '{group}-seed{seed}/step{step}/*.json'")
     group: str | None = Field(default=None, description="column of tables")
     seed: str | None = Field(default=None, description="column of tables")
