@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "engines": {"errors", "processes", "specs", "train"},
     "lm": {"errors", "seeding", "processes", "curves", "specs", "storage", "train"},
     "studies": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "models", "train"},
-    "paper": {"errors", "measure", "specs", "studies"},
+    "paper": {"errors", "measure", "specs", "tasks", "studies"},
     "report": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "train", "lm"},
     "demo": {"specs"},
 }
