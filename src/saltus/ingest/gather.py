@@ -121,7 +121,7 @@ def choose_metrics(values: Values, spec: ReadSpec, ledger: Ledger) -> Choice:
         return Choice(spec.value, any(name in of_units for name in spec.value))
     if not of_units:
         return Choice(tuple(others), of_units=False)
-    chosen = max(of_units, key=lambda metric: (of_units[metric], metric))
+    chosen = min(of_units, key=lambda metric: (-of_units[metric], not is_share(metric), metric))
     for metric, count in sorted(((of_units + others) - Counter({chosen: of_units[chosen]})).items()):
         one = "metric was not read; choose it with value"
         ledger.tell(one, "metrics were not read; choose among them with value", f"{metric} ({count:,} values)")

@@ -1,0 +1,61 @@
+"""The examples of docs/logs.md run as they stand, on invented files."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.ingest.files import write, write_new
+
+PAGE = Path(__file__).parents[1] / "docs" / "logs.md"
+
+Saltus = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page speaks of: results of two sizes by four seeds, tables of two groups, the export of a history."""
+    for size, middle in (("160m", 300), ("410m", 100)):
+        for seed in range(4):
+            model = f"EleutherAI/pythia-{size}-seed{seed}"
+            for step in (0, 100, 200, 300, 400, 500, 600):
+                value = 0.6 if step > middle + 30 * seed else 0.1
+                metrics = {"acc,none": value, "acc_stderr,none": 0.02, "perplexity,none": 5.0 / value}
+                results = dict.fromkeys(("lambada_openai", "piqa"), metrics)
+                write_new(
+                    tmp_path / "evals" / model.replace("/", "__") / f"results_{step}.json", model, step, results, step
+                )
+    for name in ("a_0", "a_1", "b_0"):
+        write(tmp_path / "logs" / f"{name}.csv", "update,loss\n0,4.0\n100,2.0\n200,1.5\n")
+    lines = [{"_step": step, "train/loss": 6.0 - step, "eval/accuracy": step / 4} for step in range(5)]
+    write(tmp_path / "history.jsonl", "\n".join(map(json.dumps, lines)))
+    monkeypatch.chdir(tmp_path)
+
+
+def list_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.usefixtures("files")
+def test_the_commands_of_the_page_run_one_after_the_other(saltus: Saltus) -> None:
+    lines = [line for block in list_blocks("sh") for line in block.splitlines()]
+    assert len(lines) > 10
+    for line in lines:
+        program, *arguments = shlex.split(line, comments=True)
+        code, out, error = saltus(*arguments)
+        assert (program, code, error) == ("saltus", 0, ""), f"{line}: {error}"
+        assert "cannot be read" not in out, line
+        emerged = re.search(r"(\d+) of \d+ curves emerged", out)
+        assert emerged is None or int(emerged[1]) > 0, line
+    assert Path("evals.html").exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = list_blocks("python")
+    exec(compile(block, PAGE.name, "exec"), {})
+    out = capsys.readouterr().out
+    assert "['pythia-160m', 'pythia-410m'] ['lambada_openai'] acc" in out
+    assert "Key(group='pythia-410m', seed='0', unit='lambada_openai') 100 200" in out
