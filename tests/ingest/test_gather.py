@@ -72,14 +72,23 @@ def test_the_latest_of_a_repeated_step_counts() -> None:
 def test_what_no_share_can_be_counts_as_not_measured(tmp_path: Path) -> None:
     for step, value in ((0, 0.1), (1, -0.5), (2, 1.5), (3, float("nan")), (4, float("inf")), (5, 0.4)):
         write_old(tmp_path / f"step{step}.json", "m", step, {"piqa": accuracy(value, error=-1.0 if step else 0.1)})
-    curves = saltus.read(tmp_path)
-    np.testing.assert_array_equal(curves[0].values, [0.1, np.nan, np.nan, np.nan, np.nan, 0.4])
-    np.testing.assert_array_equal(np.asarray(curves[0].standard_error), [0.1] + [np.nan] * 5)
+    (curve,) = curves = saltus.read(tmp_path, rule=Rule(above=0.3))
+    assert (curve.steps.tolist(), curve.values.tolist()) == ([0, 5], [0.1, 0.4])
+    np.testing.assert_array_equal(np.asarray(curve.standard_error), [0.1, np.nan])
+    (found,) = curves.emergences()
+    assert (found.after, found.by, found.missing) == (0, 5, (1, 2, 3, 4))
     assert curves.notes[:2] == (
         "2 values are outside 0 to 1, where acc lies, and count as not measured: m, seed 0, piqa, step 1: -0.5; m, "
         "seed 0, piqa, step 2: 1.5",
         "2 values are not finite and count as not measured: m, seed 0, piqa, step 3: nan; m, seed 0, piqa, step 4: inf",
     )
+
+
+def test_no_value_that_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "step,loss,acc\n0,nan,0.5\n1,inf,0.5\n")
+    assert saltus.read(path).units == ["acc"]
+    with pytest.raises(SaltusError, match="there is no value that counts; 2 values are not finite"):
+        saltus.read(path, value=["loss"])
 
 
 def test_a_rule_reads_what_it_can_and_says_what_it_cannot(tmp_path: Path) -> None:

@@ -88,9 +88,12 @@ def gather(values: Values, spec: ReadSpec, rule: Rule | None, ledger: Ledger) ->
             "metric is in percent and was divided by 100", "metrics are in percent and were divided by 100", metric
         )
     drawn = [
-        _draw(origin, named[origin], own, 100.0 if origin.metric in percent else 1.0, spec, ledger)
+        curve
         for origin, own in kept.items()
+        if (curve := _draw(origin, named[origin], own, 100.0 if origin.metric in percent else 1.0, spec, ledger))
     ]
+    if not drawn:
+        raise SaltusError(f"there is no value that counts; {'; '.join(ledger.sentences[:_SHOWN])}")
     drawn.sort(key=lambda curve: [sort_naturally(name) for name in curve.key])
     rule = rule or USUAL_RULE
     curves = add_missing(_leave_out(drawn, rule, ledger), ledger)
@@ -128,8 +131,13 @@ def choose_metrics(values: Values, spec: ReadSpec, ledger: Ledger) -> Choice:
     return Choice((chosen,), of_units=True)
 
 
-def _draw(origin: Origin, unit: str, values: Sequence[Value], divisor: float, spec: ReadSpec, ledger: Ledger) -> Curve:
-    """One curve of its values in any order, what is repeated or out of range said."""
+def _draw(
+    origin: Origin, unit: str, values: Sequence[Value], divisor: float, spec: ReadSpec, ledger: Ledger
+) -> Curve | None:
+    """One curve of its values in any order, what is repeated or out of range said; None if no value is left.
+
+    What is no measurement is a missing step, and not a value without the unit: it ends no interval.
+    """
     where = f"{origin.group}, seed {origin.seed}, {unit}"
     latest: dict[int, Value] = {}
     for value in sorted(values, key=lambda each: (each.step, each.written)):
@@ -140,30 +148,31 @@ def _draw(origin: Origin, unit: str, values: Sequence[Value], divisor: float, sp
                 f"{where}, step {value.step:,}",
             )
         latest[value.step] = value
-    share = is_share(origin.metric)
-    numbers: list[float] = []
-    for step, found in latest.items():
-        number = found.value / divisor
-        if not isfinite(number):
-            what = "not finite"
-        elif share and not 0.0 <= number <= 1.0:
-            what = f"outside 0 to 1, where {origin.metric} lies,"
-        else:
-            numbers.append(number)
-            continue
-        ledger.add(
-            f"value is {what} and counts as not measured",
-            f"values are {what} and count as not measured",
-            f"{where}, step {step:,}: {found.value:g}",
-        )
-        numbers.append(nan)
+    share, missing = is_share(origin.metric), list[int]()
+    for step, found in list(latest.items()):
+        wrong = ""
+        if not isfinite(found.value):
+            wrong = "not finite"
+        elif share and not 0.0 <= found.value / divisor <= 1.0:
+            wrong = f"outside 0 to 1, where {origin.metric} lies,"
+        if wrong:
+            missing.append(step)
+            del latest[step]
+            ledger.add(
+                f"value is {wrong} and counts as not measured",
+                f"values are {wrong} and count as not measured",
+                f"{where}, step {step:,}: {found.value:g}",
+            )
+    if not latest:
+        return None
     errors = np.array([value.error / divisor for value in latest.values()])
     errors[~(np.isfinite(errors) & (errors >= 0.0))] = nan
     chance = find_chance(origin.unit, origin.metric)
     return Curve(
         Key(origin.group, origin.seed, unit),
         np.array([*latest], dtype=np.int64),
-        np.array(numbers),
+        np.array([value.value / divisor for value in latest.values()]),
+        tuple(missing),
         chance=nan if (level := spec.chance if chance is None else chance) is None else level,
         ceiling=1.0 if share else nan if spec.ceiling is None else spec.ceiling,
         standard_error=None if np.isnan(errors).all() else errors,

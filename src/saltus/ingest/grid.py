@@ -14,7 +14,7 @@ _SHOWN = 3
 
 
 def add_missing(curves: Sequence[Curve], ledger: Ledger) -> list[Curve]:
-    """The same curves, with the steps that they lack.
+    """The same curves, with the steps that they lack beside those that they are known to.
 
     A step should be there if at least half of the other seeds of the group have it for the unit. A seed without
     others in its group is compared with those of other groups, and then up to its own last step alone: how long a
@@ -35,8 +35,9 @@ def add_missing(curves: Sequence[Curve], ledger: Ledger) -> list[Curve]:
             grid = {step for step, count in steps.items() if 2 * count >= others}
             for curve in group:
                 end = int(curve.steps[-1]) if alone else max(grid, default=0)
-                lacking = sorted(step for step in grid - {*curve.steps.tolist()} if step <= end)
-                found[curve.key] = tuple(lacking)
+                own = {*curve.steps.tolist(), *curve.missing}
+                lacking = sorted(step for step in grid - own if step <= end)
+                found[curve.key] = tuple(sorted({*lacking, *curve.missing}))
                 if lacking:
                     shown = ", ".join(f"{step:,}" for step in lacking[:_SHOWN])
                     more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
