@@ -103,7 +103,9 @@ class Source:
 
 def clean(name: Any) -> str:
     """A name on one line: nothing in it that a terminal obeys, and not too long."""
-    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(name).strip())
+    text = str(name).strip()
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
 
 
