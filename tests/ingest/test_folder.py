@@ -18,12 +18,12 @@ def kept(tmp_path: Path) -> CurvesFolder:
         write_old(tmp_path / "evals" / f"n_step{step}.json", "n", step, {"piqa": accuracy(value), "x": {"acc": 0.5}})
     write_old(tmp_path / "evals" / "n_step2.json", "n", 2, {"piqa": accuracy(0.5)})
     write_old(tmp_path / "evals" / "o_step2.json", "o", 2, {"piqa": accuracy(0.5)})
-    saltus.read(tmp_path / "evals", rule=Rule(above=0.4, errors=0.5), name="evals", out=tmp_path / "runs")
+    saltus.read(tmp_path / "evals", rule=Rule(above=0.4), name="evals", out=tmp_path / "runs")
     return CurvesFolder(tmp_path / "runs" / "evals")
 
 
 def test_what_is_read_back_is_what_was_read(kept: CurvesFolder, tmp_path: Path) -> None:
-    curves = saltus.read(tmp_path / "evals", rule=Rule(above=0.4, errors=0.5))
+    curves = saltus.read(tmp_path / "evals", rule=Rule(above=0.4))
     back = kept.records().curves
     assert (back.measure, back.rule, back.notes) == (curves.measure, curves.rule, curves.notes)
     for one, other in zip(back, curves, strict=True):
@@ -31,6 +31,7 @@ def test_what_is_read_back_is_what_was_read(kept: CurvesFolder, tmp_path: Path) 
         np.testing.assert_array_equal([one.chance, one.ceiling], [other.chance, other.ceiling])
         np.testing.assert_array_equal(one.steps, other.steps)
         np.testing.assert_array_equal(one.values, other.values)
+        assert (one.standard_error is None) == (one.key.unit == "x")
         np.testing.assert_array_equal(np.asarray(one.standard_error), np.asarray(other.standard_error))
     assert any(curve.missing for curve in back)
     assert back.emergences() == curves.emergences()

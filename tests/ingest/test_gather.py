@@ -36,6 +36,11 @@ def test_steps_that_others_have_are_missing_and_widen_the_interval(tmp_path: Pat
     )
 
 
+def test_half_of_the_others_make_a_grid(tmp_path: Path) -> None:
+    write_runs(tmp_path, {("a", 0): {10, 20}, ("a", 1): {10, 20}, ("a", 2): {10}}, {"a": 40})
+    assert [curve.missing for curve in saltus.read(tmp_path)] == [(20,), (20,), ()]
+
+
 def test_a_seed_alone_is_compared_with_other_groups_up_to_its_end(tmp_path: Path) -> None:
     for group, steps in (("a", (0, 10, 20, 30)), ("b", (0, 20)), ("c", (0, 10, 20, 30, 40))):
         write(tmp_path / f"{group}.csv", "step,acc\n" + "".join(f"{step},0.5\n" for step in steps))
@@ -48,7 +53,7 @@ def test_a_seed_that_all_other_groups_have(tmp_path: Path) -> None:
     note = "1 seed is missing from a group, and all others have it: b, seed 1"
     assert note in saltus.read(tmp_path).notes
     (tmp_path / "a-seed1.csv").unlink()
-    assert not any("is missing from a group" in each for each in saltus.read(tmp_path).notes)  # no longer in all others
+    assert not any("missing from a group" in each for each in saltus.read(tmp_path).notes)  # no longer in all others
 
 
 def test_groups_with_seeds_of_their_own_lack_none(tmp_path: Path) -> None:

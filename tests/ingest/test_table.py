@@ -17,11 +17,11 @@ WIDE = """step,seed,size,acc,acc_stderr,loss
 0,2,70m,0.2,0.02,3.25
 10,2,70m,0.6,0.03,2.25
 """
-LONG = """_step,run,task,value
-0,a,piqa,0.5
-0,a,lambada,0.0
-100,a,piqa,0.6
-100,a,lambada,0.3
+LONG = """_step,run,task,value,stderr,seconds
+0,a,piqa,0.5,0.01,7
+0,a,lambada,0.0,0.02,7
+100,a,piqa,0.6,0.03,7
+100,a,lambada,0.3,0.04,7
 """
 
 
@@ -50,6 +50,10 @@ def test_a_long_table_has_a_unit_for_each_value_of_a_column(tmp_path: Path) -> N
         Key("a", "0", "lambada"): ([0, 100], [0.0, 0.3]),
         Key("a", "0", "piqa"): ([0, 100], [0.5, 0.6]),
     }
+    assert [curve.standard_error.tolist() for curve in curves if curve.standard_error is not None] == [
+        [0.02, 0.04],
+        [0.01, 0.03],
+    ]
 
 
 def test_columns_are_what_they_are_named(tmp_path: Path) -> None:
