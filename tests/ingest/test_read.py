@@ -37,7 +37,7 @@ def test_one_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeypatch
     curves = saltus.read(tmp_path)
     assert [curve.steps.tolist() for curve in curves] == [[1]]
     (unread,) = [note for note in curves.notes if "cannot be read" in note]
-    assert unread.startswith("7 files cannot be read and were left out: ")
+    assert unread.startswith("9 files cannot be read and were left out: ")
     assert "bad_step2.json (is no whole JSON (Expecting" in unread
     assert "deep.json (is nested too deeply)" in unread
     assert any(note.startswith("2 files are of no kind that is read and were left alone") for note in curves.notes)
@@ -55,6 +55,30 @@ def test_a_file_without_permission_is_a_note(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "open", refuse)
     assert saltus.read(tmp_path).notes[0].endswith("b.csv (Permission denied)")
+
+
+def test_a_folder_that_cannot_be_opened_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("open", "shut"):
+        write_old(tmp_path / name / "a_step1.json", "m", 1, {"piqa": accuracy(0.5)})
+    listed = os.scandir
+
+    def refuse(path: str) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    note = f"1 folder cannot be opened and was left out: {tmp_path}/shut (Permission denied)"
+    assert saltus.read(tmp_path).notes[0] == note
+
+
+def test_each_file_is_read_once_and_links_are_followed(tmp_path: Path) -> None:
+    write_old(tmp_path / "there" / "a_step1.json", "m", 1, {"piqa": accuracy(0.5)})
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "there")
+    assert len(saltus.read(tmp_path / "here")) == 1
+    curves = saltus.read(tmp_path, tmp_path / "there", tmp_path / "there" / "a_step1.json")
+    assert not any("came again" in note for note in curves.notes)
 
 
 def test_names_are_made_harmless(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from saltus.ingest.audit import find_contradiction
 from saltus.ingest.gather import Origin, Value, gather
 from saltus.ingest.ledger import Ledger
 from saltus.ingest.paths import compile_pattern, describe_model, guess_labels, read_pattern
-from saltus.ingest.readers import READERS
+from saltus.ingest.readers import READERS, Reader
 from saltus.ingest.rows import Labels, Reading, Source, UnreadableError, clean
 from saltus.specs.reading import ReadSpec
 
@@ -26,12 +26,17 @@ _SHOWN = 3
 class Labelled:
     """What was read from a file, and what its path says of it."""
 
-    source: Source
+    name: str
+    """For sentences."""
+    path: str
+    """From the root on, which was asked for."""
     reading: Reading
     said: Labels
     """By the pattern, which holds whatever the content says."""
     guessed: Labels
     """From the usual words in the path, where nothing else says it."""
+    root: str
+    """The group where nothing names one."""
     written: float
     """When the results were made, in seconds since the epoch."""
 
@@ -47,51 +52,57 @@ def read_files(spec: ReadSpec, rule: Rule | None = None) -> Curves:
 
     """
     ledger = Ledger()
-    files = _read_all(spec, ledger)
+    files = [*_read_all(spec, ledger)]
     values: dict[Origin, list[Value]] = defaultdict(list)
-    count = 0
-    for labelled in _audit(files, ledger):
-        for origin, value in _label(labelled, several=len(spec.paths) > 1, ledger=ledger):
-            values[origin].append(value)
-            count += 1
-    if count > MOST_VALUES:
-        raise SaltusError(
-            f"there are {count:,} values, and at most {MOST_VALUES:,} are read at once; read fewer files, or choose "
-            "columns with value"
-        )
+    for count, (origin, value) in enumerate(_list_values(_audit(files, ledger), ledger), 1):
+        values[origin].append(value)
+        if count > MOST_VALUES:
+            raise SaltusError(
+                f"there are more than {MOST_VALUES:,} values, the most for one reading; read fewer files, or choose "
+                "columns with value"
+            )
     if not values:
         said = "; ".join(ledger.sentences[:_SHOWN])
         raise SaltusError(f"{', '.join(spec.paths)}: there is nothing to read" + (f"; {said}" if said else ""))
     return gather(values, spec, rule, ledger)
 
 
-def list_sources(paths: Sequence[str]) -> Iterator[Source]:
-    """All regular files at and below some paths, by name; those whose name begins with a dot are left out.
+def list_sources(paths: Sequence[str], ledger: Ledger) -> Iterator[Source]:
+    """All files at and below some paths, by name and each once; those whose name begins with a dot are left out.
 
     Raises:
         SaltusError: if a path is not there.
 
     """
+
+    def tell(error: OSError) -> None:
+        place = f"{clean(error.filename)} ({error.strerror})"
+        ledger.add("folder cannot be opened and was left out", "folders cannot be opened and were left out", place)
+
+    seen: set[Path] = set()
+
+    def is_new(path: Path) -> bool:
+        return not (path.resolve() in seen or seen.add(path.resolve()))
+
     for root in map(Path, paths):
-        if root.is_file():
-            yield Source(root, root)
-        elif root.is_dir():
-            for folder, folders, names in os.walk(root):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if root.is_dir():
+            for folder, folders, names in os.walk(root, onerror=tell, followlinks=True):
+                folders[:] = [n for n in sorted(folders) if not n.startswith(".") and is_new(Path(folder, n))]
                 found = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-                yield from (Source(path, root) for path in found if path.is_file())
-        else:
+                yield from (Source(path, root) for path in found if is_new(path))
+        elif not root.exists():
             raise SaltusError(f"{root} is no file and no folder; give the path of results")
+        elif is_new(root):
+            yield Source(root, root)
 
 
-def _read_all(spec: ReadSpec, ledger: Ledger) -> list[Labelled]:
+def _read_all(spec: ReadSpec, ledger: Ledger) -> Iterator[Labelled]:
     """What is in all files that a reader takes, whether or not their labels are right."""
     pattern = compile_pattern(spec.pattern) if spec.pattern is not None else None
-    files: list[Labelled] = []
-    for source in list_sources(spec.paths):
+    for source in list_sources(spec.paths, ledger):
         said = Labels() if pattern is None else read_pattern(pattern, source.path.as_posix())
         try:
-            reader = next((reader for reader in READERS.values() if reader.takes(source)), None)
+            reader = _choose_reader(source)
             if reader is None:
                 one = "file is of no kind that is read and was left alone"
                 ledger.tell(one, "files are of no kind that is read and were left alone", source.name)
@@ -99,55 +110,67 @@ def _read_all(spec: ReadSpec, ledger: Ledger) -> list[Labelled]:
                 one = "file does not fit the pattern and was left out"
                 ledger.add(one, "files do not fit the pattern and were left out", source.name)
             else:
-                reading, changed = reader.read(source, spec, ledger), source.path.stat().st_mtime
-                written = changed if reading.written is None else reading.written
-                files.append(Labelled(source, reading, said, guess_labels(source.inside), written))
+                yield _describe(source, reader.read(source, spec, ledger), said, several=len(spec.paths) > 1)
         except (UnreadableError, OSError) as error:
             reason = error.strerror or "cannot be opened" if isinstance(error, OSError) else str(error)
             place = f"{source.name} ({clean(reason)})"
             ledger.add("file cannot be read and was left out", "files cannot be read and were left out", place)
-    return files
+
+
+def _choose_reader(source: Source) -> Reader | None:
+    if not source.path.is_file():  # a pipe would be waited for
+        raise UnreadableError("is no regular file")
+    return next((reader for reader in READERS.values() if reader.takes(source)), None)
+
+
+def _describe(source: Source, reading: Reading, said: Labels, *, several: bool) -> Labelled:
+    whole, guessed = source.root.resolve(), guess_labels(source.inside)
+    root = clean(whole.stem if source.path == source.root else whole.name)
+    if several and source.path != source.root:  # what has the same name in two folders is not the same
+        guessed = guessed._replace(group=root if guessed.group is None else f"{root}/{guessed.group}")
+    written = source.path.stat().st_mtime if reading.written is None else reading.written
+    return Labelled(source.name, f"{whole.name}/{source.inside}", reading, said, guessed, root, written)
 
 
 def _audit(files: Sequence[Labelled], ledger: Ledger) -> Iterator[Labelled]:
     """The files whose content and path do not contradict each other."""
     models = [*dict.fromkeys(file.reading.model for file in files if file.reading.model is not None)]
     for file in files:
-        model = file.reading.model
-        path = f"{file.source.root.name}/{file.source.inside}"
-        wrong = model and find_contradiction(path, file.said.fill(file.guessed), model, file.reading.revision, models)
+        model, said = file.reading.model, file.said.fill(file.guessed)
+        wrong = model and find_contradiction(file.path, said, model, file.reading.revision, models)
         if not wrong:
             yield file
         else:
             ledger.add(
                 "file is about another model, seed or step than its path and was left out",
                 "files are about another model, seed or step than their paths and were left out",
-                f"{file.source.name} ({clean(wrong)})",
+                f"{file.name} ({clean(wrong)})",
             )
 
 
-def _label(file: Labelled, *, several: bool, ledger: Ledger) -> Iterator[tuple[Origin, Value]]:
-    """The values of a file with their labels, each from the first that says anything."""
-    reading, source = file.reading, file.source
-    content = describe_model(reading.model, reading.revision) if reading.model is not None else Labels()
-    whole = source.root.resolve()
-    root, path = clean(whole.stem if source.path == source.root else whole.name), file.guessed
-    if several and source.path != source.root:
-        path = path._replace(group=root if path.group is None else f"{root}/{path.group}")
-    last = Labels(root, "0")
-    for row in reading.rows:
-        group, seed, step = file.said.fill(row.labels).fill(content).fill(path).fill(last)
-        if step is not None:
-            origin = Origin(str(group), str(seed), row.unit, row.metric)
-            yield origin, Value(step, file.written, row.value, row.error)
-        else:
-            what = "no step in a column, its content or its path, and was left out"
-            ledger.add(f"value has {what}", f"values have {what.replace('was', 'were')}", source.name)
-    first = reading.rows[0].labels if reading.rows else Labels()
-    sources = {"the pattern": file.said, "its rows": first, "the model that it names": content, "its path": path}
-    nowhere = Labels("the name of the folder", "nothing (0)")
-    parts = [
-        f"{part} from {next((name for name, labels in sources.items() if labels[place] is not None), nowhere[place])}"
-        for place, part in enumerate(Labels._fields)
-    ]
-    ledger.tell(f"file has its {', '.join(parts)}", f"files have their {', '.join(parts)}", source.name)
+def _list_values(files: Iterable[Labelled], ledger: Ledger) -> Iterator[tuple[Origin, Value]]:
+    """All values with their labels, each from the first that says anything."""
+    for file in files:
+        model, rows = file.reading.model, file.reading.rows
+        content = describe_model(model, file.reading.revision) if model is not None else Labels()
+        last = Labels(file.root, "0")
+        for row in rows:
+            group, seed, step = file.said.fill(row.labels).fill(content).fill(file.guessed).fill(last)
+            if step is not None:
+                origin = Origin(str(group), str(seed), row.unit, row.metric)
+                yield origin, Value(step, file.written, row.value, row.error)
+            else:
+                what = "no step in a column, its content or its path, and was left out"
+                ledger.add(f"value has {what}", f"values have {what.replace('was', 'were')}", file.name)
+        _tell_labels(file, content, ledger)
+
+
+def _tell_labels(file: Labelled, content: Labels, ledger: Ledger) -> None:
+    """Say what the labels of a file are from."""
+    rows = file.reading.rows[0].labels if file.reading.rows else Labels()
+    sources = {"the pattern": file.said, "its rows": rows, "the model that it names": content, "its path": file.guessed}
+    parts: list[str] = []
+    for place, otherwise in enumerate(("the name of the folder", "nothing (0)", "nothing")):
+        source = next((name for name, labels in sources.items() if labels[place] is not None), otherwise)
+        parts.append(f"{Labels._fields[place]} from {source}")
+    ledger.tell(f"file has its {', '.join(parts)}", f"files have their {', '.join(parts)}", file.name)
