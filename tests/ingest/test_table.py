@@ -96,6 +96,22 @@ def test_the_export_of_a_wandb_history(tmp_path: Path) -> None:
     assert "1 value is not finite and counts as not measured: wide, seed 4, train/loss, step 50: nan" in curves.notes
 
 
+def test_the_chart_of_a_wandb_workspace(tmp_path: Path) -> None:
+    runs = ("wide-seed1 - eval/acc", "wide-seed2 - eval/acc", "a - b - eval/acc")
+    header = ["Step", "wide-seed1 - _step", *(f"{run}{end}" for run in runs for end in ("", "__MIN", "__MAX"))]
+    lines = ["0,0,.25,.1,.9,.25,.1,.9,.5,.1,.9", "5,5,,,,.5,.1,.9,.5,.1,.9", "9,9,.75,.1,.9,.75,.1,.9,,,"]
+    path = write(tmp_path / "wandb_export.csv", "\n".join([",".join(f'"{name}"' for name in header), *lines]))
+    curves = saltus.read(path)
+    assert read_all(curves) == {
+        Key("a - b", "0", "eval/acc"): ([0, 5], [0.5, 0.5]),
+        Key("wide", "1", "eval/acc"): ([0, 9], [0.25, 0.75]),
+        Key("wide", "2", "eval/acc"): ([0, 5, 9], [0.25, 0.5, 0.75]),
+    }
+    assert curves[1].missing == (5,)
+    with pytest.raises(SaltusError, match="has no column 'update'"):
+        saltus.read(path, step="update")
+
+
 def test_rows_that_say_too_little_are_counted(tmp_path: Path) -> None:
     text = "step,seed,acc\n0,1,0.5\n0,,0.7\n10,1,0.6\n10,,0.8\n,1,0.9\n2.5,1,0.9\n-1,1,0.9\n20,1,much\n30,1\n"
     curves = saltus.read(write(tmp_path / "evals.csv", text))

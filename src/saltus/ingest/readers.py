@@ -9,6 +9,7 @@ from saltus.ingest.rows import Reading, Source
 from saltus.ingest.table import is_csv, is_json_lines, is_parquet, read_csv, read_json_lines, read_parquet
 from saltus.ingest.tensorboard import is_event_file, read_event_file
 from saltus.ingest.trainer_state import is_trainer_state, read_trainer_state
+from saltus.ingest.wandb_chart import is_chart, read_chart
 from saltus.specs.reading import ReadSpec
 
 
@@ -22,6 +23,7 @@ class Reader(NamedTuple):
 READERS: dict[str, Reader] = {
     "results of lm-evaluation-harness": Reader(is_lm_eval, read_lm_eval),
     "trainer_state.json": Reader(is_trainer_state, read_trainer_state),
+    "the chart of a wandb workspace": Reader(is_chart, read_chart),
     "CSV": Reader(is_csv, read_csv),
     "JSON lines": Reader(is_json_lines, read_json_lines),
     "Parquet": Reader(is_parquet, read_parquet),

@@ -64,6 +64,16 @@ def is_parquet(source: Source) -> bool:
 
 def read_csv(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
     """A table whose first line has the names of the columns."""
+    return _read_records(list_records(source, ledger), source, spec, ledger)
+
+
+def list_records(source: Source, ledger: Ledger) -> list[Mapping[str, Any]]:
+    """The rows of a CSV or TSV file, by the names of the columns.
+
+    Raises:
+        UnreadableError: if it is none, or too large.
+
+    """
     _refuse_large(source)
     records: list[Mapping[str, Any]] = []
     try:
@@ -83,7 +93,7 @@ def read_csv(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
         raise UnreadableError("is not UTF-8") from None
     except csv.Error as error:
         raise UnreadableError(f"is no CSV ({error})") from None
-    return _read_records(records, source, spec, ledger)
+    return records
 
 
 def read_json_lines(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
