@@ -1,15 +1,23 @@
-"""The examples of docs/logs.md run as they stand, on invented files."""
+"""The examples of docs/logs.md, and of the README's part on the same, run as they stand, on invented files."""
 
 import json
 import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.ingest.files import write, write_new
 
-PAGE = Path(__file__).parents[1] / "docs" / "logs.md"
+from saltus import Emergences
+
+ROOT = Path(__file__).parents[1]
+
+PAGES = {
+    "logs.md": (ROOT / "docs" / "logs.md").read_text(),
+    "README.md": (ROOT / "README.md").read_text().split("## Anybody's results")[1].split("\n## ")[0],
+}
 
 Saltus = Callable[..., tuple[int, str, str]]
 
@@ -34,14 +42,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def list_blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def list_blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.usefixtures("files")
-def test_the_commands_of_the_page_run_one_after_the_other(saltus: Saltus) -> None:
-    lines = [line for block in list_blocks("sh") for line in block.splitlines()]
-    assert len(lines) > 10
+@pytest.mark.parametrize(("page", "fewest"), [("logs.md", 12), ("README.md", 4)])
+def test_the_commands_of_a_page_run_one_after_the_other(saltus: Saltus, page: str, fewest: int) -> None:
+    lines = [line for block in list_blocks(page, "sh") for line in block.splitlines()]
+    assert len(lines) >= fewest
     for line in lines:
         program, *arguments = shlex.split(line, comments=True)
         code, out, error = saltus(*arguments)
@@ -49,13 +58,15 @@ def test_the_commands_of_the_page_run_one_after_the_other(saltus: Saltus) -> Non
         assert "cannot be read" not in out, line
         emerged = re.search(r"(\d+) of \d+ curves emerged", out)
         assert emerged is None or int(emerged[1]) > 0, line
-    assert Path("evals.html").exists()
 
 
 @pytest.mark.usefixtures("files")
-def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = list_blocks("python")
-    exec(compile(block, PAGE.name, "exec"), {})
-    out = capsys.readouterr().out
-    assert "['pythia-160m', 'pythia-410m'] ['lambada_openai'] acc" in out
-    assert "Key(group='pythia-410m', seed='0', unit='lambada_openai') 100 200" in out
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_a_page_runs(page: str) -> None:
+    (block,) = list_blocks(page, "python")
+    names: dict[str, Any] = {}
+    exec(compile(block, page, "exec"), names)
+    found: Emergences = names["found"]
+    assert (found.groups, found.units) == (["pythia-160m", "pythia-410m"], ["lambada_openai"])
+    first = found.group("pythia-410m")[0]
+    assert (first.after, first.by) == (100, 200)
