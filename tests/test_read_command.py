@@ -37,7 +37,7 @@ def test_what_is_read_is_shown_and_kept_under_its_name(saltus: Saltus, evals: Pa
     assert re.search(r"pythia-70m +│ 2 +│ piqa +│ \(400, 500\]", out)
     assert out.endswith("curves: runs/evals\n")
     code, out, _ = saltus("ls")
-    assert (code, "evals" in out, "curves" in out, "6 curves" in out) == (0, True, True, True)
+    assert (code, "curves" in out, "from " in out, "finished" in out) == (0, True, True, True)
     code, out, _ = saltus("show", "evals", "--threshold", "0.95")
     assert (code, "0 of 6 curves emerged: acc of at least 0.95" in out) == (0, True)
     code, out, error = saltus("compare", "evals")

@@ -41,7 +41,9 @@ def test_what_is_read_again_takes_the_place_of_what_was_there(kept: CurvesFolder
     saltus.read(tmp_path / "evals", only=["x"], name=kept.path.name, out=kept.path.parent)
     assert kept.records().curves.units == ["x"]
     assert kept.spec().only == ("x",)
-    assert api.describe(kept).what.endswith("evals: 1 curves")
+    assert api.describe(kept).what == f"from {tmp_path / 'evals'}"
+    saltus.read(tmp_path / "evals", tmp_path / "evals" / "n_step2.json", name=kept.path.name, out=kept.path.parent)
+    assert api.describe(kept).what == f"from {tmp_path / 'evals'} and 1 more"
 
 
 @pytest.mark.parametrize("name", ["records/curves.parquet", "records/values.parquet", "records/reading.json"])

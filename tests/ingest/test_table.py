@@ -10,6 +10,7 @@ from tests.ingest.files import write
 
 import saltus
 from saltus import Curves, Key, Rule, SaltusError
+from saltus.ingest import table
 
 WIDE = """step,seed,size,acc,acc_stderr,loss
 0,1,70m,0.1,0.02,3.5
@@ -54,6 +55,41 @@ def test_a_long_table_has_a_unit_for_each_value_of_a_column(tmp_path: Path) -> N
         [0.02, 0.04],
         [0.01, 0.03],
     ]
+
+
+def test_a_long_table_with_tasks_and_metrics(tmp_path: Path) -> None:
+    rows = [f"{step},{run},piqa,{metric},0.{step}" for step in (1, 2) for run in "ab" for metric in ("acc", "f1")]
+    path = write(tmp_path / "evals.csv", "\n".join(["step,run,task,metric,value", *rows]))
+    curves = saltus.read(path)
+    assert (curves.measure, curves.units, curves.groups) == ("acc", ["piqa"], ["a", "b"])
+    assert curves[0].chance == 0.5
+    assert "1 metric was not read; choose it with value: f1 (4 values)" in curves.notes
+    assert saltus.read(path, value=["f1"]).measure == "f1"
+    alone = write(tmp_path / "log.csv", "step,metric,value\n1,loss,2.5\n1,acc,0.5\n")
+    assert saltus.read(alone).units == ["acc", "loss"]
+
+
+def test_the_name_of_a_run_says_its_seed(tmp_path: Path) -> None:
+    text = "step,run,global_step,acc\n1,wide-seed1,1,0.5\n1,wide-seed2,1,0.5\n1,seed3,1,0.5\n"
+    curves = saltus.read(write(tmp_path / "log.csv", text))
+    assert [curve.key[:2] for curve in curves] == [("seed3", "3"), ("wide", "1"), ("wide", "2")]
+    assert curves.units == ["acc"]
+
+
+def test_what_is_too_large_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "MOST_VALUES", 20)
+    write(tmp_path / "good.csv", "step,acc\n1,0.5\n")
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.csv", WIDE)
+    numbers = [{"step": step, "acc": 0.5} for step in range(11)]
+    write(tmp_path / "c.jsonl", "\n".join(map(json.dumps, numbers)))
+    pq.write_table(pa.Table.from_pylist(numbers), tmp_path / "d.parquet")
+    note = saltus.read(tmp_path).notes[0]
+    assert note.startswith("4 files cannot be read and were left out: ")
+    assert "a.csv (has more than 20 cells, the most for one table)" in note
+    monkeypatch.setattr(table, "MOST_BYTES", 10)
+    with pytest.raises(SaltusError, match="is larger than 0 MiB, the most for one table"):
+        saltus.read(tmp_path / "d.parquet")
 
 
 def test_columns_are_what_they_are_named(tmp_path: Path) -> None:

@@ -153,7 +153,8 @@ def _describe(folder: Folder) -> str:
         case AuditFolder():
             return folder.spec().suite
         case CurvesFolder():
-            return f"{', '.join(folder.spec().paths)}: {folder.summary()['curves']} curves"
+            paths = folder.spec().paths
+            return f"from {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:

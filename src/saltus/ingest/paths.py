@@ -52,6 +52,11 @@ def describe_model(model: str, revision: str | None = None) -> Labels:
     return Labels(clean(left[-1]) if left else None, find_seed(model), find_step(model) if step is None else step)
 
 
+def describe_run(name: str) -> Labels:
+    """What the name of a run says: `wide-seed3` is seed 3 of `wide`."""
+    return Labels(clean(SEED.sub("", name).strip("-_. ")) or clean(name) or None, find_seed(name))
+
+
 def find_step(text: str) -> int | None:
     """The last step that a text names."""
     found = STEP.findall(text)

@@ -13,11 +13,8 @@ from saltus.ingest.gather import Origin, Value, gather
 from saltus.ingest.ledger import Ledger
 from saltus.ingest.paths import compile_pattern, describe_model, guess_labels, read_pattern
 from saltus.ingest.readers import READERS, Reader
-from saltus.ingest.rows import Labels, Reading, Source, UnreadableError, clean
+from saltus.ingest.rows import MOST_VALUES, Labels, Reading, Source, UnreadableError, clean
 from saltus.specs.reading import ReadSpec
-
-MOST_VALUES = 5_000_000
-"""Of one call."""
 
 _SHOWN = 3
 

@@ -8,8 +8,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MOST_BYTES = 512 * 2**20
+MOST_BYTES = 256 * 2**20
 """Of one file."""
+
+MOST_VALUES = 5_000_000
+"""Of one file, and of all files of one reading."""
 
 MOST_JSON_BYTES = 64 * 2**20
 """Of one JSON file, which has to be parsed as a whole."""

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from saltus.ingest.ledger import Ledger
+from saltus.ingest.paths import describe_run
 from saltus.ingest.rows import (
     MOST_BYTES,
+    MOST_VALUES,
     Labels,
     Reading,
     Row,
@@ -32,7 +34,8 @@ USUAL: dict[str, tuple[str, ...]] = {
     "step": ("step", "_step", "global_step", "train_step", "training_step", "trainer/global_step", "iteration", "iter"),
     "seed": ("seed", "run_seed", "random_seed"),
     "group": ("group", "size", "arm", "model", "model_name", "run", "run_name", "experiment"),
-    "unit": ("unit", "task", "benchmark", "dataset", "tag", "metric"),
+    "unit": ("unit", "task", "benchmark", "dataset"),
+    "metric": ("metric", "metric_name", "tag"),
 }
 """Names of columns that are guessed, the likeliest first."""
 
@@ -42,9 +45,7 @@ _VALUES = ("value", "score")
 _ERRORS = ("stderr", "standard_error", "std_err", "se")
 """Columns of standard errors; after the name of a column of values, such as `acc_stderr`, of that column."""
 
-_NO_METRICS = {"epoch", "timestamp", "time", "wall_time", "index", ""}
-
-_MOST_ROWS = 2_000_000
+_NO_METRICS = {*USUAL["step"], *_ERRORS, "epoch", "timestamp", "time", "wall_time", "index", ""}
 
 
 def is_csv(source: Source) -> bool:
@@ -82,13 +83,13 @@ def list_records(source: Source, ledger: Ledger) -> list[Mapping[str, Any]]:
             names = lines.fieldnames or ()
             if repeated := {name for name in names if names.count(name) > 1}:
                 raise UnreadableError(f"has the column {clean(min(repeated))!r} more than once")
-            for record in lines:
+            for number, record in enumerate(lines, 1):
+                _refuse_many(number * len(names))
                 if None in record or None in record.values():
                     place = f"{source.name} line {lines.line_num}"
                     ledger.add("line has another number of cells than the first one and is left out", _CELLS, place)
                 else:
                     records.append(record)
-                    _refuse_long(records)
     except UnicodeDecodeError:
         raise UnreadableError("is not UTF-8") from None
     except csv.Error as error:
@@ -100,6 +101,7 @@ def read_json_lines(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
     """A JSON object on each line."""
     _refuse_large(source)
     records: list[Mapping[str, Any]] = []
+    cells = 0
     with source.path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -108,7 +110,7 @@ def read_json_lines(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
                 record = None
             if isinstance(record, dict):
                 records.append(record)
-                _refuse_long(records)
+                _refuse_many(cells := cells + len(record))
             else:
                 place = f"{source.name} line {number}"
                 ledger.add(
@@ -122,9 +124,8 @@ def read_parquet(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
     _refuse_large(source)
     try:
         with pq.ParquetFile(source.path) as file:
-            if file.metadata.num_rows > _MOST_ROWS:
-                raise UnreadableError(f"has more than {_MOST_ROWS:,} rows, the most for one file")
             flat = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
+            _refuse_many(file.metadata.num_rows * len(flat))
             records = file.read(columns=flat).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UnreadableError(f"is no whole Parquet table ({' '.join(str(error).split())})") from None
@@ -136,7 +137,7 @@ class Columns:
     """Which column of a table is what."""
 
     labels: Mapping[str, str]
-    """From `group`, `seed`, `step` and `unit` to the column of each that is there."""
+    """From the words of `USUAL` to the column of each that is there."""
     values: tuple[str, ...]
     errors: Mapping[str, str]
     """From a column of values to that of its standard errors."""
@@ -153,19 +154,18 @@ def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Colu
     labels = _choose_labels(names, spec)
     others = [name for name in names if name not in labels.values()]
     numeric = [name for name in others if any(to_number(record.get(name)) is not None for record in records)]
-    errors = {name: error for name in numeric for error in numeric if _is_error(error, name)}
-    no_values = _NO_METRICS | {*_ERRORS}
-    free = [
-        name
-        for name in numeric
-        if not name.startswith("_") and name.lower() not in no_values and name not in errors.values()
-    ]
-    if spec.value:
+    lowered = {name.lower(): name for name in numeric}
+    pairs = [(name, lowered.get(f"{name.lower()}_{word}")) for name in numeric for word in _ERRORS]
+    errors = {name: error for name, error in pairs if error is not None}
+    besides = {*errors.values(), *(name for name in numeric if name.startswith("_") or name.lower() in _NO_METRICS)}
+    free = [name for name in numeric if name not in besides]
+    if spec.value and ("metric" not in labels or {*spec.value} & {*numeric}):
         values = [name for name in spec.value if name in numeric]
         if not values:
             raise UnreadableError(f"has no numbers in {_list_names(spec.value)}; it has them in {_list_names(free)}")
     else:
-        values = [name for name in free if "unit" in labels and name.lower() in _VALUES] or free
+        long = "unit" in labels or "metric" in labels
+        values = [name for name in free if long and name.lower() in _VALUES] or free
     if not values:
         raise UnreadableError(f"has no column of numbers to read; it has {_list_names(names)}")
     alone = next((name for name in numeric if name.lower() in _ERRORS), None)
@@ -176,7 +176,7 @@ def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Colu
 
 def _choose_labels(names: Sequence[str], spec: ReadSpec) -> Mapping[str, str]:
     labels: dict[str, str] = {}
-    named: dict[str, str | None] = {part: getattr(spec, part) for part in USUAL}
+    named: dict[str, str | None] = {part: getattr(spec, part, None) for part in USUAL}
     free = [name for name in names if name not in (*named.values(), *spec.value)]
     for part, usual in USUAL.items():
         column = named[part] or next((name for word in usual for name in free if name.lower() == word), None)
@@ -191,7 +191,9 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
     if not records:
         raise UnreadableError("has no rows")
     columns = choose_columns(records, spec)
-    found = [f"{part} from {clean(name)!r}" for part, name in columns.labels.items() if getattr(spec, part) is None]
+    found = [
+        f"{part} from {clean(name)!r}" for part, name in columns.labels.items() if getattr(spec, part, None) is None
+    ]
     found += [f"values from {_list_names(columns.values)}"] if not spec.value else []
     if found:
         said = f"read with columns that were guessed ({', '.join(found)})"
@@ -200,30 +202,32 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
 
 
 def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: Source, ledger: Ledger) -> Iterator[Row]:
-    readers = {"step": to_step, "seed": to_label, "group": to_label, "unit": to_label}
     for number, record in enumerate(records, 1):
         place = f"{source.name} row {number}"
-        found: dict[str, Any] = {part: readers[part](record.get(name)) for part, name in columns.labels.items()}
+        found: dict[str, Any] = {
+            part: (to_step if part == "step" else to_label)(record.get(name)) for part, name in columns.labels.items()
+        }
         if lacking := [part for part, label in found.items() if label is None]:
             what = f"no {' and no '.join(lacking)}"
             ledger.add(f"row has {what} and is left out", f"rows have {what} and are left out", place)
             continue
         labels = Labels(found.get("group"), found.get("seed"), found.get("step"))
+        if labels.group is not None and labels.seed is None:
+            labels = describe_run(labels.group)._replace(step=labels.step)
         for name in columns.values:
             given = record.get(name)
             value = to_number(given)
             if value is not None:
                 error = to_number(record.get(columns.errors[name])) if name in columns.errors else None
-                yield Row(found.get("unit", ""), clean(name), value, labels, float("nan") if error is None else error)
+                metric = found.get("metric", clean(name))
+                if "metric" in found and len(columns.values) > 1:
+                    metric += f" {clean(name)}"
+                yield Row(found.get("unit", ""), metric, value, labels, float("nan") if error is None else error)
             elif given not in (None, ""):
                 ledger.add("value is no number and is left out", "values are no numbers and are left out", place)
 
 
 _CELLS = "lines have another number of cells than the first one and are left out"
-
-
-def _is_error(name: str, of: str) -> bool:
-    return any(name.lower() == f"{of.lower()}_{word}" for word in _ERRORS)
 
 
 def _list_names(names: Sequence[str]) -> str:
@@ -236,6 +240,6 @@ def _refuse_large(source: Source) -> None:
         raise UnreadableError(f"is larger than {MOST_BYTES // 2**20} MiB, the most for one table")
 
 
-def _refuse_long(records: Sequence[Any]) -> None:
-    if len(records) > _MOST_ROWS:
-        raise UnreadableError(f"has more than {_MOST_ROWS:,} rows, the most for one file")
+def _refuse_many(cells: int) -> None:
+    if cells > MOST_VALUES:
+        raise UnreadableError(f"has more than {MOST_VALUES:,} cells, the most for one table")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.paths import guess_labels
-from saltus.ingest.rows import Labels, Reading, Row, Source, UnreadableError, clean, to_number, to_step
+from saltus.ingest.paths import describe_run
+from saltus.ingest.rows import Reading, Row, Source, UnreadableError, clean, to_number, to_step
 from saltus.ingest.table import USUAL, is_csv, list_records
 from saltus.specs.reading import ReadSpec
 
@@ -40,8 +40,8 @@ def _list_rows(records: Sequence[Mapping[str, Any]], names: Sequence[str], step:
         run, between, metric = name.rpartition(_BETWEEN)
         if not between or name.endswith(("__MIN", "__MAX")) or metric.startswith("_"):
             continue
-        said = guess_labels(run.replace("/", "-"))
+        said = describe_run(run)
         for record in records:
             value = to_number(record[name])
             if value is not None:
-                yield Row("", clean(metric), value, Labels(said.group, said.seed, to_step(record[step])))
+                yield Row("", clean(metric), value, said._replace(step=to_step(record[step])))
