@@ -45,12 +45,18 @@ def test_paths_and_contents_that_contradict_each_other(path: str, model: str, co
 
 def test_names_that_share_no_word_with_their_paths_are_left_in_peace() -> None:
     for path, model in (("exp1/step8.json", "me/small"), ("exp2/step8.json", "me/small-v2"), ("exp3/a.json", "out/8")):
-        assert find_contradiction(path, guess_labels(path), model, None, ["me/small", "me/small-v2", "out/8"]) is None
+        assert find_contradiction(path, guess_labels(path), model, "", ["me/small", "me/small-v2", "out/8"]) is None
+
+
+def test_a_step_is_compared_where_no_model_is_named() -> None:
+    path = "a/step8.json"
+    assert find_contradiction(path, guess_labels(path), "", "step8", MODELS) is None
+    assert find_contradiction(path, guess_labels(path), "", "step9", MODELS) is not None
 
 
 def test_seeds_are_not_asked_of_contents_that_never_name_them() -> None:
     path = "wide-seed3/step8.json"
-    assert find_contradiction(path, guess_labels(path), "out/final", None, ["out/final", "out/last"]) is None
+    assert find_contradiction(path, guess_labels(path), "out/final", "", ["out/final", "out/last"]) is None
 
 
 def test_a_wrong_label_is_left_out_and_said(tmp_path: Path) -> None:

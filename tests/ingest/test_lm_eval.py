@@ -87,6 +87,7 @@ def test_new_results_and_the_latest_of_several_files(tmp_path: Path) -> None:
         ("pretrained=allenai/OLMo-1B,revision=step20000-tokens84B,trust_remote_code=True", "OLMo-1B", "0", 20000),
         ("pretrained=/home/me/runs/wide-seed7/checkpoint-500", "wide", "7", 500),
         ({"pretrained": "gpt2", "dtype": "auto"}, "gpt2", "0", 64),  # the step is in the path
+        ({"load": "/staged", "iteration": 32, "seed": 1234}, "folder", "0", 32),  # as GPT-NeoX states it
         (None, "folder", "0", 64),
         (7, "folder", "0", 64),
     ],

@@ -38,7 +38,8 @@ def test_a_pattern_reads_paths(pattern: str, path: str, labels: Labels | None) -
         ("doorstep5/fastseed2.csv", Labels("doorstep5/fastseed2", None, None)),
         ("step1/step2.json", Labels(None, None, 2)),
         ("seed" + "9" * 5000 + ".csv", Labels(guess_labels("seed" + "9" * 5000 + ".csv").group, None, None)),
-        ("results_2024-06-02T10-00-00.json", Labels()),
+        ("results_2024-06-02T10-00-00.123456.json", Labels()),
+        ("a-0shot-global_step500_eval_results_12-30-2022-23-06-16.json", Labels("a-0shot-eval_results", None, 500)),
     ],
 )
 def test_the_usual_words_are_found(path: str, labels: Labels) -> None:

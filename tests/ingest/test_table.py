@@ -69,6 +69,15 @@ def test_a_long_table_with_tasks_and_metrics(tmp_path: Path) -> None:
     assert saltus.read(alone).units == ["acc", "loss"]
 
 
+def test_shots_and_checkpoints_in_columns(tmp_path: Path) -> None:
+    text = "model,checkpoint,task,fewshot,acc,acc_stderr\nm,step5,piqa,0,0.5,0.1\nm,step5,piqa,4,0.75,0.2\n"
+    curves = saltus.read(write(tmp_path / "all.csv", text))
+    assert read_all(curves) == {
+        Key("m", "0", "piqa"): ([5], [0.5]),
+        Key("m", "0", "piqa, 4-shot"): ([5], [0.75]),
+    }
+
+
 def test_the_name_of_a_run_says_its_seed(tmp_path: Path) -> None:
     text = "step,run,global_step,acc\n1,wide-seed1,1,0.5\n1,wide-seed2,1,0.5\n1,seed3,1,0.5\n"
     curves = saltus.read(write(tmp_path / "log.csv", text))
@@ -183,7 +192,11 @@ def test_percent_is_divided_by_100(tmp_path: Path) -> None:
         ("a.jsonl", "[" * 100_000 + "\n", "1 line is no JSON object"),
         ("a.parquet", b"PAR1" + b"\0" * 60, "is no whole Parquet table"),
         ("a.csv", "step,acc\nx,0.5\n", "1 row has no step and is left out"),
-        ("a.csv", "acc,note\n0.5,a\n", "1 value has no step in a column, its content or its path, and was left out"),
+        (
+            "a.csv",
+            "acc,note\n0.5,a\n",
+            "1 file has values without a step, in a column, the content or the path, which were left out: a.csv (1)",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, name: str, content: str | bytes, reason: str) -> None:

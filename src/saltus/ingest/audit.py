@@ -13,13 +13,13 @@ from saltus.ingest.rows import Labels
 _SIZE = re.compile(r"\d+(?:\.\d+)?[kmbt]")
 
 
-def find_contradiction(path: str, said: Labels, model: str, revision: str | None, models: Sequence[str]) -> str | None:
+def find_contradiction(path: str, said: Labels, model: str, revision: str, models: Sequence[str]) -> str | None:
     """What the content of a file names otherwise than its path, such as `step 64 in its content, step 32 in its path`.
 
     Args:
         path: of the file, below what was asked for.
         said: by the path, as far as it says anything.
-        model: named by the content.
+        model: named by the content; empty where it names none.
         revision: of that model, likewise.
         models: named by the contents of all files: the path may fit one of the others better.
 

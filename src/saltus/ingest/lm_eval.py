@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.rows import Reading, Row, Source, UnreadableError, clean, to_number
+from saltus.ingest.rows import Reading, Row, Source, UnreadableError, clean, name_task, to_number
 from saltus.specs.reading import ReadSpec
 
 _MODEL_KEYS = ("pretrained", "model", "model_name", "engine", "path")
@@ -35,10 +35,12 @@ def read_lm_eval(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
     arguments = _read_arguments(config.get("model_args"))
     model = next((arguments[key] for key in _MODEL_KEYS if arguments.get(key)), content.get("model_name"))
     revision = arguments.get("revision") or config.get("model_revision")
+    if revision is None and "iteration" in arguments:  # as GPT-NeoX states it
+        revision = f"step{arguments['iteration']}"
     return Reading(
         rows=list(_list_rows(content, config)),
-        model=str(model) if model else None,
-        revision=str(revision) if revision else None,
+        model=str(model or ""),
+        revision=str(revision or ""),
         written=to_number(content.get("date")),
     )
 
@@ -50,7 +52,7 @@ def _list_rows(content: Mapping[str, Any], config: Mapping[str, Any]) -> Iterato
         if not isinstance(metrics, dict):
             continue
         count = to_number(shots.get(task, config.get("num_fewshot"))) or 0.0
-        unit = clean(task) if count == 0.0 else f"{clean(task)}, {count:g}-shot"
+        unit = name_task(task, count)
         for key, given in metrics.items():
             name, comma, kind = key.partition(",")
             value = to_number(given)

@@ -11,9 +11,11 @@ STEP = re.compile(
 SEED = re.compile(r"(?<![a-z])seed[-_=]?(\d+)(?!\d)", re.IGNORECASE)
 
 _GENERAL = re.compile(
-    r"(?:results?|metrics|history|logs?|evals?|trainer_state)(?:_\d{4}-\d\d-.*)?|events\.out\.tfevents.*", re.IGNORECASE
+    r"(?:eval[-_])?results?|metrics|history|logs?|evals?|trainer_state|events\.out\.tfevents.*", re.IGNORECASE
 )
 """Parts of a path that name no group."""
+
+_TIME = re.compile(r"\d{2,4}-\d\d-\d{2,4}(?:[T_-]\d\d-\d\d-\d\d(?:[.-]\d+)?)?")
 
 
 def compile_pattern(pattern: str) -> Pattern[str]:
@@ -45,10 +47,10 @@ def guess_labels(path: str) -> Labels:
     return Labels(clean(group) or None, find_seed(path), find_step(path))
 
 
-def describe_model(model: str, revision: str | None = None) -> Labels:
+def describe_model(model: str, revision: str = "") -> Labels:
     """What the name of a model says: `EleutherAI/pythia-160m-seed3` at `step1000` is seed 3 of pythia-160m there."""
     left = [part for part in map(_strip, model.replace("\\", "/").split("/")) if part]
-    step = find_step(revision) if revision else None
+    step = find_step(revision)
     return Labels(clean(left[-1]) if left else None, find_seed(model), find_step(model) if step is None else step)
 
 
@@ -70,5 +72,5 @@ def find_seed(text: str) -> str | None:
 
 
 def _strip(part: str) -> str:
-    """A part of a path without its step and its seed, and the signs around them."""
-    return re.sub(r"([-_.])[-_.]+", r"\1", SEED.sub("", STEP.sub("", part))).strip("-_. ")
+    """A part of a path without its step, its seed and its time, and the signs around them."""
+    return re.sub(r"([-_.])[-_.]+", r"\1", SEED.sub("", STEP.sub("", _TIME.sub("", part)))).strip("-_. ")

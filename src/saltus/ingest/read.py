@@ -131,11 +131,11 @@ def _describe(source: Source, reading: Reading, said: Labels, *, several: bool) 
 
 def _audit(files: Sequence[Labelled], ledger: Ledger) -> Iterator[Labelled]:
     """The files whose content and path do not contradict each other."""
-    models = [*dict.fromkeys(file.reading.model for file in files if file.reading.model is not None)]
+    models = [*dict.fromkeys(file.reading.model for file in files if file.reading.model)]
     for file in files:
         model, said = file.reading.model, file.said.fill(file.guessed)
-        wrong = model and find_contradiction(file.path, said, model, file.reading.revision, models)
-        if not wrong:
+        wrong = find_contradiction(file.path, said, model, file.reading.revision, models)
+        if wrong is None:
             yield file
         else:
             ledger.add(
@@ -148,17 +148,18 @@ def _audit(files: Sequence[Labelled], ledger: Ledger) -> Iterator[Labelled]:
 def _list_values(files: Iterable[Labelled], ledger: Ledger) -> Iterator[tuple[Origin, Value]]:
     """All values with their labels, each from the first that says anything."""
     for file in files:
-        model, rows = file.reading.model, file.reading.rows
-        content = describe_model(model, file.reading.revision) if model is not None else Labels()
-        last = Labels(file.root, "0")
-        for row in rows:
+        content = describe_model(file.reading.model, file.reading.revision)
+        last, lost = Labels(file.root, "0"), 0
+        for row in file.reading.rows:
             group, seed, step = file.said.fill(row.labels).fill(content).fill(file.guessed).fill(last)
             if step is not None:
                 origin = Origin(str(group), str(seed), row.unit, row.metric)
                 yield origin, Value(step, file.written, row.value, row.error)
             else:
-                what = "no step in a column, its content or its path, and was left out"
-                ledger.add(f"value has {what}", f"values have {what.replace('was', 'were')}", file.name)
+                lost += 1
+        if lost:
+            what = "values without a step, in a column, the content or the path, which were left out"
+            ledger.add(f"file has {what}", f"files have {what}", f"{file.name} ({lost:,})")
         _tell_labels(file, content, ledger)
 
 

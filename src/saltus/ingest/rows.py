@@ -59,9 +59,9 @@ class Reading:
     """What was read from one file."""
 
     rows: Sequence[Row]
-    model: str | None = None
-    """The model that was evaluated, as the content names it."""
-    revision: str | None = None
+    model: str = ""
+    """The model that was evaluated, as the content names it; empty where it does not."""
+    revision: str = ""
     """The revision of that model."""
     written: float | None = None
     """When the results were made, in seconds since the epoch, as the content says."""
@@ -110,6 +110,11 @@ def clean(name: Any) -> str:
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
+
+
+def name_task(task: Any, shots: float) -> str:
+    """The unit that a task is, such as `piqa`, or `piqa, 5-shot` with as many examples before the question."""
+    return clean(task) if shots == 0.0 else f"{clean(task)}, {shots:g}-shot"
 
 
 def to_number(value: Any) -> float | None:

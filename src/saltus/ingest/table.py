@@ -6,7 +6,7 @@ column is what is named in the description or guessed from the usual names.
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.paths import describe_run
+from saltus.ingest.paths import describe_run, find_step
 from saltus.ingest.rows import (
     MOST_BYTES,
     MOST_VALUES,
@@ -24,6 +24,7 @@ from saltus.ingest.rows import (
     Source,
     UnreadableError,
     clean,
+    name_task,
     to_label,
     to_number,
     to_step,
@@ -31,11 +32,15 @@ from saltus.ingest.rows import (
 from saltus.specs.reading import ReadSpec
 
 USUAL: dict[str, tuple[str, ...]] = {
-    "step": ("step", "_step", "global_step", "train_step", "training_step", "trainer/global_step", "iteration", "iter"),
+    "step": (
+        *("step", "_step", "global_step", "train_step", "training_step", "trainer/global_step"),
+        *("iteration", "iter", "checkpoint", "revision"),
+    ),
     "seed": ("seed", "run_seed", "random_seed"),
     "group": ("group", "size", "arm", "model", "model_name", "run", "run_name", "experiment"),
     "unit": ("unit", "task", "benchmark", "dataset"),
     "metric": ("metric", "metric_name", "tag"),
+    "shots": ("num_fewshot", "fewshot", "n_shot", "shots"),
 }
 """Names of columns that are guessed, the likeliest first."""
 
@@ -201,12 +206,27 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
     return Reading(list(_list_rows(records, columns, source, ledger)))
 
 
+def _to_step(value: Any) -> int | None:
+    """A step, or the one that a text such as `step1000` names."""
+    step = to_step(value)
+    return find_step(str(value)) if step is None else step
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "step": _to_step,
+    "seed": to_label,
+    "group": to_label,
+    "unit": to_label,
+    "metric": to_label,
+    "shots": to_number,
+}
+"""How the cells of the columns in `USUAL` are read; None where one says nothing."""
+
+
 def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: Source, ledger: Ledger) -> Iterator[Row]:
     for number, record in enumerate(records, 1):
         place = f"{source.name} row {number}"
-        found: dict[str, Any] = {
-            part: (to_step if part == "step" else to_label)(record.get(name)) for part, name in columns.labels.items()
-        }
+        found = {part: _PARSERS[part](record.get(name)) for part, name in columns.labels.items()}
         if lacking := [part for part, label in found.items() if label is None]:
             what = f"no {' and no '.join(lacking)}"
             ledger.add(f"row has {what} and is left out", f"rows have {what} and are left out", place)
@@ -214,6 +234,7 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
         labels = Labels(found.get("group"), found.get("seed"), found.get("step"))
         if labels.group is not None and labels.seed is None:
             labels = describe_run(labels.group)._replace(step=labels.step)
+        unit = name_task(found.get("unit", ""), found.get("shots", 0.0)) if "unit" in found else ""
         for name in columns.values:
             given = record.get(name)
             value = to_number(given)
@@ -222,7 +243,7 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
                 metric = found.get("metric", clean(name))
                 if "metric" in found and len(columns.values) > 1:
                     metric += f" {clean(name)}"
-                yield Row(found.get("unit", ""), metric, value, labels, float("nan") if error is None else error)
+                yield Row(unit, metric, value, labels, float("nan") if error is None else error)
             elif given not in (None, ""):
                 ledger.add("value is no number and is left out", "values are no numbers and are left out", place)
 
