@@ -49,7 +49,7 @@ def test_names_that_share_no_word_with_their_paths_are_left_in_peace() -> None:
 
 
 def test_a_step_is_compared_where_no_model_is_named() -> None:
-    path = "a/step8.json"
+    path = "pythia-160m/seed1/step8.json"
     assert find_contradiction(path, guess_labels(path), "", "step8", MODELS) is None
     assert find_contradiction(path, guess_labels(path), "", "step9", MODELS) is not None
 

@@ -29,6 +29,8 @@ def find_contradiction(path: str, said: Labels, model: str, revision: str, model
         return f"step {named.step} in its content, step {said.step} in its path"
     if said.seed is not None and named.seed is not None and not _same_seed(said.seed, named.seed):
         return f"seed {named.seed} in its content, seed {said.seed} in its path"
+    if not model:
+        return None
     words = _split(path)
     if _find_better(words, model, models) or _contradicts_size(words, _split(model)):
         return f"{model} in its content"
