@@ -1,6 +1,7 @@
 """What is said before training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ class Prefix(torch.nn.Module):
 
 @pytest.mark.parametrize("leak", [True, False])
 def test_an_own_mixer_that_reads_ahead_is_said(tiny: RunSpec, leak: bool) -> None:
-    values = tiny.model_dump() | {"model": CustomSpec.of(Prefix, options={"leak": leak}, layers=1, d_model=8)}
+    values: dict[str, Any] = tiny.model_dump() | {
+        "model": CustomSpec.of(Prefix, options={"leak": leak}, layers=1, d_model=8)
+    }
     told = list_concerns(RunSpec(**values))
     assert [("lets later tokens move earlier outputs" in each) for each in told] == [True] * leak
 
