@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from saltus.curves import Curves
 from saltus.errors import SaltusError
+from saltus.ingest.folder import CurvesFolder
 from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
@@ -15,18 +18,22 @@ from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
 from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.records import MonitorRecords
+from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
 from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
+AnyPath = str | PathLike[str]
+"""A path, or its text."""
+
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | MonitorFolder
-Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | MonitorRecords
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | MonitorFolder | CurvesFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | MonitorRecords | Curves
 
-KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, MonitorFolder)
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, MonitorFolder, CurvesFolder)
 """What `ls`, `show` and `report` know."""
 
 
@@ -43,8 +50,9 @@ class Listing:
     readable: bool
 
 
-def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
+def ls(out: AnyPath = DEFAULT_ROOT) -> list[Folder]:
     """The folders of every kind in `out`, each kind by name; readable or not."""
+    out = Path(out)
     return [folder for kind in KINDS for folder in kind.list(out)]
 
 
@@ -66,8 +74,9 @@ def describe(folder: Folder) -> Listing:
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
 
 
-def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
+def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
     """The folder at the path `name`, or the one in `out` whose name starts with it."""
+    out = Path(out)
     if there := [folder for folder in ls(Path(name).parent) if folder.path.name == Path(name).name]:
         return there[0]
     there = ls(out)
@@ -75,7 +84,9 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan, patch, audit or monitored training"
+    what = "is no run, scan, patch, audit, monitored training or set of curves"
+    if found:
+        what = "is the beginning of more than one name"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
@@ -113,11 +124,17 @@ def show(
             audited = folder.records()
             console.print(tabulate_audit(audited))
             console.print(Text(f"{audited.faults} faults in {len(audited.checkpoints)} checkpoints"), soft_wrap=True)
+        case CurvesFolder():
+            read = folder.records()
+            read = read.reread(read.rule.change(threshold=threshold, hold=hold))
+            console.print(summarise_curves(read.curves))
+            for note in read.curves.notes:
+                console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def report(
     folders: Sequence[Folder],
-    to: Path = DEFAULT_REPORT,
+    to: AnyPath = DEFAULT_REPORT,
     *,
     threshold: float | None = None,
     hold: int | None = None,
@@ -126,6 +143,7 @@ def report(
 
     `threshold` and `hold` stand in for those of the folders' rules.
     """
+    to = Path(to)
     from saltus.report.html.page import write_report
     from saltus.report.sections import describe as describe_sections
 
@@ -154,6 +172,9 @@ def _describe(folder: Folder) -> str:
         case MonitorFolder():
             watched = folder.spec()
             return f"{watched.group}, seed {watched.seed}: {', '.join((*watched.capabilities, *watched.patterns))}"
+        case CurvesFolder():
+            paths = folder.spec().paths
+            return f"from {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _list_steps(folder: Folder) -> list[int]:
@@ -173,5 +194,8 @@ def read_folder(folder: Folder, threshold: float | None = None, hold: int | None
         case RunFolder() | ScanFolder() | MonitorFolder():
             records = folder.records()
             return records.reread(records.rule.change(threshold=threshold, hold=hold))
+        case CurvesFolder():
+            read = folder.records()
+            return read.reread(read.rule.change(threshold=threshold, hold=hold)).curves
         case PatchFolder() | AuditFolder():
             return folder.records()
