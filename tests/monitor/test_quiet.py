@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
+import torch.distributed as distributed
 from tests.monitor.trainings import (
     OwnAttention,
     flatten,
@@ -209,3 +210,15 @@ def test_the_attention_of_the_training_stays_what_it_was(
     assert row.masses is not None
     assert row.shares == {"repetition": 0.0}
     assert model.config._attn_implementation == attention  # pyright: ignore[reportPrivateUsage]
+
+
+def test_the_first_process_of_a_group_watches_the_module_inside(tmp_path: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        monitor = watch(tmp_path / "mine")
+        model = make_llama()
+        watched = train(model, 12, monitor, shown=nn.parallel.DistributedDataParallel(model))
+    finally:
+        distributed.destroy_process_group()
+    assert flatten(watched) == flatten(train(make_llama(), 12))
+    assert monitor.folder.records().masses.shape == (6, 2, 2, 4)
