@@ -12,6 +12,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["grid", "bisect", "robust"]
 Stage = Literal["scores", "pattern"]
 Queries = Literal["all", "last"]
+PatternName = Literal["previous_token", "duplicate_token", "induction", "first_token"]
 
 
 class ScanSpec(Spec):
@@ -27,6 +28,7 @@ class ScanSpec(Spec):
         default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
     )
     precision: Precision = "float32"
+    patterns: tuple[PatternName, ...] = Field(default=(), description="known patterns to look for in every head")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
