@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "lm": {"errors", "seeding", "processes", "known_patterns", "curves", "specs", "storage", "train"},
     "monitor": {"errors", "provenance", "known_patterns", "curves", "specs", "storage", "train", "lm"},
     "studies": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "models", "train"},
-    "paper": {"errors", "measure", "specs", "studies"},
+    "paper": {"errors", "measure", "specs", "tasks", "studies"},
     "report": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "train", "lm", "monitor"},
     "demo": {"specs"},
 }

@@ -41,6 +41,8 @@ class Study:
     """Results, and the scale that they are of -> cells that follow from them, such as at the best rate of a sweep."""
     arms: Callable[[Results], Sequence[Arm]] | None = None
     """Results -> the arms of a comparison, which then has to pass the gate."""
+    about: str = ""
+    """The claim that it asks about, in a sentence; studies with the same one share a line of the results."""
     measures: Sequence[Measure] = ()
     """What is recorded of every evaluation besides `saltus.train.measures.MEASURES`."""
     name: str = field(default="", kw_only=True)
