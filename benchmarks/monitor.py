@@ -105,6 +105,11 @@ def read_logits(model: Any, tokens: Tensor) -> Tensor:
     return model(tokens)
 
 
+def read_language(model: Any, tokens: Tensor) -> Tensor:
+    """Of a model of transformers."""
+    return model(tokens).logits
+
+
 SUBJECTS = (
     Subject(
         "GPT of the example",
@@ -121,7 +126,7 @@ SUBJECTS = (
         "Llama with dropout",
         make_llama,
         lambda: torch.randint(len(WORDS), (8, 24)).repeat(1, 2),
-        lambda model, tokens: model(tokens).logits,
+        read_language,
         {"tokenizer": make_tokenizer(), "capabilities": ["repetition"]},
     ),
 )
@@ -213,13 +218,13 @@ def write_results(rows: list[tuple[str, ...]], rounds: int) -> None:
         f"- Date: {date.today().isoformat()}",
         f"- Work: {STEPS} steps; a probe is due at steps 1, 2, 4, 8, 16 and then every {EVERY}, and one is made at the "
         "end. The models and what is measured of them are in the script's first lines.",
-        f"- {rounds} rounds, the ways in turn; processor seconds of one thread, medians, ratios to the training alone taken "
-        "round by round.",
+        f"- {rounds} rounds, the ways in turn; processor seconds of one thread, medians, ratios to the training alone "
+        "taken round by round.",
         "- Overhead as measured is what the monitor records: seconds of probes for each second of training. Same bits: "
         "weights, moments of AdamW and the random states of torch, numpy and Python at the end are those of the "
         "training alone, in every round.",
-        "- The first probe is made before its cost is known, and the last one when the monitor is closed: for these two "
-        "a training of some seconds may pay more than its bound.",
+        "- The first probe is made before its cost is known, and the last one when the monitor is closed: for these "
+        "two a training of some seconds may pay more than its bound.",
         "",
         "| " + " | ".join(HEADER) + " |",
         "|" + " --- |" * len(HEADER),
