@@ -100,6 +100,11 @@ def make_llama() -> nn.Module:
     return LlamaForCausalLM(LlamaConfig(**sizes, attention_dropout=0.1, bos_token_id=None, eos_token_id=None))
 
 
+def draw_letters() -> Tensor:
+    """A batch of the example."""
+    return character_gpt.draw_text(32)
+
+
 def read_logits(model: Any, tokens: Tensor) -> Tensor:
     """Of a module that returns them."""
     return model(tokens)
@@ -114,7 +119,7 @@ SUBJECTS = (
     Subject(
         "GPT of the example",
         character_gpt.GPT,
-        lambda: character_gpt.draw_text(32),
+        draw_letters,
         read_logits,
         {
             "tokens": torch.arange(24).remainder(12).expand(8, 24),

@@ -43,7 +43,7 @@ def test_200_steps_of_a_language_model_with_dropout_are_the_same_bits(tmp_path: 
     assert flatten(watched) == flatten(alone)
     assert len(monitor.folder.rows()) == 44
     assert [event for event in monitor.folder.events() if event.kind == "failed"] == []
-    assert flatten(train(make_llama(0.2), 200)) != flatten(alone)  # and the comparison would see a difference
+    assert flatten(train(make_llama(0.2), 3)) != flatten(train(make_llama(), 3))  # a difference would be seen
 
 
 def test_200_steps_of_a_model_of_ones_own_are_the_same_bits(tmp_path: Path) -> None:
