@@ -78,13 +78,13 @@ def test_masses_are_those_of_the_model_and_entropy_is_in_nats(tmp_path: Path) ->
     assert row.masses is not None
     assert row.entropy is not None
     assert row.masses == pytest.approx(np.array([[[0.75]]]))
-    # 16 tokens that stand twice: the second 16 queries know where to look, and 15 others but the first do not.
-    assert row.entropy == pytest.approx(16 / 31 * -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), rel=1e-5)
+    # 12 tokens that stand twice: the second 12 queries know where to look, and 11 others but the first do not.
+    assert row.entropy == pytest.approx(12 / 23 * -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), rel=1e-5)
     probe = monitor.folder.probe()
     assert probe is not None
     kept = monitor.folder.pattern(0)[0, 0]
     assert kept[probe.masks[0]] == pytest.approx(0.75, abs=0.005)
-    assert len(probe.texts) == probe.tokens.shape[1] == 32
+    assert len(probe.texts) == probe.tokens.shape[1] == 24
 
 
 def test_patterns_are_those_that_the_tap_reads(tmp_path: Path) -> None:

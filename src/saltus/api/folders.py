@@ -20,7 +20,14 @@ from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.records import MonitorRecords
 from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
-from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
+from saltus.report.terminal.tables import (
+    tabulate_audit,
+    tabulate_orders,
+    tabulate_patch,
+    tabulate_run,
+    tabulate_scan,
+    tabulate_sizes,
+)
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
@@ -110,6 +117,8 @@ def show(
             scanned = scanned.reread(scanned.rule.change(threshold=threshold, hold=hold))
             console.print(tabulate_scan(scanned))
             console.print(tabulate_sizes(scanned))
+            for table in tabulate_orders(scanned):
+                console.print(table)
         case PatchFolder():
             table, verdict = tabulate_patch(folder.records())
             console.print(table)

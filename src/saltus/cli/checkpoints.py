@@ -1,7 +1,7 @@
 """Commands of the language-model half: pocket, audit, scan, patch and the demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -12,11 +12,12 @@ from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
+from saltus.known_patterns import KNOWN_PATTERNS
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
-from saltus.specs.checkpoints import PatchSpec, Precision, Queries, ScanSpec, Stage, Strategy
+from saltus.specs.checkpoints import PatchSpec, PatternName, Precision, Queries, ScanSpec, Stage, Strategy
 
 _GIB = 2**30
 
@@ -40,6 +41,10 @@ def scan(
     suite: SuiteName,
     capability: Capabilities = None,
     prompts: PromptFiles = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Look for it in every head: {', '.join(KNOWN_PATTERNS)}; may be given again."),
+    ] = None,
     size: Sizes = None,
     seed: Seeds = None,
     strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
@@ -59,6 +64,7 @@ def scan(
         capabilities=tuple(_choose(capability, prompts)),
         strategy=strategy,
         precision=precision,
+        patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
     with watch_if(watch, out):
         folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)

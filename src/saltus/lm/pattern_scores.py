@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from saltus.lm.capabilities.repetition import list_ordinary
 from saltus.lm.patching.tap import Tap, run_tapped
 from saltus.specs.capabilities import RepetitionSpec
 
-SEQUENCES, STRING = 8, 16
+SEQUENCES, STRING = 8, 12
 """Of the probe batch: sequences, and tokens of the string that stands twice in each."""
 
 
@@ -96,3 +97,20 @@ def join_layers(layers: Iterable[PatternScores]) -> PatternScores:
         np.concatenate([each.entropy for each in every]),
         np.concatenate([each.first for each in every]),
     )
+
+
+def tabulate_patterns(model: PreTrainedModel, masks: PatternMasks) -> list[dict[str, Any]]:
+    """A row for each head and pattern, with pattern, layer, head, mass and chance; a single row with the reason alone.
+
+    That is where attention cannot be read, which must not cost what else is known of a checkpoint.
+    """
+    try:
+        scores = score_model(model, masks)
+    except Exception as error:  # noqa: BLE001 - a foreign model may break the library in any way
+        return [{"reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}]
+    chance = dict(zip(masks.names, masks.chance.tolist(), strict=True))
+    return [
+        {"pattern": name, "layer": layer, "head": head, "mass": float(mass), "chance": chance[name]}
+        for (layer, head, place), mass in np.ndenumerate(scores.mass)
+        for name in [masks.names[place]]
+    ]

@@ -5,13 +5,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from saltus.specs.base import DIGITS, Spec
+from saltus.specs.base import DIGITS, Spec, digest
 from saltus.specs.capabilities import CapabilitySpec
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["grid", "bisect", "robust"]
 Stage = Literal["scores", "pattern"]
 Queries = Literal["all", "last"]
+PatternName = Literal["previous_token", "duplicate_token", "induction", "first_token"]
 
 
 class ScanSpec(Spec):
@@ -27,7 +28,13 @@ class ScanSpec(Spec):
         default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
     )
     precision: Precision = "float32"
+    patterns: tuple[PatternName, ...] = Field(default=(), description="known patterns to look for in every head")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders; it knew no patterns."""
+        return digest(self.model_dump(mode="json", exclude=set() if self.patterns else {"patterns"}))
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:

@@ -17,6 +17,7 @@ from saltus.report.curves.words import count_emerged, format_interval
 from saltus.report.html.labels import plural
 from saltus.report.patch.summary import describe_verdict, format_change, summarise_patch
 from saltus.report.run.summary import SeedSummary, describe_result, find_there, summarise
+from saltus.report.scan.patterns import compare_patterns, describe_lead
 from saltus.train.records import RunRecords
 
 _SHOWN_HEADS = 10
@@ -93,6 +94,17 @@ def tabulate_sizes(records: ScanRecords) -> Table:
             seeds = (str(size.emerged + size.censored), str(size.emerged))
             _add_row(table, name, size.group, *seeds, _format_median(size), f"{size.paper_mean:,.0f}")
     return table
+
+
+def tabulate_orders(records: ScanRecords) -> list[Table]:
+    """Known patterns against each capability: which came first, in how many seeds; no table if none was read."""
+    table = Table("capability", "size", "pattern", "pattern first", "capability first", "not told", "steps ahead")
+    table.title = Text(f"a pattern is there with its first head: {records.strongest.rule.describe('mass')}")
+    for each in compare_patterns(records):
+        order, cells = each.order, (each.capability, each.size, each.pattern)
+        counts = (f"{order.before} of {order.seeds}", str(order.after), str(order.untold + order.neither))
+        _add_row(table, *cells, *counts, describe_lead(order))
+    return [table] if table.row_count else []
 
 
 def tabulate_patch(records: PatchRecords) -> tuple[Table, str]:
