@@ -51,7 +51,7 @@ def test_seeds_of_a_group_are_one_arm(tmp_path: Path) -> None:
     assert [arm.emerged for arm in heads.arms] == [4, 4]
     assert api.find_emergences(folders[0]).found[0].by == 50
     assert api.find_emergences(folders[0], unit="induction").found[0].by == 45
-    with pytest.raises(SaltusError, match="group small has seed 0 in two monitored trainings"):
+    with pytest.raises(SaltusError, match="group small has the seed 0 in two of the folders"):
         api.compare(folders[0], folders[0], folders[4])
 
 
