@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # In the order of the page.
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
-	linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
+	automaton_batch linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
 	architectures_on_map architectures_on_automaton architectures_on_recall))
 
 .DEFAULT_GOAL := help
@@ -36,7 +36,7 @@ bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
 
-figures: .venv/ready ## draw the figures and tables of docs/results from the kept records, without training
+figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training
 	$(BIN)/saltus figures $(STUDIES)
 
 pictures: .venv/ready-to-develop ## draw the pictures of the README again, from the demo's records

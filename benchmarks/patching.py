@@ -1,7 +1,7 @@
 """Time and memory of patching every head, against one whole forward pass for each of them.
 
 Run as `python benchmarks/patching.py`. Rounds alternate between the programs, so that a machine whose speed drifts is
-fair to all of them; ratios are taken round by round, and medians are reported. With --write, docs/results/patching.md
+fair to all of them; ratios are taken round by round, and medians are reported. With --write, results/patching.md
 is written.
 
 The work: a randomly initialised model of Pythia-160M's shape, 16 prompts of 32 tokens, a target of one token, float32;
@@ -32,13 +32,13 @@ from speed import describe_machine, peak_memory
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from saltus.lm.batches import PromptBatch, batch_prompts
 from saltus.lm.capabilities.base import Prompt
-from saltus.lm.patch import Case, measure_heads
-from saltus.lm.replacement import Queries, make_replacement, read_attention
-from saltus.lm.screen import estimate_effects
-from saltus.lm.tap import Tap, run_tapped
-from saltus.measure.effects import Agreement, compare_rankings
+from saltus.lm.capabilities.batches import PromptBatch, batch_prompts
+from saltus.lm.patching.effects import Agreement, compare_rankings
+from saltus.lm.patching.heads import Case, measure_heads
+from saltus.lm.patching.replacement import Queries, capture_attention, make_replacement
+from saltus.lm.patching.screen import estimate_effects
+from saltus.lm.patching.tap import Tap, run_tapped
 
 LAYERS, HEADS, LENGTH, PROMPTS = 12, 12, 32, 16
 ROUNDS = 5
@@ -47,7 +47,7 @@ PLAIN_PASSES = 12
 ROWS = 256
 MEMORY_ROWS = (64, 256)
 CORES = 2
-RESULTS = Path(__file__).parent.parent / "docs" / "results" / "patching.md"
+RESULTS = Path(__file__).parent.parent / "results" / "patching.md"
 HEADER = ("program", "s for 144 heads", "range", "ratio", "range of ratio")
 
 Heads = list[tuple[int, int]]
@@ -112,8 +112,8 @@ def make_work() -> Work:
 
 def make_case(donor: GPTNeoXForCausalLM, batch: PromptBatch, queries: Queries) -> Case:
     """The donor's patterns."""
-    reading = read_attention(donor, batch, "pattern", queries, ROWS)
-    return Case(batch, make_replacement(reading, "own", np.random.default_rng(0)))
+    captured = capture_attention(donor, batch, "pattern", queries, ROWS)
+    return Case(batch, make_replacement(captured, "own", np.random.default_rng(0)))
 
 
 def patch_plainly(work: Work, case: Case, heads: Heads, *, keep: int = 0) -> NDArray[np.float64]:
@@ -251,7 +251,7 @@ def write_results(findings: Findings, rounds: int) -> None:
 def main() -> None:
     """Measure, print, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/results/patching.md")
+    parser.add_argument("--write", action="store_true", help="write results/patching.md")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of timing")
     parser.add_argument("--memory", type=int, help="only patch with so many rows, and write the peak in GiB")
     arguments = parser.parse_args()

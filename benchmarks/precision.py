@@ -3,7 +3,7 @@
     saltus run studies/precision.py
     python benchmarks/precision.py --write
 
-Writes docs/results/precision.md and, beside it, every emergence interval that went into it.
+Writes results/precision.md and, beside it, every emergence interval that went into it.
 """
 
 import argparse
@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy import stats
 
-from saltus import api
-from saltus.measure.emergence import Emergence, find_all
+from saltus import Emergence, SaltusError, api
 from saltus.measure.survival import compare_survival, estimate_survival, times_of
-from saltus.records import RunRecords
-from saltus.store import list_runs
+from saltus.studies.results import Result
+from saltus.studies.sources import RunFolders, read_results
+from saltus.studies.study import load_study
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
 PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One precision: the emergence of every unit, [seed][unit], and where it comes from."""
+    """One precision: what its run gave, and the emergence of every unit, [seed][unit]."""
 
-    records: RunRecords
+    result: Result
     emergences: list[list[Emergence]]
 
     def times_to(self, rank: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -46,19 +47,23 @@ class Arm:
         return np.array([sum(not unit.censored for unit in seed) for seed in self.emergences])
 
 
-def load_arm(precision: str, out: Path) -> Arm:
-    """The run of one precision."""
-    folder = next(folder for folder in list_runs(out) if folder.spec().name == f"precision-{precision}")
-    records = folder.records()
-    progress = records.cube("units", "progress")
-    return Arm(records, find_all(records.evaluated_steps, progress, records.spec.emergence))
+def load_arms(out: Path) -> dict[str, Arm]:
+    """The runs of both precisions."""
+    results = read_results(load_study(ROOT / "studies" / "precision.py"), RunFolders(out))
+    arms: dict[str, Arm] = {}
+    for precision in PRECISIONS:
+        result = results.get(precision=precision)
+        if result is None:
+            raise SaltusError(f"{out} has no finished run in {precision}; give `saltus run studies/precision.py` first")
+        arms[precision] = Arm(result, [list(seed) for seed in result.units.by_seed().values()])
+    return arms
 
 
 def describe(arms: dict[str, Arm]) -> list[str]:
     """The page, line by line."""
     plain, half = (arms[precision] for precision in PRECISIONS)
-    spec = plain.records.spec
-    units = len(plain.records.facts.units)
+    spec = plain.result.cell.run
+    units = len(plain.result.records.facts.units)
     lines = [
         "# bfloat16 products and the step of emergence",
         "",
@@ -84,7 +89,7 @@ def describe(arms: dict[str, Arm]) -> list[str]:
         f"Seed by seed, bfloat16 had learnt fewer rows than float32 in {fewer} seeds and more in {more}; a sign "
         f"test (two-sided) gives p = {stats.binomtest(fewer, fewer + more).pvalue:.2f}.",
     ]
-    losses = [arm.records.cube("steps", "loss")[:, -1].mean() for arm in (plain, half)]
+    losses = [arm.result.records.cube("steps", "loss")[:, -1].mean() for arm in (plain, half)]
     lines += ["", f"Mean loss over seeds after the last step: float32 {losses[0]:.4f}, bfloat16 {losses[1]:.4f}."]
     return lines
 
@@ -111,9 +116,9 @@ def main() -> None:
     """Compare, print, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=api.DEFAULT_ROOT, help="folder that holds the runs")
-    parser.add_argument("--write", action="store_true", help="write docs/results/precision.*")
+    parser.add_argument("--write", action="store_true", help="write results/precision.*")
     arguments = parser.parse_args()
-    arms = {precision: load_arm(precision, arguments.out) for precision in PRECISIONS}
+    arms = load_arms(arguments.out)
     lines = describe(arms)
     Console(width=120).print("\n".join(lines), markup=False, highlight=False)
     if arguments.write:

@@ -2,7 +2,7 @@
 
 Run as `make bench`. Rounds alternate between the programs, so that a machine whose speed drifts is fair to all of
 them; ratios are taken round by round, and medians are reported. With --write, the machine's section of
-docs/results/speed.md is written, and those of other machines stay.
+results/speed.md is written, and those of other machines stay.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from saltus.train.loop import Trainer
 SEEDS = 16
 ROUNDS = 25
 PLAIN_STEPS = 12
-RESULTS = Path(__file__).parent.parent / "docs" / "results" / "speed.md"
+RESULTS = Path(__file__).parent.parent / "results" / "speed.md"
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def write_results(measurements: list[Measurement]) -> None:
 def main() -> None:
     """Measure, print, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/results/speed.md")
+    parser.add_argument("--write", action="store_true", help="write results/speed.md")
     arguments = parser.parse_args()
     measurements = measure_on_cpu()
     if torch.cuda.is_available():

@@ -1,13 +1,12 @@
 """Every architecture on cellular automata: the pattern is fixed by position, the rule is inferred in context."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from saltus.contest import Contest, list_architectures, rank_arms
 from saltus.paper.setting import Setting, automaton
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim
-from saltus.results import Results
 from saltus.specs import RunSpec
+from saltus.studies.claims import Claim
+from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
+from saltus.studies.results import Results
 
 
 def make(
@@ -33,19 +32,13 @@ def make(
     return Contest(arms, cells, sweeps, rates=(1e-3, 3e-3, 1e-2, 3e-2))
 
 
-contests = {
-    "full": make((1, 2, 16, 256), 16, 4, 128, tokens=8192, seeds=8, swept=2, steps=10_000),
-    "laptop": make((1, 2), 4, 2, 64, tokens=2048, seeds=2, swept=1, steps=600),
-}
-runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
-draw, arms = contests["full"].draw, contests["full"].list_arms
-
-
-def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
-    """The cells, each arm at the rate that its sweep chooses."""
-    return contests[scale].list_reported(results)
+full = make((1, 2, 16, 256), 16, 4, 128, tokens=8192, seeds=8, swept=2, steps=10_000)
+laptop = make((1, 2), 4, 2, 64, tokens=2048, seeds=2, swept=1, steps=600)
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """The paper: here MLP-Mixer is not better than the transformer, and most others are worse."""
-    return rank_arms(arms(results), best="transformer", over="transformer")
+    return rank_arms(full.list_arms(results), best="transformer", over="transformer")
+
+
+study = make_study(full, laptop, judge=judge)

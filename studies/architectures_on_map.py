@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from saltus.contest import Contest, list_architectures, rank_arms
 from saltus.paper.setting import Setting, linear_map
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim
-from saltus.results import Results
 from saltus.specs import RunSpec
+from saltus.studies.claims import Claim
+from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
+from saltus.studies.results import Results
 
 
 def make(size: int, d_model: int, *, sequences: int, seeds: int, swept: Mapping[int, int], steps: int) -> Contest:
@@ -30,19 +29,13 @@ def make(size: int, d_model: int, *, sequences: int, seeds: int, swept: Mapping[
     return Contest(arms, cells, sweeps, rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
-contests = {
-    "full": make(16, 128, sequences=256, seeds=8, swept={2: 4, 3: 4}, steps=10_000),
-    "laptop": make(8, 64, sequences=64, seeds=4, swept={2: 1, 3: 2}, steps=1_000),
-}
-runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
-draw, arms = contests["full"].draw, contests["full"].list_arms
-
-
-def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
-    """The cells, each arm at the rate that its sweep chooses."""
-    return contests[scale].list_reported(results)
+full = make(16, 128, sequences=256, seeds=8, swept={2: 4, 3: 4}, steps=10_000)
+laptop = make(8, 64, sequences=64, seeds=4, swept={2: 1, 3: 2}, steps=1_000)
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """The paper: MLP-Mixer is best here, and most others do worse than the transformer."""
-    return rank_arms(arms(results), best="mlp-mixer", over="transformer")
+    return rank_arms(full.list_arms(results), best="mlp-mixer", over="transformer")
+
+
+study = make_study(full, laptop, judge=judge)

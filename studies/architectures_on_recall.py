@@ -1,12 +1,11 @@
 """Every architecture on associative recall, where the true pattern is keyed by content and differs in each sequence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from saltus.contest import Contest, list_architectures, rank_arms
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim
-from saltus.results import Results
 from saltus.specs import AssociativeRecallSpec, RunSpec, ScheduleSpec, TrainingSpec
+from saltus.studies.claims import Claim
+from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
+from saltus.studies.results import Results
 
 
 def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: int) -> Contest:
@@ -33,19 +32,13 @@ def make(pairs: Sequence[int], d_model: int, *, seeds: int, swept: int, steps: i
     return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
-contests = {
-    "full": make((2, 3, 8, 32), 128, seeds=8, swept=4, steps=30_000),
-    "laptop": make((2, 3), 64, seeds=4, swept=1, steps=1_200),
-}
-runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
-draw, arms = contests["full"].draw, contests["full"].list_arms
-
-
-def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
-    """The cells, each arm at the rate that its sweep chooses."""
-    return contests[scale].list_reported(results)
+full = make((2, 3, 8, 32), 128, seeds=8, swept=4, steps=30_000)
+laptop = make((2, 3), 64, seeds=4, swept=1, steps=1_200)
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """A public replication: here a delta rule is ahead of the transformer, and MLP-Mixer learns nothing."""
-    return rank_arms(arms(results), best="gated-delta-net", over="transformer")
+    return rank_arms(full.list_arms(results), best="gated-delta-net", over="transformer")
+
+
+study = make_study(full, laptop, judge=judge)

@@ -6,41 +6,30 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import find_passings
-from saltus.paper.setting import (
-    LONG,
-    PLATEAU_LEVEL,
-    PLATEAU_SIZES,
-    describe_long,
-    long_plateaus,
-    name_plateau,
-    plateaus,
-)
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import add_legend, label, open_plate
-from saltus.results import Results
+from automaton_plateau import SIZES, cells, describe, laptop
+from saltus.paper.setting import PLATEAU_LEVEL
 from saltus.specs import CellularAutomatonSpec
-
-runs = [*plateaus(seeds=3), *long_plateaus(seeds=3)]
-laptop = [*plateaus((4, 8, 16), seeds=1), *long_plateaus(seeds=1)]
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.panels import add_legend, label, open_panels
+from saltus.studies.results import Results
+from saltus.studies.study import Study
 
 
 def draw(results: Results) -> Figure:
     """A curve for each seed, a shade for each size."""
-    figure, axes = open_plate(2)
-    shades = {size: colormaps["viridis"](place / len(PLATEAU_SIZES)) for place, size in enumerate(PLATEAU_SIZES)}
+    figure, axes = open_panels(2)
+    shades = {size: colormaps["viridis"](place / len(SIZES)) for place, size in enumerate(SIZES)}
     for panel, biased in zip(axes, (False, True), strict=True):
-        curves = {name_plateau(size, biased=biased): (f"S={size}", shades[size], "-") for size in PLATEAU_SIZES}
-        if not biased:
-            lines = dict(zip(LONG, ("-.", "--", ":"), strict=True))
-            curves |= {name: (f"S=8, longer, {describe_long(name)}", shades[8], lines[name]) for name in lines}
-        for name, (told, colour, line) in curves.items():
-            if name not in results:
+        sized = [(results.get(size=size, biased=biased), f"S={size}", shades[size], "-") for size in SIZES]
+        watched = zip([] if biased else results.having("rate"), ("-.", "--", ":"), strict=False)
+        sized += [(result, f"S=8, longer, {describe(result)}", shades[8], line) for result, line in watched]
+        for result, told, colour, line in sized:
+            if result is None:
                 continue
-            records = results[name]
-            for seed, losses in enumerate(records.cube("steps", "train_loss")):
-                name_once = "" if seed else told
-                panel.plot(records.evaluated_steps, losses, color=colour, linestyle=line, linewidth=1, label=name_once)
+            for seed, losses in enumerate(result.records.cube("steps", "train_loss")):
+                told_once = "" if seed else told
+                steps = result.records.evaluated_steps
+                panel.plot(steps, losses, color=colour, linestyle=line, linewidth=1, label=told_once)
         panel.axhline(np.log(4), color="black", linewidth=0.8, linestyle=":")
         panel.set_xscale("symlog", linthresh=20)
         panel.set_xlim(left=0)
@@ -52,22 +41,19 @@ def draw(results: Results) -> Figure:
 
 def compare(results: Results) -> Sequence[Comparison]:
     """The loss at the end of the budget; the authors' curves were not read off point by point."""
-    return [
-        Comparison(name, None, list(records.cube("steps", "train_loss")[:, -1]), results.scale(name))
-        for name, records in results.items()
-    ]
+    return [Comparison(result.name, None, list(result.final_loss), result.scale) for result in results]
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """A plateau at chance comes before the fall."""
     waits: dict[str, tuple[bool, bool]] = {}
-    for name, records in results.items():
-        task = records.spec.task
-        if records.spec.intervention is None and isinstance(task, CellularAutomatonSpec) and task.size >= 8:
+    for result in results:
+        task, records = result.cell.run.task, result.records
+        if result.cell.run.intervention is None and isinstance(task, CellularAutomatonSpec) and task.size >= 8:
             early = (records.evaluated_steps >= 20) & (records.evaluated_steps <= 60)
             losses = records.cube("steps", "train_loss")[:, early]
-            fell = all(passing.by is not None for passing in find_passings(records, PLATEAU_LEVEL))
-            waits[name] = bool((np.abs(losses - np.log(4)) < 0.1).all()), fell
+            fell = None not in result.passings(PLATEAU_LEVEL)
+            waits[result.name] = bool((np.abs(losses - np.log(4)) < 0.1).all()), fell
     if not waits:
         return []
     flat = [waited for waited, _ in waits.values()]
@@ -83,3 +69,6 @@ def judge(results: Results) -> Sequence[Claim]:
             f"waits: within 0.1 nats of ln 4 over steps 20 to 60; falls: below {PLATEAU_LEVEL} in every seed: {told}",
         )
     ]
+
+
+study = Study(cells=cells, laptop=laptop, draw=draw, compare=compare, judge=judge)

@@ -2,53 +2,70 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import find_first_batches, find_passings
-from saltus.paper.setting import (
-    LONG,
-    PAPER,
-    PLATEAU_LEVEL,
-    PLATEAU_SIZES,
-    describe_long,
-    long_plateaus,
-    name_plateau,
-    plateaus,
-)
-from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison, Verdict
-from saltus.report.plates import OURS, add_legend, draw_plateaus, draw_theirs, label, open_plate
-from saltus.results import Results
+from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, automaton, plateau
+from saltus.paper.targets import read_plateaus
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Verdict
+from saltus.studies.panels import OURS, add_legend, draw_plateaus, draw_theirs, label, open_panels
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
 
-runs = [*plateaus(seeds=3), *long_plateaus(seeds=3)]
-laptop = [*plateaus((4, 8, 16), seeds=1), *long_plateaus(seeds=1)]
+SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
+"""S of the paper's plateau figures."""
 
-
-def find_lengths(results: Results, size: int, *, biased: bool) -> list[float | None]:
-    """[seed] the step at which the plateau ends."""
-    name = name_plateau(size, biased=biased)
-    return find_ends(results, name) if name in results else []
+LONG = {
+    "long": PAPER.automaton,
+    "long-3e-3": replace(USUAL.automaton, learning_rate=3e-3),
+    "long-1e-3": USUAL.automaton,
+}
+"""Settings of the plateau of 8 cells that is watched to its end, by the name of the run."""
 
 
-def find_ends(results: Results, name: str) -> list[float | None]:
-    """[seed] the same, of the run of a name."""
-    return [plateau.by for plateau in find_passings(results[name], PLATEAU_LEVEL)]
+def make(sizes: Sequence[int], *, seeds: int) -> list[Cell]:
+    """Each size with and without the bias; and 8 cells without, for long enough: the others stop soon after theirs."""
+    sized = [
+        Cell(
+            size=size,
+            biased=biased,
+            run=plateau(f"size-{size}-{'biased' if biased else 'plain'}", size=size, biased=biased, seeds=seeds),
+        )
+        for size in sizes
+        for biased in (False, True)
+    ]
+    watched = [
+        Cell(
+            rate=setting.learning_rate,
+            initialisation=setting.initialisation_scale,
+            run=automaton(name, size=8, steps=5_000, seeds=seeds, setting=setting),
+        )
+        for name, setting in LONG.items()
+    ]
+    return sized + watched
+
+
+cells, laptop = make(SIZES, seeds=3), make((4, 8, 16), seeds=1)
+
+
+def describe(watched: Result) -> str:
+    """The setting of a plateau that is watched to its end."""
+    return f"rate {watched['rate']:g}, initialisation {watched['initialisation']:g}"
 
 
 def draw(results: Results) -> Figure:
     """Plateau length against S, without and with the bias; both axes logarithmic, censored seeds as triangles."""
-    figure, axes = open_plate(2)
+    figure, axes = open_panels(2)
     for panel, biased in zip(axes, (False, True), strict=True):
-        theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
-        draw_theirs(panel, [int(size) for size in theirs], list(theirs.values()))
-        cells = {size: results.get(name_plateau(size, biased=biased)) for size in PLATEAU_SIZES}
-        draw_plateaus(panel, cells, PLATEAU_LEVEL, OURS[biased])
-        for name, marker in zip(LONG, "oDs", strict=True):
-            ends = [] if biased or name not in results else find_ends(results, name)
-            for place, end in enumerate(end for end in ends if end is not None):
-                told = "" if place else f"ours, S=8 watched to its end, {describe_long(name)}"
+        theirs = read_plateaus(biased=biased)
+        draw_theirs(panel, list(theirs), list(theirs.values()))
+        draw_plateaus(panel, {s: results.get(size=s, biased=biased) for s in SIZES}, PLATEAU_LEVEL, OURS[biased])
+        for watched, marker in zip([] if biased else results.having("rate"), "oDs", strict=False):
+            for place, end in enumerate(end for end in watched.passings(PLATEAU_LEVEL) if end is not None):
+                told = "" if place else f"ours, S=8 watched to its end, {describe(watched)}"
                 panel.plot(8, end, marker, color=OURS[biased], markerfacecolor="white", label=told)
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
@@ -61,44 +78,42 @@ def draw(results: Results) -> Figure:
 def compare(results: Results) -> Sequence[Comparison]:
     """Plateau length of each cell, and when the first single batch was below, as the authors may have counted."""
     rows: list[Comparison] = []
-    for size, biased in [(size, biased) for size in PLATEAU_SIZES for biased in (False, True)]:
-        name = name_plateau(size, biased=biased)
-        theirs = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"].get(str(size))
-        if name in results:
-            cell, scale = f"S={size}, {'bias' if biased else 'no bias'}", results.scale(name)
-            first = [batch.by for batch in find_first_batches(results[name], PLATEAU_LEVEL)]
-            rows += [
-                Comparison(cell, theirs, find_lengths(results, size, biased=biased), scale, 0),
-                Comparison(f"{cell}, first batch", theirs, first, scale, 0),
-            ]
-    theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
+    for result in results.having("size"):
+        size, biased = int(result["size"]), bool(result["biased"])
+        theirs = read_plateaus(biased=biased).get(size)
+        cell = f"S={size}, {'bias' if biased else 'no bias'}"
+        first = result.passings(PLATEAU_LEVEL, "lowest_train_loss")
+        rows += [
+            Comparison(cell, theirs, result.passings(PLATEAU_LEVEL), result.scale, 0),
+            Comparison(f"{cell}, first batch", theirs, first, result.scale, 0),
+        ]
+    theirs = read_plateaus(biased=False)[8]
     rows += [
         Comparison(
-            f"S=8, no bias, watched to its end, {describe_long(name)}",
+            f"S=8, no bias, watched to its end, {describe(watched)}",
             theirs,
-            find_ends(results, name),
-            results.scale(name),
+            watched.passings(PLATEAU_LEVEL),
+            watched.scale,
             0,
         )
-        for name in LONG
-        if name in results
+        for watched in results.having("rate")
     ]
     return rows
 
 
-def find_median(results: Results, size: int, *, biased: bool) -> tuple[float, int] | None:
-    """The median step at which the plateau ends, infinite if that is censored, and the budget; None if not run."""
-    name = name_plateau(size, biased=biased)
-    if name not in results:
-        return None
-    ends = [np.inf if v is None else v for v in find_lengths(results, size, biased=biased)]
-    return float(np.median(ends)), results[name].spec.training.steps
+def find_medians(results: Results, *, biased: bool) -> dict[int, tuple[float, int]]:
+    """By S, the median step at which the plateau ends, infinite if that is censored, and the budget."""
+    return {
+        size: (float(np.median([end or np.inf for end in result.passings(PLATEAU_LEVEL)])), result.budget)
+        for size in SIZES
+        if (result := results.get(size=size, biased=biased))
+    }
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """The plateau grows with S; the bias shortens it."""
-    plain = {s: median for s in PLATEAU_SIZES if (median := find_median(results, s, biased=False))}
-    biased = {s: median for s in plain if (median := find_median(results, s, biased=True))}
+    plain = find_medians(results, biased=False)
+    biased = {s: median for s, median in find_medians(results, biased=True).items() if s in plain}
     claims = [*_judge_wait(results)]
     if len(plain) > 1:
         claims.append(
@@ -120,29 +135,29 @@ def judge(results: Results) -> Sequence[Claim]:
 
 
 def _judge_wait(results: Results) -> Sequence[Claim]:
-    """Whether the plateau without a bias ends at all, and how far from theirs."""
-    ends = {name: find_ends(results, name) for name in LONG if name in results}
-    if not ends:
+    """Whether the plateau without a bias ends at all, and how far from the authors' end."""
+    watched = results.having("rate")
+    if not watched:
         return []
-    theirs = read_targets("cellular_automata_plateau")["data"]["standard"]["8"]
-    known = [end for seeds in ends.values() for end in seeds if end is not None]
-    preset = next((name for name in ends if LONG[name] == PAPER.automaton), None)
+    theirs = read_plateaus(biased=False)[8]
+    ends = [result.passings(PLATEAU_LEVEL) for result in watched]
+    preset = watched.get(rate=PAPER.automaton.learning_rate, initialisation=PAPER.automaton.initialisation_scale)
     near = (
         preset is not None
-        and results.scale(preset) == "full"
-        and all(end is not None and abs(np.log(end / theirs)) <= np.log(1.5) for end in ends[preset])
+        and preset.scale == "full"
+        and all(end is not None and abs(np.log(end / theirs)) <= np.log(1.5) for end in preset.passings(PLATEAU_LEVEL))
     )
-    steps = results[next(iter(ends))].spec.training.steps
     told = "; ".join(
-        f"{describe_long(name)} ({results.scale(name)}): "
+        f"{describe(result)} ({result.scale}): "
         + ", ".join("censored" if end is None else f"{end:,.0f}" for end in seeds)
-        for name, seeds in ends.items()
+        for result, seeds in zip(watched, ends, strict=True)
     )
+    known = any(end is not None for seeds in ends for end in seeds)
     return [
         Claim(
             f"without a bias the plateau of 8 cells ends, at their {theirs} within a factor of 1.5",
             "reproduced" if near else "in part" if known else "not reproduced",
-            f"step at which it ends, by seed, watched for {steps:,} steps: {told}",
+            f"step at which it ends, by seed, watched for {watched[0].budget:,} steps: {told}",
         )
     ]
 
@@ -152,7 +167,7 @@ def _say(end: float, budget: int) -> str:
 
 
 def _judge_longer(ends: Sequence[float]) -> Verdict:
-    """Of the ends by S; of two that are both censored nothing is known."""
+    """From the ends by S; two neighbours that are both censored say nothing."""
     telling = [a < b for a, b in itertools.pairwise(ends) if not np.isinf([a, b]).all()]
     if not telling:
         return "not measured"
@@ -161,7 +176,7 @@ def _judge_longer(ends: Sequence[float]) -> Verdict:
 
 
 def _judge_shorter(pairs: Sequence[tuple[float, float, int]]) -> Verdict:
-    """Of the end without a bias, with it, and the budget of the latter: one that was over sooner says nothing."""
+    """From the end without a bias, the end with it, and the latter's budget, which has to reach the end without."""
     telling = [
         with_bias < without for without, with_bias, budget in pairs if not np.isinf(with_bias) or budget >= without
     ]
@@ -169,3 +184,6 @@ def _judge_shorter(pairs: Sequence[tuple[float, float, int]]) -> Verdict:
         return "not measured"
     whole = len(telling) == len(pairs) and all(telling)
     return "reproduced" if whole else "in part" if any(telling) else "not reproduced"
+
+
+study = Study(cells=cells, laptop=laptop, draw=draw, compare=compare, judge=judge)

@@ -1,35 +1,34 @@
 """Which of the choices that the paper leaves open comes nearest to its numbers? Moved one at a time, in two rounds."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, log, sqrt
+from math import inf, log
 from textwrap import fill
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.falls import WINDOW, EntropyChange, find_ranked_steps, measure_entropy_change
-from saltus.measure.outcomes import count_learned, find_passings
+from loss_jumps import draw_passed, draw_their_jumps
+from saltus.measure.transitions import WINDOW, EntropyChange
 from saltus.paper.distance import (
-    PASSED,
     RANKS,
-    Stage,
-    Term,
+    Round,
+    Target,
     average,
-    compare_settings,
-    list_falls,
     measure_jumps,
     measure_plateau,
     measure_rows,
+    measure_sharpening,
+    rank_rows,
+    rank_settings,
 )
-from saltus.paper.setting import PAPER, PLATEAU_LEVEL, USUAL, Setting, jump_figure, linear_map, plateau
-from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
-from saltus.results import Results
-from saltus.specs import RunSpec
+from saltus.paper.setting import PAPER, USUAL, Setting, jump_figure, linear_map, plateau
+from saltus.paper.targets import read_plateaus
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.panels import OURS, add_legend, label, open_panels
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
 
 
 def move(origin: Setting, prefix: str = "") -> dict[str, Setting]:
@@ -68,173 +67,115 @@ AUTOMATON_MOVES = {
     **{f"near-bias-{c:g}": replace(NEAR_AUTOMATON, bias=c) for c in (2.0, 3.0, 5.0, 10.0)},
 }
 
-
-@dataclass(frozen=True)
-class Search:
-    """The settings that were tried for one of the paper's tasks, and what its runs are called."""
-
-    task: str
-    preset: Setting
-    moves: dict[str, Setting]
-    kinds: tuple[str, ...]
-    """What its runs are of, see `find_kind`; a move that has none of the first kind has not been tried."""
-    targets: int
-    """How many of the authors' numbers a move is compared with where all of its cells have been run."""
-
+JUMPS = ("jumps", "jumps-map-1", "jumps-map-2")
+"""The jumps on each A. Each is a kind of its own, as one A may be much easier than another. All other studies have the
+first A."""
 
 CURVE = (4, 8, 13)
 """s of the points of the sparsity curve at S=16 whose rows are compared."""
 
-SIZES = (8, 16, 32)
-"""S of the automata whose plateaus are compared."""
+PLATEAUS = {(s, biased): f"{'biased' if biased else 'plateau'}-{s}" for s in (8, 16, 32) for biased in (True, False)}
+"""By S, and whether there is a bias."""
 
-MAPS = 3
-"""How many A the jumps are compared on; each is a kind of its own, as one A may be much easier than another."""
 
-PLATEAUS = {"plateau": "standard", "biased": "biased"}
-"""Without and with the true pattern as a bias, and what the authors' numbers call it."""
+@dataclass(frozen=True)
+class Search:
+    """The settings that were tried for one of the paper's tasks."""
 
-SEARCHES = (
-    Search(
-        "linear map",
-        PAPER.linear_map,
-        MAP_MOVES,
-        ("jumps", *(f"jumps-map-{number}" for number in range(1, MAPS)), "curve", "whole"),
-        (MAPS + 1) * (len(RANKS) + 1) + len(CURVE),
-    ),
-    Search(
-        "cellular automata",
-        PAPER.automaton,
-        AUTOMATON_MOVES,
-        tuple(f"{kind}-{size}" for size in SIZES for kind in ("biased", "plateau")),
-        len(PLATEAUS) * len(SIZES),
-    ),
+    task: str
+    preset: Setting
+    moves: Mapping[str, Setting]
+    kinds: tuple[str, ...]
+    """Kinds of cells; a move without a cell of the first kind has not been tried."""
+    targets: int
+    """Number of the authors' numbers that a move has counterparts of, where all its cells have been run."""
+
+    @property
+    def used(self) -> str:
+        """The move that the preset is."""
+        return next((name for name, setting in self.moves.items() if setting == self.preset), "none of these")
+
+
+MAP = Search(
+    "linear map",
+    PAPER.linear_map,
+    MAP_MOVES,
+    (*JUMPS, "curve", "whole"),
+    (len(JUMPS) + 1) * (len(RANKS) + 1) + len(CURVE),
 )
+AUTOMATA = Search("cellular automata", PAPER.automaton, AUTOMATON_MOVES, tuple(PLATEAUS.values()), len(PLATEAUS))
 
 
-def make_jumps(names: Sequence[str], maps: Sequence[int], *, seeds: int, steps: int) -> list[RunSpec]:
-    """For each move the jumps on the linear map, on each of the A of these numbers; 0 is that of all other studies."""
-    return [
-        linear_map(
-            f"jumps-{name}" + (f"-map-{number}" if number else ""),
-            setting=MAP_MOVES[name],
-            steps=steps,
-            seeds=seeds,
-            master_seed=number,
-            stop_when_solved=False,
-        )
-        for name in names
-        for number in maps
-    ]
+def make_jumps(name: str, number: int, *, seeds: int, steps: int = 5_000) -> Cell:
+    """The jumps of a move on the linear map, on the A of a number."""
+    run = linear_map(
+        f"jumps-{name}" + (f"-map-{number}" if number else ""),
+        setting=MAP_MOVES[name],
+        steps=steps,
+        seeds=seeds,
+        master_seed=number,
+        stop_when_solved=False,
+    )
+    return Cell(task=MAP.task, move=name, kind=JUMPS[number], map=number, run=run)
 
 
-def make_wholes(names: Sequence[str], *, seeds: int) -> list[RunSpec]:
-    """For each move the jumps to the end of the paper's number of steps, with the attention on the way."""
-    return [jump_figure(f"whole-{name}", setting=MAP_MOVES[name], seeds=seeds) for name in names]
+def make_point(name: str, s: int) -> Cell:
+    """A point of the sparsity curve of a move, at the paper's number of steps."""
+    run = linear_map(f"curve-{name}-s{s}", sparsity=s, setting=MAP_MOVES[name])
+    return Cell(task=MAP.task, move=name, kind="curve", sparsity=s, run=run)
 
 
-def make_curves(names: Sequence[str], *, seeds: int) -> list[RunSpec]:
-    """For each move points of the sparsity curve, at the paper's number of steps."""
-    return [
-        linear_map(f"curve-{name}-s{s}", sparsity=s, setting=MAP_MOVES[name], seeds=seeds)
-        for name in names
-        for s in CURVE
-    ]
+def make_whole(name: str) -> Cell:
+    """The jumps of a move to the end of the paper's number of steps, with the attention on the way."""
+    run = jump_figure(f"whole-{name}", setting=MAP_MOVES[name], seeds=3)
+    return Cell(task=MAP.task, move=name, kind="whole", patterns=True, run=run)
 
 
-def make_plateaus(
-    names: Sequence[str], sizes: Sequence[int], *, seeds: int, budget: float | None = None
-) -> list[RunSpec]:
-    """For each move plateaus of cellular automata, with and without bias; `budget` is in lengths of the authors'."""
-    lengths = read_targets("cellular_automata_plateau")["data"]
-    return [
-        plateau(
-            size,
-            biased=kind == "biased",
-            seeds=seeds,
-            name=f"{kind}-{name}-{size}",
-            setting=AUTOMATON_MOVES[name],
-            steps=round(budget * lengths[theirs][str(size)] / 20) * 20 if budget else None,
-        )
-        for kind, theirs in PLATEAUS.items()
-        for name in names
-        for size in sizes
-    ]
+def make_plateau(name: str, size: int, *, biased: bool, seeds: int, budget: float | None = None) -> Cell:
+    """The plateau of a move on cellular automata; `budget` is in lengths of the authors'."""
+    run = plateau(
+        f"{'biased' if biased else 'plateau'}-{name}-{size}",
+        size=size,
+        biased=biased,
+        seeds=seeds,
+        setting=AUTOMATON_MOVES[name],
+        steps=round(budget * read_plateaus(biased=biased)[size] / 20) * 20 if budget else None,
+    )
+    return Cell(task=AUTOMATA.task, move=name, kind=PLATEAUS[size, biased], size=size, biased=biased, run=run)
 
 
-runs = [
-    *make_jumps(list(MAP_MOVES), range(MAPS), seeds=3, steps=5_000),
-    *make_curves(list(MAP_MOVES), seeds=3),
-    *make_wholes(list(MAP_MOVES), seeds=3),
-    *make_plateaus(list(AUTOMATON_MOVES), SIZES, seeds=3),
-]
-laptop = [
-    *make_jumps(("start", *move(USUAL.linear_map)), (0,), seeds=1, steps=1_500),
-    *make_jumps(("near", *move(NEAR, "near-")), range(MAPS), seeds=2, steps=2_500),
-    *make_plateaus(list(AUTOMATON_MOVES), (8,), seeds=1, budget=1.6),
-]
-
-
-def find_kind(name: str) -> str:
-    """Of a run's name: curve, jumps with the number of the map unless it is the first, plateau or biased with S."""
-    kind = name.partition("-")[0]
-    number = re.search(r"-\d+$" if kind in PLATEAUS else r"-map-\d+$", name)
-    return kind + (number[0] if number else "")
-
-
-def list_terms(results: Results, search: Search, move: str) -> list[Term]:
-    """Every target of a move, seed by seed."""
-    terms: list[Term] = []
-    for name, records in results.items():
-        kind = find_kind(name)
-        if kind not in search.kinds or not _is_of(name, move):
-            continue
-        of, last = name.partition("-")[0], name.rpartition("-")[2]
-        if of == "curve":
-            terms += measure_rows(records, kind, last.removeprefix("s"))
-        elif of in PLATEAUS:
-            terms += measure_plateau(records, kind, last, biased=of == "biased")
-        else:
-            terms += measure_jumps(records, kind)
-    return terms
-
-
-def _is_of(name: str, move: str) -> bool:
-    """Whether a run is of a move: what stands behind that in the name is the number of a map, s or S."""
-    rest = name.partition("-")[2].removeprefix(move)
-    return rest != name.partition("-")[2] and re.fullmatch(r"(-map-\d+|-s\d+|-\d+)?", rest) is not None
+def measure(result: Result) -> list[Target]:
+    """The authors' numbers beside the counterparts in a cell."""
+    kind, key = str(result["kind"]), result.cell.key
+    if "sparsity" in key:
+        return measure_rows(result, kind, int(key["sparsity"]))
+    if "size" in key:
+        return measure_plateau(result, kind, int(key["size"]), biased=bool(key["biased"]))
+    return measure_jumps(result, kind)
 
 
 def find_entropy_changes(results: Results, search: Search) -> dict[str, EntropyChange]:
-    """By move, what the entropy of heads does at jumps, for those that have been run to the end."""
-    wholes = {name: f"whole-{name}" for name in search.moves if "whole" in search.kinds}
-    return {name: measure_entropy_change(results[run]) for name, run in wholes.items() if run in results}
+    """By move, what the entropy of heads does at jumps, for the moves whose `whole` cell has been run."""
+    wholes = results.where(task=search.task, kind="whole").by("move")
+    return {str(name): measure_sharpening(result) for name, result in wholes.items()}
 
 
-def list_stages(results: Results, search: Search) -> list[Stage]:
-    """All moves by the kinds that all have been run for; then those that have been run for every kind, by all of them.
+def list_rounds(results: Results, search: Search) -> list[Round]:
+    """The moves of a search, ranked.
 
-    A move that has kinds that another has not could not be compared with it. Where heads do not sharpen as rows jump,
-    a move is left out of the second stage, however near its steps are: that they do is what the authors' figure shows.
+    Where heads do not sharpen as rows jump, a move is left out of the second round, however near its steps are: that
+    they do is what the authors' figure shows.
     """
-    every = {name: terms for name in search.moves if (terms := list_terms(results, search, name))}
-    tried = {name: terms for name, terms in every.items() if any(term.kind == search.kinds[0] for term in terms)}
-    shared = [kind for kind in search.kinds if all(any(t.kind == kind for t in terms) for terms in tried.values())]
-    whole = {name: terms for name, terms in tried.items() if {term.kind for term in terms} == set(search.kinds)}
-    for name, change in find_entropy_changes(results, search).items():
-        if not change.falls:
-            whole.pop(name, None)
-    stages = [compare_settings(tried, shared)]
-    if len(whole) > 1 and len(shared) < len(search.kinds):
-        stages.append(compare_settings(whole, search.kinds))
-    return stages
+    moves = {name: [t for r in results.where(task=search.task, move=name) for t in measure(r)] for name in search.moves}
+    changes = find_entropy_changes(results, search)
+    return rank_settings(moves, search.kinds, left_out=[name for name in changes if not changes[name].falls])
 
 
 def draw(results: Results) -> Figure:
     """Distance of each move, task by task; rows passed over steps for the start and the nearest, theirs in grey."""
-    figure, axes = open_plate(3, height=4.6)
-    for panel, search in zip(axes, SEARCHES, strict=False):
-        first, *last = list_stages(results, search)
+    figure, axes = open_panels(3, height=4.6)
+    for panel, search in zip(axes, (MAP, AUTOMATA), strict=False):
+        first, *last = list_rounds(results, search)
         changes = find_entropy_changes(results, search)
         panel.barh(list(first.distances), list(first.distances.values()), color=OURS[0])
         across = f"mean distance by {', '.join(first.kinds)} (bars)"
@@ -252,57 +193,36 @@ def draw(results: Results) -> Figure:
         panel.invert_yaxis()
         across += "\na lower bound if censored" + ("; left out: no head sharpens at a jump" if changes else "")
         label(panel, f"{search.task}: distance to the authors' numbers", across, "")
-    theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, linewidth=2, label="authors, one seed (read off)")
-    for place, name in enumerate(list(list_stages(results, SEARCHES[0])[-1].distances)[: len(OURS)]):
-        records = results[f"whole-{name}" if f"whole-{name}" in results else f"jumps-{name}"]
-        end = [float(records.spec.training.steps)]
-        for seed, ranked in enumerate(find_ranked_steps(records, PASSED)):
-            passed = [step for step in ranked if step is not None]
-            axes[2].step(
-                [0.0, *passed, *end],
-                [*range(len(passed) + 1), len(passed)],
-                where="post",
-                color=OURS[place],
-                linewidth=1,
-                label="" if seed else name,
-            )
-    label(axes[2], f"rows with a loss below {PASSED}, each seed a line", "step", "rows of 16")
+    draw_their_jumps(axes[2])
+    for name, colour in zip(list_rounds(results, MAP)[-1].distances, OURS, strict=False):
+        cells = results.where(task=MAP.task, move=name)
+        if result := cells.get(kind="whole") or cells.get(kind="jumps"):
+            for seed, ranked in enumerate(rank_rows(result)):
+                draw_passed(axes[2], ranked, result, colour, "" if seed else name)
     add_legend(axes[2])
     return figure
 
 
 def compare(results: Results) -> Sequence[Comparison]:
     """Each target of the search, for each move."""
-    theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    lengths = read_targets("cellular_automata_plateau")["data"]
-    learned = read_targets("linear_map_sparsity")["data"]["S=16 rows learned by seed"]
-    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
-    rows: list[Comparison] = []
-    for name, records in results.items():
-        scale, kind, last = results.scale(name), name.partition("-")[0], name.rpartition("-")[2]
-        if kind in ("jumps", "whole"):
-            steps = find_ranked_steps(records, PASSED)
-            rows += [
-                Comparison(f"{name}: row {rank + 1}", theirs[rank], [seed[rank] for seed in steps], scale, digits=0)
-                for rank in RANKS
-            ]
-            rows.append(Comparison(f"{name}: a row's fall", sqrt(low * high), list_falls(records), scale, digits=0))
-        elif kind == "curve":
-            target = float(np.mean(learned[last.removeprefix("s")]))
-            ours = [float(n) for n in count_learned(records)]
-            rows.append(Comparison(f"{name}: rows", target, ours, scale, digits=1))
-        else:
-            ends = [end.by for end in find_passings(records, PLATEAU_LEVEL)]
-            rows.append(Comparison(name, lengths[PLATEAUS[kind]][last], ends, scale, digits=0))
-    return rows
+    return [
+        Comparison(
+            ": ".join(filter(None, (result.name, target.name))),
+            target.theirs,
+            target.ours,
+            result.scale,
+            digits=1 if target.kind == "curve" else 0,
+        )
+        for result in results
+        for target in measure(result)
+    ]
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """For each task the nearest setting, how sharp the optimum is, and whether it is the one that the studies use."""
     return [
         claim
-        for search in SEARCHES
+        for search in (MAP, AUTOMATA)
         for claim in (
             *_judge_preset(results, search),
             *_judge_targets(results, search),
@@ -312,41 +232,29 @@ def judge(results: Results) -> Sequence[Claim]:
     ]
 
 
-def _name_preset(search: Search) -> str:
-    return next((name for name, setting in search.moves.items() if setting == search.preset), "none of these")
-
-
 def _judge_preset(results: Results, search: Search) -> Sequence[Claim]:
-    stages = list_stages(results, search)
-    distances = stages[-1].distances
+    rounds, used = list_rounds(results, search), search.used
+    distances = rounds[-1].distances
     if len(distances) < 2:
         return []
-    best, used = next(iter(distances)), _name_preset(search)
-    untried = [name for name in search.moves if name not in stages[0].distances]
+    best = next(iter(distances))
+    untried = [name for name in search.moves if name not in rounds[0].distances]
     changes = find_entropy_changes(results, search)
-    nearest = next((name for name in stages[0].distances if name not in changes or changes[name].falls), None)
+    nearest = next((name for name in rounds[0].distances if name not in changes or changes[name].falls), None)
     whole = "in part" if untried or nearest not in distances else "reproduced"
-    near = distances.get(used, inf) < 1.5 * distances[best]
+    near = "in part" if distances.get(used, inf) < 1.5 * distances[best] else "not reproduced"
     return [
         Claim(
             f"{search.task}: the preset is the nearest of the settings of this search (ours, not a claim of the paper)",
-            (
-                "not measured"
-                if used not in distances
-                else whole
-                if used == best
-                else "in part"
-                if near
-                else "not reproduced"
-            ),
-            "; ".join(_describe_stage(each, used) for each in stages)
+            "not measured" if used not in distances else whole if used == best else near,
+            "; ".join(_describe_round(each, used) for each in rounds)
             + ". A distance of ln 2 = 0.69 is a factor of two"
             + (f". Not tried: {', '.join(untried)}" if untried else ""),
         )
     ]
 
 
-def _describe_stage(each: Stage, used: str) -> str:
+def _describe_round(each: Round, used: str) -> str:
     """The nearest settings and the preset, so that one sees how sharp the optimum is."""
     named = [*list(each.distances)[:3], *([used] if used in list(each.distances)[3:] else [])]
     return f"by {', '.join(each.kinds)}, of {len(each.distances)} settings: " + ", ".join(
@@ -358,12 +266,7 @@ def _describe_stage(each: Stage, used: str) -> str:
 
 def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
     """Which targets the preset meets within a factor of 1.5, by the mean of its seeds."""
-    used = _name_preset(search)
-    rows = [
-        row
-        for row in compare(results)
-        if find_kind(cell := row.cell.partition(":")[0]) in search.kinds and _is_of(cell, used)
-    ]
+    rows = compare(results.where(task=search.task, move=search.used))
     known = {row.cell: row.middle / row.theirs for row in rows if row.middle and row.theirs}
     met = [cell for cell, ratio in known.items() if abs(log(ratio)) <= log(1.5)]
     if not rows:
@@ -380,8 +283,8 @@ def _judge_targets(results: Results, search: Search) -> Sequence[Claim]:
 
 def _judge_maps(results: Results, search: Search) -> Sequence[Claim]:
     """Whether the preset is as near on another A: if not, its distance on one A says little."""
-    terms = [t for t in list_terms(results, search, _name_preset(search)) if t.kind.startswith("jumps")]
-    by_map = {kind: average([t for t in terms if t.kind == kind]) for kind in dict.fromkeys(t.kind for t in terms)}
+    cells = {kind: results.get(task=search.task, move=search.used, kind=kind) for kind in JUMPS}
+    by_map = {kind: average(terms) for kind, cell in cells.items() if cell and (terms := measure(cell))}
     if len(by_map) < 2:
         return []
     return [
@@ -396,13 +299,13 @@ def _judge_maps(results: Results, search: Search) -> Sequence[Claim]:
 
 def _judge_mechanism(results: Results, search: Search) -> Sequence[Claim]:
     """Whether the preset's jumps are the authors' in kind as well: attention sharpens as a row is found."""
-    changes, used = find_entropy_changes(results, search), _name_preset(search)
-    if used not in changes:
+    changes = find_entropy_changes(results, search)
+    if search.used not in changes:
         return []
     return [
         Claim(
             f"{search.task}: with the preset heads sharpen where rows jump; settings where none does are left out",
-            "reproduced" if changes[used].falls else "not reproduced",
+            "reproduced" if changes[search.used].falls else "not reproduced",
             f"change of entropy, in nats over {WINDOW} steps around a jump: "
             + "; ".join(
                 f"{name} {change.around:+.2f}{'' if change.falls else ' (left out)'}"
@@ -410,3 +313,34 @@ def _judge_mechanism(results: Results, search: Search) -> Sequence[Claim]:
             ),
         )
     ]
+
+
+study = Study(
+    cells=[
+        *(make_jumps(name, number, seeds=3) for name in MAP_MOVES for number in range(len(JUMPS))),
+        *(make_point(name, s) for name in MAP_MOVES for s in CURVE),
+        *(make_whole(name) for name in MAP_MOVES),
+        *(
+            make_plateau(name, size, biased=biased, seeds=3)
+            for biased in (False, True)
+            for name in AUTOMATON_MOVES
+            for size in (8, 16, 32)
+        ),
+    ],
+    laptop=[
+        *(make_jumps(name, 0, seeds=1, steps=1_500) for name in ("start", *move(USUAL.linear_map))),
+        *(
+            make_jumps(name, number, seeds=2, steps=2_500)
+            for name in ("near", *move(NEAR, "near-"))
+            for number in range(len(JUMPS))
+        ),
+        *(
+            make_plateau(name, 8, biased=biased, seeds=1, budget=1.6)
+            for biased in (False, True)
+            for name in AUTOMATON_MOVES
+        ),
+    ],
+    draw=draw,
+    compare=compare,
+    judge=judge,
+)

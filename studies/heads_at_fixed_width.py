@@ -4,45 +4,39 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import count_learned, final_loss
-from saltus.paper.setting import automaton, linear_map, small_automaton, with_heads
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, add_legend, draw_ours, label, open_plate
-from saltus.results import Results
+from heads_and_dimension import TASKS, make_run
+from saltus.paper.setting import with_heads
 from saltus.specs import TransformerSpec
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.panels import OURS, add_legend, draw_ours, label, open_panels
+from saltus.studies.results import Results
+from saltus.studies.study import Study
 
-TASKS = {"linear-map": "linear map, S=16, s=3", "automaton": "cellular automata, S=16 (laptop: S=8, 2 rules)"}
 HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-MAP_MODELS = {heads: with_heads(heads) for heads in HEADS}
-AUTOMATON_MODELS = {heads: TransformerSpec(layers=4, d_model=128, heads=heads) for heads in HEADS}
-
-runs = [
-    *(linear_map(f"linear-map-h{heads}", model=model, seeds=3) for heads, model in MAP_MODELS.items()),
-    *(
-        automaton(f"automaton-h{heads}", model=model, seeds=3, steps=10_000)
-        for heads, model in AUTOMATON_MODELS.items()
-    ),
-]
-laptop = [
-    *(linear_map(f"linear-map-h{heads}", model=MAP_MODELS[heads], seeds=1, steps=2_500) for heads in HEADS[:6]),
-    *(small_automaton(f"automaton-h{heads}", model=AUTOMATON_MODELS[heads], seeds=1) for heads in HEADS[:6]),
-]
-
-
-def list_heads(results: Results, task: str) -> list[int]:
-    """The numbers of heads that have been run."""
-    return [heads for heads in HEADS if f"{task}-h{heads}" in results]
+def make(heads: Sequence[int], *, small: bool) -> list[Cell]:
+    """Both tasks."""
+    models = {
+        "linear_map": {h: with_heads(h) for h in heads},
+        "cellular_automata": {h: TransformerSpec(layers=4, d_model=128, heads=h) for h in heads},
+    }
+    names = {"linear_map": "linear-map", "cellular_automata": "automaton"}
+    return [
+        Cell(task=task, heads=h, run=make_run(f"{names[task]}-h{h}", task, model, small=small))
+        for task in TASKS
+        for h, model in models[task].items()
+    ]
 
 
 def draw(results: Results) -> Figure:
     """Final loss against heads, for each task."""
-    figure, axes = open_plate(2)
+    figure, axes = open_panels(2)
     for panel, (task, title) in zip(axes, TASKS.items(), strict=True):
-        cells = {heads: results.get(f"{task}-h{heads}") for heads in HEADS}
-        losses = [final_loss(cell) if cell else [] for cell in cells.values()]
-        draw_ours(panel, cells, losses, "ours, dots: seeds", OURS[0])
+        found = results.where(task=task).by("heads")
+        losses = [found[heads].final_loss if heads in found else [] for heads in HEADS]
+        draw_ours(panel, HEADS, losses, "ours, dots: seeds", OURS[0])
         panel.set_xscale("log", base=2)
         label(panel, title, "heads (head dimension 128 / heads)", "final training loss (nats)")
         add_legend(panel)
@@ -51,16 +45,19 @@ def draw(results: Results) -> Figure:
 
 def compare(results: Results) -> Sequence[Comparison]:
     """Final loss; the authors' points of this figure were not read off."""
-    return [Comparison(name, None, list(final_loss(results[name])), results.scale(name)) for name in results]
+    return [Comparison(result.name, None, list(result.final_loss), result.scale) for result in results]
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """More heads learn more rows of the linear map; automata need a minimum of head dimension."""
-    return [*_judge_map(results), *_judge_automaton(results)]
+    return [
+        *_judge_map(results.where(task="linear_map")),
+        *_judge_automaton(results.where(task="cellular_automata")),
+    ]
 
 
 def _judge_map(results: Results) -> Sequence[Claim]:
-    rows = {h: count_learned(results[f"linear-map-h{h}"]) for h in list_heads(results, "linear-map")}
+    rows = {int(heads): result.learned for heads, result in results.by("heads").items()}
     if len(rows) < 2:
         return []
     few, many = (rows[h].mean() for h in (min(rows), max(rows)))
@@ -75,11 +72,11 @@ def _judge_map(results: Results) -> Sequence[Claim]:
 
 
 def _judge_automaton(results: Results) -> Sequence[Claim]:
-    loss = {h: float(final_loss(results[f"automaton-h{h}"]).mean()) for h in list_heads(results, "automaton")}
+    loss = {int(heads): float(result.final_loss.mean()) for heads, result in results.by("heads").items()}
     if len(loss) < 3:
         return []
     best = min(loss, key=loss.__getitem__)
-    scales = {results.scale(f"automaton-h{h}") for h in loss}
+    scales = {result.scale for result in results}
     whole = min(loss) < best < max(loss) and scales == {"full"}
     told = ", ".join(f"{h}: {value:.3f}" for h, value in loss.items())
     return [
@@ -89,3 +86,8 @@ def _judge_automaton(results: Results) -> Sequence[Claim]:
             f"final loss by heads: {told} ({' and '.join(sorted(scales))} size)",
         )
     ]
+
+
+study = Study(
+    cells=make(HEADS, small=False), laptop=make(HEADS[:6], small=True), draw=draw, compare=compare, judge=judge
+)

@@ -3,26 +3,27 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from saltus.measure.falls import find_ranked_steps, measure_entropy_change, measure_falls
-from saltus.measure.outcomes import count_learned, unit_emergences
-from saltus.paper.distance import PASSED
+from saltus.measure.transitions import measure_falls
+from saltus.paper.distance import PASSED, measure_sharpening, rank_rows
 from saltus.paper.setting import jump_figure
-from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, THEIRS, add_legend, label, open_plate
-from saltus.results import Results
-
-runs, laptop = [jump_figure("s3", seeds=3)], [jump_figure("s3", seeds=1, steps=2_500)]
+from saltus.paper.targets import read_fall, read_passings
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
 
 
 def draw(results: Results) -> Figure:
     """Loss of each row; entropy of each head; rows passed over steps; one head before and after its jump."""
-    figure, axes = open_plate(2, 2)
-    records = results["s3"]
-    seed = int(count_learned(records).argmax())
-    steps = records.evaluated_steps
+    figure, axes = open_panels(2, 2)
+    result = results[0]
+    records, steps = result.records, result.records.evaluated_steps
+    seed = int(result.learned.argmax())
     for row in records.cube("units", "loss")[seed].T:
         axes[0].plot(steps, row, linewidth=0.9, alpha=0.8)
     axes[0].axhline(np.log(2), color=THEIRS, linestyle=":", linewidth=1)
@@ -32,28 +33,38 @@ def draw(results: Results) -> Figure:
     for head in entropy.T:
         axes[1].plot(steps, head, linewidth=1)
     label(axes[1], "entropy of each head over the first state", "step", "nats, mean over rows")
-    theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    axes[2].step(theirs, range(1, 17), where="post", color=THEIRS, label="authors, one seed (read off)")
-    for other, ranked in enumerate(find_ranked_steps(records, PASSED)):
-        passed = [step for step in ranked if step is not None]
-        axes[2].step(passed, range(1, len(passed) + 1), where="post", color=OURS[other], label=f"seed {other}")
-    label(axes[2], f"rows with a loss below {PASSED}", "step", "rows of 16")
+    draw_their_jumps(axes[2])
+    for other, ranked in enumerate(rank_rows(result)):
+        draw_passed(axes[2], ranked, result, OURS[other], f"seed {other}")
     add_legend(axes[2])
-    patterns = records.patterns
-    row, head, before = find_sharpest(records.cube("heads", "truth_mass")[seed, :, 0], steps, patterns.steps)
-    shown = patterns.patterns[[before, before + 1], seed, 0, head][:, :, :16].astype(float)  # [2, row, key]
+    kept = records.snapshots
+    row, head, before = find_sharpest(records.cube("heads", "truth_mass")[seed, :, 0], steps, kept.steps)
+    shown = kept.attention[[before, before + 1], seed, 0, head][:, :, :16].astype(float)  # [2, row, key]
     axes[3].imshow(np.concatenate([shown[0], np.full((16, 1), np.nan), shown[1]], axis=1), cmap="Blues", aspect="auto")
     true = np.argwhere(records.facts.truth[records.facts.scored][:, :16])
     for offset in (0, 17):
         axes[3].plot(true[:, 1] + offset, true[:, 0], "s", markersize=5, markerfacecolor="none", color=OURS[1])
     axes[3].grid(visible=False)
     axes[3].set_xticks([0, 5, 10, 15, 17, 22, 27, 32], ["0", "5", "10", "15"] * 2)
-    when = f"steps {patterns.steps[before]:,} and {patterns.steps[before + 1]:,}"
+    when = f"steps {kept.steps[before]:,} and {kept.steps[before + 1]:,}"
     label(axes[3], f"head {head}, {when}: row {row} finds a key", "key, before | after; squares: the truth", "row")
     return figure
 
 
-def find_sharpest(mass: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> tuple[int, int, int]:
+def draw_their_jumps(panel: Axes) -> None:
+    """The authors' rows that have passed, over steps."""
+    panel.step(read_passings(), range(1, 17), where="post", color=THEIRS, label="authors, one seed (read off)")
+    label(panel, f"rows with a loss below {PASSED}, each seed a line", "step", "rows of 16")
+
+
+def draw_passed(panel: Axes, ranked: Sequence[float | None], result: Result, colour: str, told: str) -> None:
+    """The rows of one seed that have passed, over steps up to the budget; `ranked` is a seed of `rank_rows`."""
+    steps = [step for step in ranked if step is not None]
+    across, up = [0.0, *steps, float(result.budget)], [*range(len(steps) + 1), len(steps)]
+    panel.step(across, up, where="post", color=colour, linewidth=1, label=told)
+
+
+def find_sharpest(mass: NDArray[np.float64], steps: NDArray[np.int64], kept: NDArray[np.int64]) -> tuple[int, int, int]:
     """Row, head and snapshot after which the attention of a head on a row's true keys grows most.
 
     `mass` is [evaluation, head, row]; `kept` are the steps of the snapshots.
@@ -65,25 +76,24 @@ def find_sharpest(mass: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> tupl
 
 def compare(results: Results) -> Sequence[Comparison]:
     """The step at which so many rows have passed."""
-    theirs = read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
-    seeds = find_ranked_steps(results["s3"], PASSED)
+    seeds, scale = rank_rows(results[0]), results[0].scale
     return [
-        Comparison(f"{rank + 1} rows passed, step", step, [seed[rank] for seed in seeds], results.scale("s3"), digits=0)
-        for rank, step in enumerate(theirs)
+        Comparison(f"{rank + 1} rows passed, step", step, [seed[rank] for seed in seeds], scale, digits=0)
+        for rank, step in enumerate(read_passings())
     ]
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """Abruptness, spread, and the entropy drop at the jump."""
-    records = results["s3"]
-    spread = unit_emergences(records)
-    falls = measure_falls(records.evaluated_steps, records.cube("units", "loss"), np.log(2))
+    result = results[0]
+    falls = measure_falls(result.records.evaluated_steps, result.records.cube("units", "loss"), np.log(2))
     durations = [fall for seed in falls for fall in seed]
     typical = f"median {np.median(durations):,.0f} steps over {len(durations)} falls" if len(durations) else "no fall"
-    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
+    low, high = read_fall()
     abrupt = len(durations) > 0 and np.median(durations) <= high
-    firsts = [min((u.by for u in seed if u.by is not None), default=None) for seed in spread]
-    change = measure_entropy_change(records)
+    seeds = result.units.by_seed().values()
+    firsts = [min((unit.by for unit in seed if unit.by is not None), default=None) for seed in seeds]
+    change = measure_sharpening(result)
     return [
         Claim(
             f"a row's loss falls at once, by the authors' figure within {low} to {high} steps",
@@ -93,7 +103,7 @@ def judge(results: Results) -> Sequence[Claim]:
         Claim(
             "rows are found at very different steps",
             "reproduced" if len(durations) > 1 else "not reproduced",
-            f"rows learned by seed: {', '.join(map(str, count_learned(records)))}; first row at step {firsts}",
+            f"rows learned by seed: {', '.join(map(str, result.learned))}; first row at step {firsts}",
         ),
         Claim(
             "a head's entropy falls at the same step",
@@ -102,3 +112,12 @@ def judge(results: Results) -> Sequence[Claim]:
             f"jump, and by {change.elsewhere:+.2f} over intervals of equal length elsewhere (medians)",
         ),
     ]
+
+
+study = Study(
+    cells=[Cell(sparsity=3, patterns=True, run=jump_figure("s3", seeds=3))],
+    laptop=[Cell(sparsity=3, patterns=True, run=jump_figure("s3", seeds=1, steps=2_500))],
+    draw=draw,
+    compare=compare,
+    judge=judge,
+)

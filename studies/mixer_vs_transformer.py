@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from saltus.contest import Contest
-from saltus.measure.outcomes import count_learned, final_loss, find_passings, median_unit_step
+from saltus.measure.outcomes import median_step
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
 from saltus.paper.targets import read_targets
-from saltus.records import RunRecords
-from saltus.report.comparison import Claim, Comparison
-from saltus.results import Results
-from saltus.specs import MlpMixerSpec, RunSpec
+from saltus.specs import MlpMixerSpec
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.contest import Contest, make_study
+from saltus.studies.results import Results
 
 LEVEL = 0.45
 """The training loss, in nats, whose step the authors' figure tells."""
+
+SPARSITIES = {f"s{s}": s for s in (3, 5, 7)}
+"""By the name of a cell."""
 
 
 def make(sparsities: Sequence[int], swept: Mapping[int, int], *, seeds: int, steps: int) -> Contest:
@@ -27,44 +29,34 @@ def make(sparsities: Sequence[int], swept: Mapping[int, int], *, seeds: int, ste
     return Contest(arms, cells, sweeps, rates=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
 
 
-contests = {
-    "full": make((3, 5, 7), {3: 3_000, 5: 10_000}, seeds=8, steps=10_000),
-    "laptop": make((3, 7), {3: 3_000}, seeds=8, steps=3_000),
-}
-runs, laptop = contests["full"].list_sweeps(), contests["laptop"].list_sweeps()
-draw, arms = contests["full"].draw, contests["full"].list_arms
-
-
-def then(results: Mapping[str, RunRecords], scale: str) -> list[RunSpec]:
-    """The cells, each arm at the rate that its sweep chooses."""
-    return contests[scale].list_reported(results)
+full = make(list(SPARSITIES.values()), {3: 3_000, 5: 10_000}, seeds=8, steps=10_000)
+laptop = make((3, 7), {3: 3_000}, seeds=8, steps=3_000)
 
 
 def compare(results: Results) -> Sequence[Comparison]:
     """Final loss, and the step at which the training loss passes 0.45."""
     targets = read_targets("mixer_vs_transformer")["data"]
     rows: list[Comparison] = []
-    for arm in arms(results):
-        for cell, records in arm.cells.items():
-            theirs = targets.get(f"s={cell[1:]}", {})
-            scale = results.scale(records.spec.name)
-            rows.append(Comparison(f"{arm.name}, {cell}: loss", theirs.get(arm.name), list(final_loss(records)), scale))
-            passed = [passing.by for passing in find_passings(records, LEVEL)]
-            there = theirs.get("steps to loss .45", {}).get(arm.name)
-            rows.append(Comparison(f"{arm.name}, {cell}: step to loss {LEVEL}", there, passed, scale, digits=0))
+    for arm in full.list_arms(results):
+        for cell, result in arm.cells.items():
+            theirs = targets.get(f"s={SPARSITIES[cell]}", {})
+            named = f"{arm.name}, {cell}"
+            rows.append(Comparison(f"{named}: loss", theirs.get(arm.name), list(result.final_loss), result.scale))
+            there, ours = theirs.get("steps to loss .45", {}).get(arm.name), result.passings(LEVEL)
+            rows.append(Comparison(f"{named}: step to loss {LEVEL}", there, ours, result.scale, digits=0))
     return rows
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """In each cell: who has more rows at the end, and who had half of them sooner."""
-    found = {arm.name: arm for arm in arms(results)}
+    """In each cell: which arm has more rows at the end, and which had half of the rows sooner."""
+    arms = {arm.name: arm for arm in full.list_arms(results)}
     claims: list[Claim] = []
-    for cell in contests["full"].cells:
-        if not all(arm in found and cell in found[arm].cells for arm in ("transformer", "mixer")):
+    for cell in full.cells:
+        if not all(name in arms and cell in arms[name].cells for name in ("transformer", "mixer")):
             continue
-        learned = {name: count_learned(arm.cells[cell]) for name, arm in found.items()}
+        learned = {name: arm.cells[cell].learned for name, arm in arms.items()}
         ahead = learned["mixer"].mean() > learned["transformer"].mean()
-        halves = {name: median_unit_step(arm.cells[cell]) for name, arm in found.items()}
+        halves = {name: median_step(arm.cells[cell].units) for name, arm in arms.items()}
         sooner = halves["mixer"] is not None and halves["mixer"] < (halves["transformer"] or inf)
         claims.append(
             Claim(
@@ -80,3 +72,6 @@ def judge(results: Results) -> Sequence[Claim]:
             )
         )
     return claims
+
+
+study = make_study(full, laptop, compare=compare, judge=judge)

@@ -3,7 +3,7 @@
 The map, the steps and the grid are those that the demo had when this was first run; the demo has moved on since.
 """
 
-from saltus import RunSpec, ScheduleSpec
+from saltus import Cell, RunSpec, ScheduleSpec, Study
 from saltus.demo import DEMO
 
 
@@ -21,4 +21,6 @@ def in_precision(precision: str) -> RunSpec:
     return RunSpec(**values)
 
 
-runs = [in_precision("float32"), in_precision("bfloat16")]
+study = Study(
+    cells=[Cell(precision=precision, run=in_precision(precision)) for precision in ("float32", "bfloat16")],
+)

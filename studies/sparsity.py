@@ -5,61 +5,60 @@ from math import comb, log
 
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import count_learned, estimate_share, final_loss, task_emergences
+from saltus.measure.outcomes import estimate_share
 from saltus.paper.setting import linear_map
-from saltus.paper.targets import read_targets
-from saltus.report.comparison import Claim, Comparison
-from saltus.report.plates import OURS, add_legend, draw_ours, draw_theirs, label, open_plate
-from saltus.results import Results
-from saltus.specs import RunSpec
+from saltus.paper.targets import read_rows, read_targets
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.panels import OURS, add_legend, draw_ours, draw_theirs, label, open_panels
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
 
 SIZES = (8, 16, 32)
 
 
-def name_of(size: int, sparsity: int) -> str:
-    """The name of a cell; S=16, s=3 is the cell of the other studies."""
-    return f"size-{size}-s{sparsity}"
+def make(size: int, sparsities: Sequence[int], *, seeds: int, steps: int = 10_000) -> list[Cell]:
+    """Cells of one size; S=16, s=3 is the cell of the other studies."""
+    return [
+        Cell(
+            size=size,
+            sparsity=s,
+            run=linear_map(f"size-{size}-s{s}", size=size, sparsity=s, seeds=seeds, steps=steps),
+        )
+        for s in sparsities
+    ]
 
 
-def make(size: int, sparsities: Sequence[int], *, seeds: int, steps: int = 10_000) -> list[RunSpec]:
-    """Cells of one size."""
-    return [linear_map(name_of(size, s), size=size, sparsity=s, seeds=seeds, steps=steps) for s in sparsities]
+def find(results: Results, size: int) -> dict[int, Result]:
+    """By sparsity, the cells of a size that have been run."""
+    return {int(s): result for s, result in results.where(size=size).by("sparsity").items()}
 
 
-runs = [run for size in SIZES for run in make(size, range(1, size + 1), seeds=3)]
-laptop = [
-    *make(8, range(1, 9), seeds=1, steps=2_500),
-    *make(16, (1, 2, 3, 4, 8, 13, 15, 16), seeds=1, steps=2_500),
-    *make(32, (1, 2, 3, 4, 16, 31, 32), seeds=1, steps=2_500),
-]
-
-
-def list_cells(results: Results, size: int) -> list[int]:
-    """The sparsities of a size that have been run."""
-    return [s for s in range(1, size + 1) if name_of(size, s) in results]
+def list_theirs(size: int) -> dict[int, float]:
+    """By sparsity, the loss of the authors' figure."""
+    return {int(s): loss for s, loss in read_targets("linear_map_sparsity")["data"].get(f"S={size}", {}).items()}
 
 
 def draw(results: Results) -> Figure:
     """Loss against s for each size; the share of seeds that solve against the number of subsets."""
-    figure, axes = open_plate(2, 2)
+    figure, axes = open_panels(2, 2)
     for panel, size in zip(axes, SIZES, strict=False):
-        cells = {s: results.get(name_of(size, s)) for s in range(1, size + 1)}
-        theirs = read_targets("linear_map_sparsity")["data"].get(f"S={size}", {})
+        cells, theirs = find(results, size), list_theirs(size)
         if theirs:
-            draw_theirs(panel, [int(s) for s in theirs], list(theirs.values()))
-        losses = [final_loss(cell) if cell else [] for cell in cells.values()]
-        draw_ours(panel, cells, losses, "ours, dots: seeds", OURS[0])
+            draw_theirs(panel, list(theirs), list(theirs.values()))
+        every = range(1, size + 1)
+        losses = [cells[s].final_loss if s in cells else [] for s in every]
+        draw_ours(panel, every, losses, "ours, dots: seeds", OURS[0])
         floor = (size - 1) / (2 * size - 1) * log(2)
         panel.axhline(floor, color="black", linewidth=0.8, linestyle=":")
         panel.set_ylim(0.3, 0.72)
         label(panel, f"S={size}", "sparsity s", "final training loss (nats); dotted: floor")
         add_legend(panel)
     for size, colour in zip(SIZES, OURS, strict=False):
-        for s in list_cells(results, size):
-            records = results[name_of(size, s)]
-            solved = sum(not e.censored for e in task_emergences(records))
-            share = estimate_share(solved, records.spec.seeds)
-            x, y = comb(size, s), solved / records.spec.seeds
+        for s, result in find(results, size).items():
+            solved = [not task.censored for task in result.tasks]
+            share = estimate_share(sum(solved), len(solved))
+            x, y = comb(size, s), sum(solved) / len(solved)
             below, above = [y - share.lower], [share.upper - y]
             axes[3].errorbar([x], [y], [below, above], fmt="o", color=colour, alpha=0.6, markersize=4)
             if s > size / 2:
@@ -76,26 +75,22 @@ def draw(results: Results) -> Figure:
 def compare(results: Results) -> Sequence[Comparison]:
     """Final loss of each cell, and rows learned where the authors' loss tells them."""
     rows: list[Comparison] = []
-    data = read_targets("linear_map_sparsity")["data"]
     for size in SIZES:
-        for s in list_cells(results, size):
-            name = name_of(size, s)
-            theirs = data.get(f"S={size}", {}).get(str(s))
-            rows.append(
-                Comparison(f"S={size}, s={s}: loss", theirs, list(final_loss(results[name])), results.scale(name))
-            )
-            learned = data.get(f"S={size} rows learned by seed", {}).get(str(s))
-            if learned:
-                mean = sum(learned) / len(learned)
-                ours = [float(n) for n in count_learned(results[name])]
-                rows.append(Comparison(f"S={size}, s={s}: rows", mean, ours, results.scale(name), digits=1))
+        for s, result in find(results, size).items():
+            cell, loss = f"S={size}, s={s}", list_theirs(size).get(s)
+            rows.append(Comparison(f"{cell}: loss", loss, list(result.final_loss), result.scale))
+            learned = read_rows(size, s)
+            if learned is not None:
+                ours = [float(n) for n in result.learned]
+                rows.append(Comparison(f"{cell}: rows", learned, ours, result.scale, digits=1))
     return rows
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """Everything is learned at S=8; the middle is hardest at S=16; dense cells beat sparse ones of equal count."""
-    small = {s: count_learned(results[name_of(8, s)]) for s in list_cells(results, 8)}
-    middle = {s: final_loss(results[name_of(16, s)]).mean() for s in list_cells(results, 16)}
+    small = {s: result.learned for s, result in find(results, 8).items()}
+    learned = {s: result.learned for s, result in find(results, 16).items()}
+    middle = {s: result.final_loss.mean() for s, result in find(results, 16).items()}
     claims: list[Claim] = []
     if small:
         whole = sum(bool((rows == 8).all()) for rows in small.values())
@@ -119,8 +114,8 @@ def judge(results: Results) -> Sequence[Claim]:
                 f"the ends have {middle[ends[0]]:.3f} and {middle[ends[1]]:.3f}",
             )
         )
-    if 4 in middle and 12 in middle:
-        sparse, dense = (count_learned(results[name_of(16, s)]).mean() for s in (4, 12))
+    if 4 in learned and 12 in learned:
+        sparse, dense = learned[4].mean(), learned[12].mean()
         claims.append(
             Claim(
                 "the number of subsets is not all: C(16,4) = C(16,12), and s=4 is learned better",
@@ -128,8 +123,8 @@ def judge(results: Results) -> Sequence[Claim]:
                 f"mean rows learned: {sparse:.1f} at s=4, {dense:.1f} at s=12",
             )
         )
-    if 16 in middle:
-        rows = count_learned(results[name_of(16, 16)])
+    if 16 in learned:
+        rows = learned[16]
         claims.append(
             Claim(
                 "at s=S all outputs are equal, and copying learns all rows but one",
@@ -138,3 +133,16 @@ def judge(results: Results) -> Sequence[Claim]:
             )
         )
     return claims
+
+
+study = Study(
+    cells=[cell for size in SIZES for cell in make(size, range(1, size + 1), seeds=3)],
+    laptop=[
+        *make(8, range(1, 9), seeds=1, steps=2_500),
+        *make(16, (1, 2, 3, 4, 8, 13, 15, 16), seeds=1, steps=2_500),
+        *make(32, (1, 2, 3, 4, 16, 31, 32), seeds=1, steps=2_500),
+    ],
+    draw=draw,
+    compare=compare,
+    judge=judge,
+)

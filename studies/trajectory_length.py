@@ -1,34 +1,40 @@
 """Longer trajectories do not make it easier: final loss against the number of states T, on both tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from saltus.measure.outcomes import count_learned, find_passings, unit_emergences
 from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
-from saltus.report.comparison import Claim, Comparison, Verdict
-from saltus.report.plates import OURS, add_legend, draw_ours, draw_plateaus, label, open_plate
-from saltus.results import Results
-from saltus.specs import RunSpec
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Verdict
+from saltus.studies.panels import OURS, add_legend, draw_ours, draw_plateaus, label, open_panels
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
 
-MAP_STATES = (2, 4, 8)
-AUTOMATON_STATES = (4, 8, 16, 32)
+MAP, AUTOMATA = "linear map", "automaton"
+STATES = {MAP: (2, 4, 8), AUTOMATA: (4, 8, 16, 32)}
 
 FALLEN = 1.2
 """Nats: with 32 states the statistics of a rule alone bring the loss to the level at which a plateau counts as over."""
 
 
-def make(*, seeds: int, map_steps: int, automaton_steps: int) -> list[RunSpec]:
+def make(*, seeds: int, map_steps: int, automaton_steps: int) -> list[Cell]:
     """Both tasks. A linear map of T states has T / 2 times the tokens in a step, as the sequences are as many."""
+    runs = {
+        MAP: [linear_map(f"map-t{t}", states=t, seeds=seeds, steps=map_steps) for t in STATES[MAP]],
+        AUTOMATA: [
+            automaton(f"automaton-t{t}", size=8, states=t, seeds=seeds, steps=automaton_steps) for t in STATES[AUTOMATA]
+        ],
+    }
     return [
-        *(linear_map(f"map-t{t}", states=t, seeds=seeds, steps=map_steps) for t in MAP_STATES),
-        *(automaton(f"automaton-t{t}", size=8, states=t, seeds=seeds, steps=automaton_steps) for t in AUTOMATON_STATES),
+        Cell(task=task, states=t, run=run) for task in runs for t, run in zip(STATES[task], runs[task], strict=True)
     ]
 
 
-runs = make(seeds=3, map_steps=10_000, automaton_steps=3_000)
-laptop = make(seeds=1, map_steps=1_500, automaton_steps=600)
+def find(results: Results, task: str) -> dict[int, Result]:
+    """By T, the cells of a task that have been run."""
+    return {int(t): result for t, result in results.where(task=task).by("states").items()}
 
 
 def count_rows(results: Results) -> tuple[int, dict[int, list[int]]]:
@@ -36,21 +42,22 @@ def count_rows(results: Results) -> tuple[int, dict[int, list[int]]]:
 
     Cells may be of different scales, and so of different budgets.
     """
-    cells = {t: results[f"map-t{t}"] for t in MAP_STATES if f"map-t{t}" in results}
-    budget = min((records.spec.training.steps for records in cells.values()), default=0)
+    cells = find(results, MAP)
+    budget = min((result.budget for result in cells.values()), default=0)
     return budget, {
-        t: [sum(row.by is not None and row.by <= budget for row in seed) for seed in unit_emergences(records)]
-        for t, records in cells.items()
+        t: [sum(row.by is not None and row.by <= budget for row in seed) for seed in result.units.by_seed().values()]
+        for t, result in cells.items()
     }
 
 
 def draw(results: Results) -> Figure:
     """Rows learned on the linear map; plateau length on the automaton."""
-    figure, axes = open_plate(2)
+    figure, axes = open_panels(2)
     budget, came = count_rows(results)
-    draw_ours(axes[0], MAP_STATES, [came.get(t, []) for t in MAP_STATES], "ours, dots: seeds", OURS[0])
+    draw_ours(axes[0], STATES[MAP], [came.get(t, []) for t in STATES[MAP]], "ours, dots: seeds", OURS[0])
     label(axes[0], "linear map, S=16, s=3", "states T", f"rows of 16 that came within {budget:,} steps")
-    draw_plateaus(axes[1], {t: results.get(f"automaton-t{t}") for t in AUTOMATON_STATES}, PLATEAU_LEVEL, OURS[1])
+    cells = find(results, AUTOMATA)
+    draw_plateaus(axes[1], {t: cells.get(t) for t in STATES[AUTOMATA]}, PLATEAU_LEVEL, OURS[1])
     axes[1].margins(y=0.3)  # room for the legend above what is censored
     label(axes[1], "cellular automata, S=8", "states T", "plateau (steps); triangles: censored")
     for panel in axes:
@@ -62,19 +69,19 @@ def draw(results: Results) -> Figure:
 def compare(results: Results) -> Sequence[Comparison]:
     """Rows learned; the public replication that varied T gives shares of seeds with all rows: 1, .56, .12."""
     rows: list[Comparison] = []
-    for name, records in results.items():
-        if name.startswith("map"):
-            ours = [float(n) for n in count_learned(records)]
-            rows.append(Comparison(f"linear map, {name[4:]}: rows", None, ours, results.scale(name), digits=0))
+    for result in results:
+        cell = f"{result['task']}, t{result['states']}"
+        if result["task"] == MAP:
+            rows.append(Comparison(f"{cell}: rows", None, [float(n) for n in result.learned], result.scale, digits=0))
         else:
-            steps = [p.by for p in find_passings(records, PLATEAU_LEVEL)]
-            rows.append(Comparison(f"automaton, {name[10:]}: plateau", None, steps, results.scale(name), digits=0))
+            steps = result.passings(PLATEAU_LEVEL)
+            rows.append(Comparison(f"{cell}: plateau", None, steps, result.scale, digits=0))
     return rows
 
 
 def judge(results: Results) -> Sequence[Claim]:
     """More states, fewer rows and a longer plateau."""
-    return [*_judge_map(results), *_judge_automata(results)]
+    return [*_judge_map(results), *_judge_automata(find(results, AUTOMATA))]
 
 
 def _judge_map(results: Results) -> Sequence[Claim]:
@@ -82,52 +89,55 @@ def _judge_map(results: Results) -> Sequence[Claim]:
     if len(came) < 2:
         return []
     rows = {t: float(np.mean(seeds)) for t, seeds in came.items()}
+    scales = {t: result.scale for t, result in find(results, MAP).items()}
     harder = rows[min(rows)] > rows[max(rows)]
-    whole = all(results.scale(f"map-t{t}") == "full" for t in came)
+    whole = set(scales.values()) == {"full"}
     return [
         Claim(
             "linear map: more worked examples make it harder",
             "reproduced" if harder and whole else "in part" if harder else "not reproduced",
             f"mean rows that came within {budget:,} steps: "
-            + "; ".join(f"T={t} ({results.scale(f'map-t{t}')}): {n:.1f}" for t, n in rows.items()),
+            + "; ".join(f"T={t} ({scales[t]}): {n:.1f}" for t, n in rows.items()),
         )
     ]
 
 
-def _judge_automata(results: Results) -> Sequence[Claim]:
-    """Of the longest and the shortest trajectory; where neither has fallen nothing is known."""
-    cells = {t: results[f"automaton-t{t}"] for t in AUTOMATON_STATES if f"automaton-t{t}" in results}
+def _judge_automata(cells: Mapping[int, Result]) -> Sequence[Claim]:
+    """Compare the longest and the shortest trajectory; where neither loss has fallen nothing is known."""
     if len(cells) < 2:
         return []
-    losses = {t: records.cube("steps", "train_loss")[:, -1] for t, records in cells.items()}
     ends = {
-        t: float(
-            np.median(
-                [
-                    passing.by if passing.by is not None and loss < FALLEN else np.inf
-                    for passing, loss in zip(find_passings(records, PLATEAU_LEVEL), losses[t], strict=True)
-                ]
-            )
-        )
-        for t, records in cells.items()
+        t: [
+            step if step is not None and loss < FALLEN else np.inf
+            for step, loss in zip(result.passings(PLATEAU_LEVEL), result.final_loss, strict=True)
+        ]
+        for t, result in cells.items()
     }
-    whole = all(results.scale(f"automaton-t{t}") == "full" for t in cells)
+    short, long = (float(np.median(ends[t])) for t in (min(ends), max(ends)))
     told = "; ".join(
-        f"T={t} ({results.scale(f'automaton-t{t}')}): {float(np.mean(losses[t])):.2f} nats "
-        f"after {records.spec.training.steps:,} steps"
-        for t, records in cells.items()
+        f"T={t} ({result.scale}): {result.final_loss.mean():.2f} nats after {result.budget:,} steps"
+        for t, result in cells.items()
     )
     return [
         Claim(
             "cellular automata: longer trajectories lengthen the plateau, from the shortest to the longest",
-            _judge_longer(ends[min(ends)], ends[max(ends)], whole=whole),
+            _judge_longer(short, long, whole=all(result.scale == "full" for result in cells.values())),
             f"a seed has left it where its loss ends below {FALLEN}; mean loss at the end: {told}",
         )
     ]
 
 
 def _judge_longer(short: float, long: float, *, whole: bool) -> Verdict:
-    """Of the steps at which the plateaus of the shortest and the longest trajectory end, infinite if censored."""
+    """From the steps at which the shortest and the longest trajectory leave the plateau, infinite if censored."""
     if np.isinf([short, long]).all():
         return "not measured"
     return "not reproduced" if long <= short else "reproduced" if whole else "in part"
+
+
+study = Study(
+    cells=make(seeds=3, map_steps=10_000, automaton_steps=3_000),
+    laptop=make(seeds=1, map_steps=1_500, automaton_steps=600),
+    draw=draw,
+    compare=compare,
+    judge=judge,
+)

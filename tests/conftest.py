@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saltus.cli.main import main as saltus_main
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.store import RunFolder
+from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
 
@@ -51,13 +51,14 @@ def finished(tiny: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     """The tiny run, trained to its end in this process. Not to be written to: copy it."""
     import torch
 
+    from saltus.tasks.build import read_facts
     from saltus.train.ensemble import Ensemble, list_members
-    from saltus.train.loop import Job, read_facts, train
+    from saltus.train.loop import Job, train
 
     torch.set_num_threads(1)  # as in the processes that train
     folder = RunFolder(tmp_path_factory.mktemp("runs") / tiny.run_id)
     job = Job(tiny, folder, read_facts(tiny))
-    with folder.writing(tiny, job.facts):
+    with folder.training(tiny, job.facts):
         ensemble = Ensemble([tiny], list_members([tiny]), torch.device("cpu"), stacked=False)
         train([job], ensemble, Silence(), lambda _, step: folder.finish({"last_step": step}))
     return folder

@@ -5,18 +5,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from saltus import api
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
-from saltus.studies import load_study
+from saltus.studies.study import load_study
+from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
 
 GOOD = """
-from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus import Cell, LinearMapSpec, RunSpec, Study, TrainingSpec, TransformerSpec
 
 def make(name="tiny", task=None, model=None, training=None, **values):
     return RunSpec(
@@ -27,7 +29,7 @@ def make(name="tiny", task=None, model=None, training=None, **values):
         **values,
     )
 
-runs = [make()]
+study = Study(cells=[Cell(run=make())])
 """
 LAST = GOOD.count("\n") + 1
 """The line of what is appended to it."""
@@ -66,7 +68,7 @@ def study(tmp_path: Path) -> Callable[[str], Path]:
         pytest.param("TransformerSpec(d_model=16, heads=3)", ["heads is 3", "d_model 16"], id="heads"),
         pytest.param("TrainingSpec(steps=-3, batch_sequences=4)", ["TrainingSpec.steps: -3 was given"], id="steps"),
         pytest.param(
-            "RunSpec(name='../x', **{key: getattr(runs[0], key) for key in ('task', 'model', 'training')})",
+            "RunSpec(name='../x', **{key: getattr(make(), key) for key in ('task', 'model', 'training')})",
             ["'../x'", "allowed are"],
             id="name",
         ),
@@ -78,7 +80,7 @@ def study(tmp_path: Path) -> Callable[[str], Path]:
         pytest.param("import no_such_module", ["ModuleNotFoundError", "no_such_module"], id="imports nothing"),
         pytest.param("import sys; sys.exit(0)", ["the study raised SystemExit: 0"], id="exits"),
         pytest.param("raise SystemExit", ["the study raised SystemExit"], id="exits silently"),
-        pytest.param("runs = = []", ["SyntaxError: invalid syntax"], id="syntax error"),
+        pytest.param("study = = []", ["SyntaxError: invalid syntax"], id="syntax error"),
     ],
 )
 def test_study_that_fails_is_named_with_its_line(
@@ -94,12 +96,26 @@ def test_study_that_fails_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("lines", "parts"),
     [
-        pytest.param("del runs", ["`runs` is None"], id="no runs"),
-        pytest.param("runs = []", ["`runs` is []"], id="empty"),
-        pytest.param("runs = make()", ["`runs` is RunSpec"], id="no list"),
-        pytest.param("runs = [make(), {'name': 'tiny'}]", ["a non-empty list of RunSpec"], id="a dictionary"),
-        pytest.param("runs = 'tiny'", ["`runs` is 'tiny'"], id="text"),
-        pytest.param("runs = [make(), make(seeds=3)]", ["'tiny' is given to more than one run"], id="equal names"),
+        pytest.param("del study", ["`study` is None", "exports `study`, a saltus.Study"], id="no study"),
+        pytest.param("study = make()", ["`study` is RunSpec"], id="a run"),
+        pytest.param("study = Study(cells=[])", ["`cells` is []"], id="empty"),
+        pytest.param("study = Study(cells=[make()])", ["a non-empty list of Cell"], id="runs as cells"),
+        pytest.param("study = Study(cells='tiny')", ["`cells` is 'tiny'"], id="text"),
+        pytest.param(
+            "study = Study(cells=[Cell(a=1, run=make()), Cell(a=2, run=make(seeds=3))])",
+            ["`cells`: the name 'tiny' is given to more than one cell"],
+            id="equal names",
+        ),
+        pytest.param(
+            "study = Study(cells=[Cell(a=1, run=make()), Cell(a=1, run=make('b'))])",
+            ["`cells`: the keys {'a': 1} are given to more than one cell"],
+            id="equal keys",
+        ),
+        pytest.param(
+            "study = Study(cells=[Cell(a=1, run=make())], laptop=[Cell(a=2, run=make())])",
+            ["`laptop` has 'tiny', whose keys no cell of `cells` has"],
+            id="laptop alone",
+        ),
     ],
 )
 def test_study_without_good_runs(
@@ -107,7 +123,7 @@ def test_study_without_good_runs(
 ) -> None:
     path, out = study(lines), tmp_path / "out"
     sentence = refuse(saltus, "run", path, "--out", out)
-    assert sentence.startswith(f"{path}: ")
+    assert sentence.startswith(f"{path}:")
     assert [part for part in parts if part not in sentence] == [], sentence
     assert not out.exists()
 
@@ -153,7 +169,8 @@ def test_study_that_is_not_there(saltus: Saltus, tmp_path: Path) -> None:
 def test_all_runs_are_validated_before_the_first_one_trains(
     saltus: Saltus, study: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    path = study("runs = [make('good'), make('bad').model_copy(update={'master_seed': 'x'})]")
+    bad = "make('bad').model_copy(update={'master_seed': 'x'})"
+    path = study(f"study = Study(cells=[Cell(a=1, run=make('good')), Cell(a=2, run={bad})])")
     assert "RunSpec.master_seed: 'x' was given" in refuse(saltus, "run", path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -216,11 +233,105 @@ def test_ls(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
     assert any("half" in line and "at step 40" in line for line in lines)
 
 
+def test_one_folder_that_cannot_be_read_is_one_marked_line(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
+    for name in ("first", "second", "third"):
+        shutil.copytree(finished.path, tmp_path / name)
+    (tmp_path / "second" / "spec.json").write_text("{")
+    (tmp_path / "third" / "finished.json").write_text("[]")
+    code, out, error = saltus("ls", "--out", tmp_path)
+    assert (code, error) == (0, "")
+    assert "cannot be" in out
+    listings = [api.describe(folder) for folder in api.ls(tmp_path)]
+    assert [listing.readable for listing in listings] == [True, False, False]
+    assert "spec.json" in listings[1].state
+    assert "holds no JSON object" in listings[2].state
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_sweep_goes_on_past_a_run_that_fails_and_status_says_so(
+    saltus: Saltus, study: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study("study = Study(cells=[Cell(seeds=n, run=make(f'run-{n}', seeds=n)) for n in (1, 2, 3)])")
+    out = tmp_path / "out"
+    commit = RunFolder.commit
+
+    def fail(self: RunFolder, step: int, *arguments: Any) -> None:
+        if self.path.name.startswith("run-2") and step:
+            raise ValueError("one\ntwo")
+        commit(self, step, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "commit", fail)
+        code, text, error = saltus("run", path, "--out", out)
+    assert code == 2
+    assert error == "error: 1 of 3 runs failed, the others were trained: run-2: ValueError: one two\n"
+    assert "run-2 failed: ValueError: one two" in text
+    code, told, error = saltus("status", path, "--out", out, "--device", "cpu")
+    assert (code, error) == (0, "")
+    assert tell_states(told) == {"run-1": "finished", "run-2": "failed:", "run-3": "finished"}
+    assert "2 of 3 runs are finished, 1 failed" in told
+    code, _, error = saltus("run", path, "--out", out)
+    assert (code, error) == (0, "")
+    assert "all 3 runs are finished" in saltus("status", path, "--out", out, "--device", "cpu")[1]
+
+
+def tell_states(status: str) -> dict[str, str]:
+    """By run, the first word of its state."""
+    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in status.splitlines() if "run-" in line]
+    return {row[0]: row[4].split()[0] for row in rows}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_bad_cell_is_named_before_anything_is_trained(
+    saltus: Saltus, study: Callable[[str], Path], tmp_path: Path
+) -> None:
+    biased = "make('biased', intervention=BiasSpec(strength=1.0, units=(7,)))"
+    path = study(f"from saltus import BiasSpec\nstudy = Study(cells=[Cell(a=1, run=make()), Cell(a=2, run={biased})])")
+    sentence = refuse(saltus, "run", path, "--out", tmp_path / "out")
+    assert sentence == "biased: intervention.units names 7; the task has the units 0 to 5"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_run_that_another_process_trains_is_left_to_it(
+    saltus: Saltus, study: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = study("study = Study(cells=[Cell(seeds=n, run=make(f'run-{n}', seeds=n)) for n in (1, 2)])")
+    out = tmp_path / "out"
+    spec = load_study(path).cells[0].run
+    with RunFolder.of(out, spec).writing(spec):
+        code, text, error = saltus("run", path, "--out", out)
+        assert (code, error) == (0, "")
+        assert f"{out / spec.run_id} is left to the process that trains it" in text
+        told = saltus("status", path, "--out", out, "--device", "cpu")[1]
+        assert tell_states(told) == {"run-1": "being", "run-2": "finished"}
+    assert saltus("run", path, "--out", out)[0] == 0
+    assert all(folder.finished for folder in RunFolder.list(out))
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_seeds_and_steps_stay_with_what_follows(saltus: Saltus, study: Callable[[str], Path], tmp_path: Path) -> None:
+    path = study("study = Study(cells=[Cell(a=1, run=make())])")
+    out, options = tmp_path / "out", ("--seeds", 2, "--steps", 3)
+    assert saltus("run", path, "--out", out, *options)[0] == 0
+    assert "all 1 runs are finished" in saltus("status", path, "--out", out, "--device", "cpu", *options)[1]
+    assert "0 of 1 runs are finished" in saltus("status", path, "--out", out, "--device", "cpu")[1]
+    assert "0 more runs" in saltus("keep", path, "--out", out, "--to", tmp_path / "kept")[1]
+    assert "1 more runs" in saltus("keep", path, "--out", out, "--to", tmp_path / "kept", *options)[1]
+
+
+def test_the_rule_is_changed_when_a_run_is_shown(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(finished.path, tmp_path / "here")
+    rules = ((), ("--threshold", 0.0001, "--hold", 1))
+    assert len({saltus("show", "here", "--out", tmp_path, *rule)[1] for rule in rules}) == 2
+    assert "must be a finite number" in refuse(saltus, "show", "here", "--out", tmp_path, "--threshold", "nan")
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_run_show_and_run_again(saltus: Saltus, tiny: RunSpec, tmp_path: Path) -> None:
     """What is not a terminal gets plain lines: no colours, no bars, and paths as they are."""
     path, place = tmp_path / "study.py", tmp_path / "[bold]out[/bold] [/] :bomb:"
-    path.write_text(f"from saltus.specs import RunSpec\nruns = [RunSpec(**{tiny.model_dump()!r})]\n")
+    path.write_text(f"from saltus import *\nstudy = Study(cells=[Cell(run=RunSpec(**{tiny.model_dump()!r}))])\n")
     code, out, error = saltus("run", path, "--out", place, "--steps", 4, "--seeds", 1)
     assert (code, error) == (0, "")
     folder = RunFolder(place / tiny.with_overrides(steps=4, seeds=1).run_id)

@@ -16,11 +16,12 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
-from saltus.records import TABLES
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.store import RunFolder
+from saltus.tasks.build import read_facts
 from saltus.train.ensemble import Ensemble, list_members
-from saltus.train.loop import Job, read_facts, train
+from saltus.train.folder import RunFolder
+from saltus.train.loop import Job, train
+from saltus.train.measures import MEASURES
 from saltus.train.schedule import list_steps
 
 Saltus = Callable[..., tuple[int, str, str]]
@@ -52,13 +53,13 @@ SPEC = RunSpec(
 def assert_equal_runs(one: RunFolder, other: RunFolder) -> None:
     """Tables, patterns, every checkpoint's weights and the last step, to the last bit."""
     first, second = one.records(), other.records()
-    for name in TABLES:
-        a, b = getattr(first, name), getattr(second, name)
+    for name in (measure.name for measure in MEASURES):
+        a, b = first.tables[name], second.tables[name]
         assert a.schema == b.schema
         for column, values, expected in zip(a.column_names, a.columns, b.columns, strict=True):
             assert_array_equal(values.to_numpy(), expected.to_numpy(), err_msg=f"{name}.{column}")
-    assert_array_equal(first.patterns.steps, second.patterns.steps)
-    assert_array_equal(first.patterns.patterns, second.patterns.patterns)
+    assert_array_equal(first.snapshots.steps, second.snapshots.steps)
+    assert_array_equal(first.snapshots.attention, second.snapshots.attention)
     assert one.checkpoint_steps() == other.checkpoint_steps()
     for step in one.checkpoint_steps():
         for seed in range(first.spec.seeds):
@@ -159,7 +160,7 @@ def unbroken(saltus: Saltus, in_this_process: None, tmp_path: Path) -> RunFolder
 
 
 def write_study(path: Path) -> Path:
-    path.write_text(f"from saltus.specs import RunSpec\n\nruns = [RunSpec(**{SPEC.model_dump()!r})]\n")
+    path.write_text(f"from saltus import *\n\nstudy = Study(cells=[Cell(run=RunSpec(**{SPEC.model_dump()!r}))])\n")
     return path
 
 
@@ -269,7 +270,7 @@ def train_through(spec: RunSpec, folder: RunFolder, listener: Interrupter, *, fi
             folder.finish({"last_step": step})
 
     while not ended:
-        with folder.writing(spec, job.facts):
+        with folder.training(spec, job.facts):
             ensemble = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False)
             try:
                 train([job], ensemble, listener, end)

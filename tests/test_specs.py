@@ -64,8 +64,8 @@ BAD_VALUES = [
     ("training.evaluate.evry", 3, ["ScheduleSpec.evry:", "no such key", "first, factor, every"]),
     ("task.sparsity", 7, ["LinearMapSpec", "sparsity is 7", "size 6", "at most 6"]),
     ("task.size", 0, ["LinearMapSpec.size:", "0 was given", "greater than or equal to 1"]),
-    ("task.kind", "linear_mapp", ["RunSpec.task:", "'linear_mapp'", "'linear_map', 'cellular_automaton'"]),
-    ("task", 3, ["RunSpec.task:", "3 was given", "dictionary"]),
+    ("task.kind", "linear_mapp", ["RunSpec.task:", "'linear_mapp'", "linear_map, cellular_automaton"]),
+    ("task", 3, ["RunSpec.task:", "3 was given", "LinearMapSpec, CellularAutomatonSpec"]),
     ("model.heads", 3, ["TransformerSpec", "heads is 3", "d_model 16", "divisor"]),
     ("model.heads", 0, ["TransformerSpec.heads:", "0 was given", "greater than or equal to 1"]),
     ("model.positions", "sine", ["TransformerSpec.positions:", "'sine' was given", "'learned' or 'rotary'"]),
@@ -187,29 +187,36 @@ OTHER: dict[str, Any] = {
     "training.initialisation_scale": 2.0,
     "training.patterns": False,
     "intervention": {"strength": 3.0},
-    "emergence": {"hold": 3},
     "seeds": 9,
     "master_seed": 1,
 }
 
 
-def test_every_key_but_the_name_is_in_the_run_id() -> None:
+def test_every_key_but_the_name_and_the_rule_is_in_the_run_id() -> None:
     spec = RunSpec(**base())
     content = spec.model_dump()
     parts = ("task", "model", "training")
     keys = {key for key in content if key not in parts} | {f"{part}.{key}" for part in parts for key in content[part]}
-    assert keys == {*OTHER, "name"}, "a new key needs a line in OTHER"
+    assert keys == {*OTHER, "name", "emergence"}, "a new key needs a line in OTHER"
     others = [RunSpec(**put(path, value)) for path, value in OTHER.items() if value is not None]
     others.append(RunSpec(**put("task", {"kind": "cellular_automaton", "size": 6})))
     others.append(RunSpec(**put("model", {"kind": "mlp_mixer", "d_model": 16})))
     others.append(RunSpec(**put("training", {"steps": 120, "batch_tokens": 16 * 12})))
     inner = {"training.evaluate.first": 9, "training.evaluate.factor": 9, "training.evaluate.every": 9}
-    inner |= {"emergence.threshold": 0.5, "emergence.hold": 4}
     others += [RunSpec(**put(path, value)) for path, value in inner.items()]
     ids = [spec.run_id, *(other.run_id for other in others)]
     assert len(set(ids)) == len(ids)
     hashes = {run_id.removeprefix("tiny-") for run_id in ids}
     assert {len(digest) for digest in hashes} == {10}
+
+
+def test_the_rule_belongs_to_reading_unless_training_stops_by_it() -> None:
+    for stops, different in ((False, 1), (True, 3)):
+        rules = [{}, {"hold": 4}, {"threshold": 0.5}]
+        values = [put("training.stop_when_solved", stops) | {"emergence": rule} for rule in rules]
+        specs = [RunSpec.model_validate(each) for each in values]
+        assert len({spec.content_hash for spec in specs}) == different
+        assert len({spec.former_hash for spec in specs}) == 3  # as version 0.1 had it
 
 
 def test_the_name_is_before_the_hash_and_not_in_it() -> None:

@@ -1,53 +1,11 @@
 """saltus: when a capability appears in training, why, how reliably over seeds, and how to make it come sooner."""
 
-from saltus import api
+from saltus import api, specs
+from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
 from saltus.errors import SaltusError
-from saltus.specs import (
-    AssociativeRecallSpec,
-    BiasSpec,
-    CellularAutomatonSpec,
-    ConvolutionSpec,
-    CustomSpec,
-    EmergenceSpec,
-    GatedDeltaNetSpec,
-    InductionSpec,
-    LinearAttentionSpec,
-    LinearMapSpec,
-    LinearRnnSpec,
-    MambaSpec,
-    MlpMixerSpec,
-    MlstmSpec,
-    NoiseSpec,
-    RunSpec,
-    RwkvSpec,
-    ScheduleSpec,
-    SubsetRecallSpec,
-    TrainingSpec,
-    TransformerSpec,
-)
+from saltus.specs import *
+from saltus.studies.cells import Cell
+from saltus.studies.study import Study
 
-__all__ = [
-    "AssociativeRecallSpec",
-    "BiasSpec",
-    "CellularAutomatonSpec",
-    "ConvolutionSpec",
-    "CustomSpec",
-    "EmergenceSpec",
-    "GatedDeltaNetSpec",
-    "InductionSpec",
-    "LinearAttentionSpec",
-    "LinearMapSpec",
-    "LinearRnnSpec",
-    "MambaSpec",
-    "MlpMixerSpec",
-    "MlstmSpec",
-    "NoiseSpec",
-    "RunSpec",
-    "RwkvSpec",
-    "SaltusError",
-    "ScheduleSpec",
-    "SubsetRecallSpec",
-    "TrainingSpec",
-    "TransformerSpec",
-    "api",
-]
+__all__ = ["Cell", "Curve", "Curves", "Emergence", "Emergences", "Key", "Rule", "SaltusError", "Study", "api"]
+__all__ += specs.__all__

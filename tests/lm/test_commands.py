@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from saltus import api
-from saltus.lm.specs import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 
 Saltus = Callable[..., tuple[int, str, str]]
 
@@ -45,11 +45,11 @@ def test_audit_scan_patch_and_report(suite: str, saltus: Saltus, tmp_path: Path)
     code, out, _ = saltus(*across, "--capability", "repetition", *at)
     assert (code, "change of the target's probability" in out) == (0, True)
     names = [folder.path.name for folder in api.ls(tmp_path / "results")]
-    assert [name.split("-")[0] for name in names] == ["scan", "patch"]
+    assert [name.split("-")[0] for name in names] == ["scan", "patch", "audit"]
     code, out, _ = saltus("report", *names, *at, "--to", tmp_path / "both.html")
     assert code == 0
     page = (tmp_path / "both.html").read_text()
-    assert all(text in page for text in ("When it emerged", "Heads patched"))
+    assert all(text in page for text in ("When did it emerge?", "Which heads brought it?"))
 
 
 def test_an_audited_fault_is_left_out_of_a_scan(suite: str, saltus: Saltus, tmp_path: Path) -> None:

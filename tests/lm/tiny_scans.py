@@ -20,13 +20,14 @@ from tests.lm.tiny_suite import (
 )
 
 from saltus.lm.capabilities.build import make_prompts
-from saltus.lm.load import load_model
-from saltus.lm.records import SCAN_TABLES
-from saltus.lm.scan import scan
-from saltus.lm.scan_folder import ScanFolder
-from saltus.lm.specs import CopyingSpec, RepetitionSpec, ScanSpec
+from saltus.lm.scanning.folder import ScanFolder
+from saltus.lm.scanning.records import SCAN_TABLES
+from saltus.lm.scanning.scan import scan
 from saltus.lm.suites.base import Run
-from saltus.report.scan_live import ScanView
+from saltus.lm.suites.load import load_model
+from saltus.report.terminal.scan import ScanView
+from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
+from saltus.specs.checkpoints import ScanSpec
 
 CPU = torch.device("cpu")
 COPYING, REPETITION = CopyingSpec(prompts=4), RepetitionSpec(prompts=3, tokens=5)

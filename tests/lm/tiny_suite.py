@@ -134,6 +134,9 @@ class MemorySuite:
     def steps(self, run: Run) -> list[int]:
         return sorted(self.folders[run])
 
+    def locate(self, run: Run, step: int) -> Path | None:
+        return self.folders[run].get(step)
+
     def fetch(self, run: Run, step: int) -> Path:
         self.fetched.append((run, step))
         if self.offline:

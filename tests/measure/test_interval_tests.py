@@ -54,8 +54,15 @@ def test_exact_p_is_the_share_of_all_orders(sample: list[tuple[int, int, bool]])
         return sum(score[own == a].sum() ** 2 / (own == a).sum() for a in set(arm.tolist()))
 
     values = np.array([spread(order) for order in permutations(range(len(arm)))])
-    assert found.p_value == pytest.approx((values >= values[0] - 1e-9).mean())
-    assert found.smallest == pytest.approx((values >= values.max() - 1e-9).mean())
+    assert found.p_value == pytest.approx((values >= values[0] - 1e-6).mean())
+    assert found.smallest == pytest.approx((values >= values.max() - 1e-6).mean())
+
+
+def test_scores_that_tie_by_a_hair_are_ties(generator: np.random.Generator) -> None:
+    # the cell (3, 4] gains nothing by having mass, so its mass goes to 0 slowly, and is not 0 in any finite time
+    for left in ([1.0, 2, 4, 3], [1.0, 2, 3, 4]):
+        found = compare_arms(left, [3, 4, INF, INF], [0, 0, 0, 1], generator, kind="sun")
+        assert (found.p_value, found.smallest) == (1.0, 1.0)
 
 
 def test_pairs_flip_signs(generator: np.random.Generator) -> None:

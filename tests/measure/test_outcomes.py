@@ -1,22 +1,9 @@
-"""What a cell came to: rows kept, plateaus by interval, exact intervals for shares."""
+"""What seeds came to: units kept, exact intervals for shares."""
 
-from dataclasses import replace
-
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from saltus.errors import SaltusError
-from saltus.measure.outcomes import (
-    count_learned,
-    estimate_share,
-    final_loss,
-    find_first_batches,
-    find_passings,
-    task_emergences,
-)
-from saltus.records import RunRecords
-from saltus.store import RunFolder
+from saltus.curves import Emergence, Emergences, Key, Rule
+from saltus.measure.outcomes import count_learned, estimate_share, median_step
 
 
 @pytest.mark.parametrize(
@@ -35,57 +22,18 @@ def test_shares_have_exact_intervals(count: int, of: int, lower: float, upper: f
     assert (share.lower, share.upper) == pytest.approx((lower, upper), abs=1e-4)
 
 
-def with_losses(records: RunRecords, train_loss: np.ndarray, progress: np.ndarray) -> RunRecords:
-    """The records of the finished run with other numbers: [seed, evaluation] and [seed, evaluation, unit]."""
-    steps = records.steps.sort_by([("seed", "ascending"), ("step", "ascending")])
-    units = records.units.sort_by([("seed", "ascending"), ("step", "ascending"), ("unit", "ascending")])
-    losses = {"train_loss": train_loss, "lowest_train_loss": train_loss - 0.15}
-    for name, values in losses.items():
-        steps = steps.set_column(steps.column_names.index(name), name, [values.ravel()])
-    place = units.column_names.index("progress")
-    return replace(records, steps=steps, units=units.set_column(place, "progress", [progress.ravel()]))
+def test_units_that_are_lost_again_are_not_learned() -> None:
+    found = [
+        Emergence(0, 10, None, (), Key("a", "0", "x")),
+        Emergence(0, 10, 30, (), Key("a", "0", "y")),
+        Emergence(50, None, None, (), Key("a", "1", "x")),
+        Emergence(20, 30, None, (), Key("a", "1", "y")),
+        Emergence(20, 40, None, (), Key("b", "0", "x")),
+    ]
+    assert list(count_learned(Emergences(tuple(found), Rule(above=0.9)))) == [1, 1, 1]
 
 
-@pytest.fixture
-def records(finished: RunFolder) -> RunRecords:
-    """Two seeds: one learns all four rows and loses one again, the other learns two and keeps a plateau."""
-    whole = finished.records()
-    count = len(whole.evaluated_steps)
-    progress = np.zeros((2, count, 4))
-    progress[0, 3:] = 1.0
-    progress[0, 6:, 2] = 0.0
-    progress[1, 4:, :2] = 1.0
-    losses = np.full((2, count), 1.5)
-    losses[:, 0] = np.inf
-    losses[0, 5:] = 1.4
-    return with_losses(whole, losses, progress)
-
-
-def test_units_that_are_lost_again_are_not_learned(records: RunRecords) -> None:
-    assert list(count_learned(records)) == [3, 2]
-    assert [e.by is None for e in task_emergences(records)] == [False, True]
-
-
-def test_a_single_batch_passes_a_level_between_two_evaluations_or_it_is_censored(records: RunRecords) -> None:
-    steps = records.evaluated_steps
-    ended, censored = find_first_batches(records, 1.3)
-    assert (ended.after, ended.by) == (steps[4], steps[5])
-    assert (censored.after, censored.by) == (steps[-1], None)
-
-
-def test_the_mean_of_the_batches_passes_a_level_later_than_one_of_them(records: RunRecords) -> None:
-    steps = records.evaluated_steps
-    assert [(e.after, e.by) for e in find_passings(records, 1.45)] == [(steps[4], steps[5]), (steps[-1], None)]
-    assert [e.by for e in find_passings(records, 1.3)] == [None, None]
-
-
-def test_records_of_an_older_version_say_nothing_of_single_batches(records: RunRecords) -> None:
-    place = records.steps.column_names.index("lowest_train_loss")
-    nothing = pa.nulls(len(records.steps), pa.float64())
-    older = replace(records, steps=records.steps.set_column(place, "lowest_train_loss", nothing))
-    with pytest.raises(SaltusError, match="older version"):
-        find_first_batches(older, 1.3)
-
-
-def test_the_final_loss_is_that_of_the_last_steps(records: RunRecords) -> None:
-    np.testing.assert_array_equal(final_loss(records), [1.4, 1.5])
+def test_the_median_step_counts_those_that_never_came() -> None:
+    came, never = Emergence(0, 10), Emergence(50, None)
+    assert median_step([came, came, never]) == 10.0
+    assert median_step([came, never, never]) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 from saltus.measure.survival import SurvivalCurve, compare_survival, estimate_survival, times_of
 
 Sample = list[tuple[int, bool]]

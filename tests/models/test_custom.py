@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from saltus.errors import SaltusError
-from saltus.models.build import MIXERS, build_model, count_parameters, match_parameters
+from saltus.models.build import build_model, count_parameters, match_parameters
 from saltus.specs import CustomSpec, LinearMapSpec, MlpMixerSpec, RunSpec, TrainingSpec, TransformerSpec
-from saltus.studies import load_study
-from saltus.train.loop import read_facts
+from saltus.specs.models import MODELS
+from saltus.studies.study import load_study
+from saltus.tasks.build import read_facts
 
 STUDY = '''"""A study with a module of its own."""
 import torch
 from torch import nn
 from torch.nn import functional as F
-from saltus import CustomSpec, LinearMapSpec, RunSpec, TrainingSpec
+from saltus import Cell, CustomSpec, LinearMapSpec, RunSpec, Study, TrainingSpec
 import json  # not needed by the module
 
 FACTOR = 0.5
@@ -43,22 +44,21 @@ class Mean(Base):
     def forward(self, x):
         return scale(F.gelu(self.value(x)).cumsum(1) / self.count[: x.shape[1]] ** self.power)
 
-runs = [
-    RunSpec(
-        name="mine",
-        task=LinearMapSpec(size=4, sparsity=2),
-        model=CustomSpec.of(Mean, d_model=8, options={"power": 2}),
-        training=TrainingSpec(steps=4, batch_sequences=4, compile=False, evaluation_sequences=8),
-        seeds=2,
-    )
-]
+run = RunSpec(
+    name="mine",
+    task=LinearMapSpec(size=4, sparsity=2),
+    model=CustomSpec.of(Mean, d_model=8, options={"power": 2}),
+    training=TrainingSpec(steps=4, batch_sequences=4, compile=False, evaluation_sequences=8),
+    seeds=2,
+)
+study = Study(cells=[Cell(run=run)])
 '''
 
 
 def load(tmp_path: Path, text: str = STUDY) -> RunSpec:
     path = tmp_path / "own.py"
     path.write_text(text)
-    return load_study(path).runs()[0]
+    return load_study(path).cells[0].run
 
 
 def custom(source: str, **values: Any) -> CustomSpec:
@@ -194,8 +194,8 @@ def test_parameters_are_matched_by_the_width_of_the_mlp() -> None:
                     "training": {"steps": 1, "batch_sequences": 1},
                 }
             ).model
-            for kind in MIXERS
-            if kind != "mlp_mixer"
+            for kind in MODELS
+            if kind not in ("transformer", "mlp_mixer", "custom")
         },
     }
     facts = read_facts(

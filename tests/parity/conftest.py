@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    Cohere2Config,
+    Cohere2ForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Olmo2Config,
@@ -37,6 +45,7 @@ _GROUPED: dict[str, Any] = {
     "bos_token_id": None,
     "eos_token_id": None,
 }
+_WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
 _FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**_SIZES, bos_token_id=None, eos_token_id=None)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**_GROUPED)),
@@ -45,6 +54,19 @@ _FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**_GROUPED)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_GROUPED, head_dim=16)),
+    # What follows has something after its head, or windows in some of its layers, or both.
+    "gemma2": lambda: Gemma2ForCausalLM(
+        Gemma2Config(**_GROUPED, head_dim=8, sliding_window=4, attn_logit_softcapping=5.0, final_logit_softcapping=3.0)
+    ),
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(**_GROUPED, head_dim=8, sliding_window=4, layer_types=_WINDOWS, final_logit_softcapping=3.0)
+    ),
+    "granite": lambda: GraniteForCausalLM(
+        GraniteConfig(**_GROUPED, logits_scaling=2.0, residual_multiplier=0.5, attention_multiplier=0.5)
+    ),
+    "cohere2": lambda: Cohere2ForCausalLM(
+        Cohere2Config(**_GROUPED, logit_scale=0.5, sliding_window=4, layer_types=_WINDOWS)
+    ),
 }
 
 

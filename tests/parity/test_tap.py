@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from saltus.errors import SaltusError
-from saltus.lm.tap import attend, read_patterns, replace_patterns, tapped
+from saltus.lm.patching.tap import Edit, Tap, attend, capture_patterns, run_tapped, tapped
 
 SMALL: dict[str, Any] = {
     "vocab_size": 50,
@@ -46,17 +46,23 @@ def keep(_layer: int, _scores: Tensor, pattern: Tensor) -> Tensor:
     return pattern.clone()
 
 
+def rewrite(model: PreTrainedModel, tokens: Tensor, edit: Edit) -> Tensor:
+    """Logits [prompt, query, symbol] with every pattern passed through `edit`."""
+    with torch.no_grad():
+        return run_tapped(model, tokens, Tap(edit=edit))
+
+
 def check_against_eager(model: PreTrainedModel) -> None:
     """In double precision: how far single precision rounds apart depends on the machine's matrix products."""
     model, tokens = model.double(), draw_tokens()
-    reading = read_patterns(model, tokens)
+    captured = capture_patterns(model, tokens)
     model.set_attn_implementation("eager")
     with torch.no_grad():
         expected = model(tokens, output_attentions=True, use_cache=False)
     assert expected.logits.std() > 0.5
-    torch.testing.assert_close(reading.logits, expected.logits, rtol=1e-6, atol=1e-6)
-    assert len(reading.patterns) == len(expected.attentions) == 3
-    for mine, theirs in zip(reading.patterns, expected.attentions, strict=True):
+    torch.testing.assert_close(captured.logits, expected.logits, rtol=1e-6, atol=1e-6)
+    assert len(captured.patterns) == len(expected.attentions) == 3
+    for mine, theirs in zip(captured.patterns, expected.attentions, strict=True):
         assert mine.shape == (3, 4, 9, 9)
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
 
@@ -68,10 +74,10 @@ def test_logits_and_patterns_are_those_of_eager_attention(build: Build) -> None:
 def test_replacing_a_pattern_by_itself_changes_nothing(build: Build) -> None:
     model = build(0)
     tokens = draw_tokens()
-    reading = read_patterns(model, tokens)
-    assert torch.equal(replace_patterns(model, tokens, keep), reading.logits)
-    again = replace_patterns(model, tokens, lambda layer, _s, _p: reading.patterns[layer])
-    assert torch.equal(again, reading.logits)
+    captured = capture_patterns(model, tokens)
+    assert torch.equal(rewrite(model, tokens, keep), captured.logits)
+    again = rewrite(model, tokens, lambda layer, _s, _p: captured.patterns[layer])
+    assert torch.equal(again, captured.logits)
 
 
 def test_the_scores_that_an_edit_sees_are_those_before_the_softmax(build: Build) -> None:
@@ -82,7 +88,7 @@ def test_the_scores_that_an_edit_sees_are_those_before_the_softmax(build: Build)
         torch.testing.assert_close(scores.softmax(-1), pattern)
         return scores.softmax(-1)
 
-    torch.testing.assert_close(replace_patterns(model, tokens, renew), read_patterns(model, tokens).logits)
+    torch.testing.assert_close(rewrite(model, tokens, renew), capture_patterns(model, tokens).logits)
 
 
 def test_another_pattern_of_one_head_changes_the_logits(build: Build) -> None:
@@ -94,7 +100,7 @@ def test_another_pattern_of_one_head_changes_the_logits(build: Build) -> None:
             pattern[:, 2] = torch.eye(9)[0]
         return pattern
 
-    change = replace_patterns(model, tokens, look_at_the_first) - read_patterns(model, tokens).logits
+    change = rewrite(model, tokens, look_at_the_first) - capture_patterns(model, tokens).logits
     assert change[:, 0].abs().max() < 1e-6  # the first query saw the first key alone before
     assert change[:, 1:].abs().amax(-1).min() > 1e-3
 
@@ -103,7 +109,7 @@ def test_no_query_sees_a_later_token(build: Build) -> None:
     model, tokens = build(0), draw_tokens()
     changed = tokens.clone()
     changed[:, 6] = (changed[:, 6] + 1) % 50
-    before, after = read_patterns(model, tokens), read_patterns(model, changed)
+    before, after = capture_patterns(model, tokens), capture_patterns(model, changed)
     assert torch.equal(before.logits[:, :6], after.logits[:, :6])
     assert (before.logits[:, 6:] - after.logits[:, 6:]).abs().amax(-1).min() > 1e-3
     for pattern in before.patterns:
@@ -115,7 +121,7 @@ def test_a_sliding_window_comes_with_the_mask() -> None:
     model = MistralForCausalLM(MistralConfig(**SMALL, sliding_window=3)).eval()
     torch.nn.init.normal_(model.lm_head.weight)
     check_against_eager(model)
-    assert read_patterns(model, draw_tokens()).patterns[0].tril(-3).abs().max() == 0.0
+    assert capture_patterns(model, draw_tokens()).patterns[0].tril(-3).abs().max() == 0.0
 
 
 def test_soft_capping_is_that_of_eager_attention() -> None:
@@ -150,7 +156,7 @@ def test_the_models_own_attention_comes_back() -> None:
 def test_a_model_without_attention_is_refused() -> None:
     model = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, state_size=4)).eval()
     with pytest.raises(SaltusError, match=r"^0 of the 2 layers of MambaForCausalLM take their attention from"):
-        read_patterns(model, draw_tokens())
+        capture_patterns(model, draw_tokens())
 
 
 def test_a_model_with_one_layer_that_bypasses_the_interface_is_refused() -> None:
@@ -159,13 +165,13 @@ def test_a_model_with_one_layer_that_bypasses_the_interface_is_refused() -> None
     attention.config = copy.deepcopy(model.config)
     attention.config._attn_implementation = "eager"  # pyright: ignore[reportPrivateUsage]  # as above
     with pytest.raises(SaltusError, match="2 of the 3 layers of LlamaForCausalLM"):
-        read_patterns(model, draw_tokens())
+        capture_patterns(model, draw_tokens())
 
 
 def test_prompts_longer_than_the_context_are_refused() -> None:
     model = LlamaForCausalLM(LlamaConfig(**SMALL)).eval()
     with pytest.raises(SaltusError, match=r"33 tokens and the model's context holds 32"):
-        read_patterns(model, draw_tokens(1, 33))
+        capture_patterns(model, draw_tokens(1, 33))
 
 
 def test_a_model_in_training_mode_is_refused() -> None:
@@ -173,7 +179,7 @@ def test_a_model_in_training_mode_is_refused() -> None:
         GPT2Config(vocab_size=50, n_embd=32, n_layer=1, n_head=4, n_positions=32, bos_token_id=None, eos_token_id=None)
     )
     with pytest.raises(SaltusError, match=r"training mode, with attention dropout 0\.1"):
-        read_patterns(model.train(), draw_tokens())
+        capture_patterns(model.train(), draw_tokens())
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,17 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from tests.report.visit import ARGUMENTS, CHROMIUM
 
-from saltus.lm.records import PATCH_TABLES, SCAN_TABLES, PatchRecords, ScanRecords
-from saltus.lm.specs import CopyingSpec, IndirectObjectSpec, PatchSpec, ScanSpec
-from saltus.records import TABLES, Patterns, RunRecords
+from saltus.curves import Curves, Rule, gather_curves
+from saltus.lm.audit.folder import AUDIT_TABLES, AuditRecords
+from saltus.lm.patching.records import PATCH_TABLES, PatchRecords
+from saltus.lm.scanning.records import SCAN_TABLES, ScanRecords
+from saltus.lm.scanning.records import state_rule as state_scan_rule
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
+from saltus.specs.capabilities import CopyingSpec, IndirectObjectSpec
+from saltus.specs.checkpoints import PatchSpec, ScanSpec
 from saltus.tasks.base import TaskFacts
+from saltus.train.measures import MEASURES, Measure
+from saltus.train.records import RunRecords, Snapshots, state_rule
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -99,9 +105,10 @@ def build_records(
         path=Path("runs") / name,
         spec=spec,
         facts=facts,
-        finished=finished,
-        **{table: _tabulate(table, steps, columns) for table, columns in tables.items()},
-        patterns=_draw_patterns(facts, steps, seeds, layers, heads),
+        tables={measure.name: tabulate(measure, steps, tables[measure.name]) for measure in MEASURES},
+        snapshots=_draw_snapshots(facts, steps, seeds, layers, heads),
+        summary={} if finished else None,
+        rule=state_rule(spec),
     )
 
 
@@ -124,23 +131,22 @@ def three_seeds() -> RunRecords:
     return build_records(progress)
 
 
-def _tabulate(name: str, steps: NDArray[np.int64], columns: dict[str, NDArray[np.float64]]) -> Any:
-    schema = TABLES[name]
-    shape = next(iter(columns.values())).shape
+def tabulate(measure: Measure, steps: NDArray[np.int64], columns: Mapping[str, NDArray[np.float64]]) -> pa.Table:
+    """The table of a measure from its columns [seed, evaluation, *axes]."""
+    schema, shape = measure.schema, next(iter(columns.values())).shape
     index = np.indices(shape).reshape(len(shape), -1)
-    axes = [field for field in schema.names if field not in columns]
-    keys = dict(zip(axes, [index[0], steps[index[1]], *index[2:]], strict=True))
+    keys = dict(zip(("seed", "step", *measure.axes), [index[0], steps[index[1]], *index[2:]], strict=True))
     arrays = keys | {column: value.reshape(-1) for column, value in columns.items()}
     return pa.table([pa.array(arrays[field.name]).cast(field.type) for field in schema], schema=schema)
 
 
-def _draw_patterns(facts: TaskFacts, steps: NDArray[np.int64], seeds: int, layers: int, heads: int) -> Patterns:
+def _draw_snapshots(facts: TaskFacts, steps: NDArray[np.int64], seeds: int, layers: int, heads: int) -> Snapshots:
     queries = np.flatnonzero(facts.scored)
     shape = (len(steps), seeds, layers, heads, len(queries), facts.queries)
     weights = (
         np.random.default_rng(0).random(shape, dtype=np.float32) * np.tri(facts.queries, dtype=np.float32)[queries]
     )
-    return Patterns(steps, (weights / weights.sum(-1, keepdims=True)).astype(np.float16))
+    return Snapshots(steps, (weights / weights.sum(-1, keepdims=True)).astype(np.float16))
 
 
 PYTHIA_STEPS = (0, *(2**power for power in range(10)), *range(1000, 144_000, 1000))
@@ -188,10 +194,12 @@ def build_scan(
         ],
         "runs": [{"size": size, "seed": seed, "steps": list(steps)} for size, seed in emerges],
     }
+    spec = ScanSpec(suite=suite, capabilities=(CopyingSpec(prompts=prompts),))
     return ScanRecords(
         path=Path("scans/scan-0123456789"),
-        spec=ScanSpec(suite=suite, capabilities=(CopyingSpec(prompts=prompts),)),
-        finished=finished,
+        spec=spec,
+        summary={} if finished else None,
+        rule=state_scan_rule(spec),
         **{name: pa.Table.from_pylist(rows, schema=SCAN_TABLES[name]) for name, rows in tables.items()},
     )
 
@@ -210,7 +218,7 @@ def build_patch(
     texts: Sequence[str] | None = None,
     **spec: Any,
 ) -> PatchRecords:
-    """A study in which patching a head changes the target's probability by `effects` [layer, head], from 0.1.
+    """A patch in which patching a head changes the target's probability by `effects` [layer, head], from 0.1.
 
     On every prompt it is a little different. Sets recover the given shares of the gain; with a `swing` that of every
     other prompt is so much larger, and of the others so much smaller. Shuffled patterns do a twentieth of the effect,
@@ -275,17 +283,32 @@ def patch() -> Callable[..., PatchRecords]:
 
 
 @pytest.fixture(scope="session")
-def findings() -> pa.Table:
+def audit() -> AuditRecords:
     """A note on a whole run, then a fault at a checkpoint."""
     rows = [
         {"size": "14m", "seed": "0", "kind": "known", "severity": "note", "detail": "was another model once"},
         {"size": "410m", "seed": "1", "step": 96000, "other_size": "410m", "other_seed": "1", "other_step": 143000}
         | {"kind": "identical", "severity": "fault", "detail": "the weights are those of another step", "value": 0.0},
     ]
-    names = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32()), ("other_size", pa.string())]
-    names += [("other_seed", pa.string()), ("other_step", pa.int32()), ("kind", pa.string())]
-    names += [("severity", pa.string()), ("detail", pa.string()), ("value", pa.float64())]
-    return pa.Table.from_pylist([{"step": None, "value": float("nan")} | row for row in rows], schema=pa.schema(names))
+    findings = pa.Table.from_pylist(rows, schema=AUDIT_TABLES["findings"])
+    return AuditRecords(Path("audits/audit"), "polypythias", findings, AUDIT_TABLES["checkpoints"].empty_table())
+
+
+@pytest.fixture(scope="session")
+def accuracies() -> Curves:
+    """Somebody's evaluations: accuracy on two tasks in two groups of two seeds, at 0, 100, ..., 400.
+
+    Both tasks are there from 200 on in every seed of `large`, and in none of `small` but for seed b's `sums` from 300.
+    """
+    steps = 100 * np.arange(5)
+    late = (steps >= 200)[None, :, None] * np.ones((2, 1, 2))
+    early = np.zeros((2, 5, 2))
+    early[1, 3:, 0] = 1.0
+    units = ["sums", "<b>words"]
+    found = [gather_curves("small", ["a", "b"], units, steps, early, chance=0.0, ceiling=1.0)]
+    found.append(gather_curves("large", ["a", "b"], units, steps, late, chance=0.0, ceiling=1.0))
+    rule = Rule(above=0.5, hold=2)
+    return Curves(tuple(curve for group in found for curve in group), "accuracy", rule, notes=("Read from a folder.",))
 
 
 @pytest.fixture(scope="module")

@@ -51,14 +51,14 @@ class Visit:
             self.problems.append(route.request.url)
             route.abort()
 
-    def figure(self, name: str, where: str = "") -> str:
-        """The data that plotly has drawn; `where` is a selector that tells figures of one name apart."""
-        selector = f".plot[data-figure={name}]{where}"
+    def figure(self, name: str) -> str:
+        """The data that plotly has drawn."""
+        selector = f".plot[data-figure={name}]"
         return self.page.evaluate("selector => JSON.stringify(document.querySelector(selector).data)", selector)
 
-    def pixels(self, number: int) -> str:
-        """What an attention map holds."""
-        return self.page.evaluate("number => document.querySelectorAll('.panel canvas')[number].toDataURL()", number)
+    def pixels(self, number: int, where: str = "") -> str:
+        """What a map holds; `where` is the selector of a section."""
+        return self.page.locator(f"{where} .panel canvas").nth(number).evaluate("canvas => canvas.toDataURL()")
 
     def colour_of(self, selector: str, name: str) -> str:
         """A computed style."""
@@ -79,8 +79,8 @@ class Visit:
             assert time.monotonic() < deadline, "what was waited for did not happen within 20 seconds"
             self.page.wait_for_timeout(30)
 
-    def download(self, number: int) -> tuple[str, list[str]]:
-        """Name and lines of the file behind a button."""
+    def download(self, where: str, number: int = 0) -> tuple[str, list[str]]:
+        """Name and lines of the file behind a button of the section that a selector finds."""
         with self.page.expect_download() as download:
-            self.page.locator(".download").nth(number).click()
+            self.page.locator(f"{where} .download").nth(number).click()
         return download.value.suggested_filename, Path(download.value.path()).read_text().splitlines()

@@ -36,10 +36,10 @@ def test_the_tokens_before_it_give_every_answer(spec: AssociativeRecallSpec, see
     task = AssociativeRecall(spec)
     facts = task.facts
     sequences = task.sample(np.random.default_rng(seed), 5)
-    assert sequences.shape == (5, spec.length) == (5, facts.length)
+    assert sequences.shape == (5, spec.tokens) == (5, facts.length)
     assert sequences.dtype == np.uint8
     answers = np.flatnonzero(facts.scored).tolist()
-    assert answers == list(range(2 * spec.pairs, spec.length, 2))
+    assert answers == list(range(2 * spec.pairs, spec.tokens, 2))
     for tokens in sequences.tolist():
         shown, asked = tokens[: 2 * spec.pairs : 2], tokens[2 * spec.pairs :: 2]
         assert len(set(shown)) == spec.pairs

@@ -53,11 +53,11 @@ def test_the_tokens_before_it_give_every_answer(spec: SubsetRecallSpec, seed: in
     relevant = task.relevant.tolist()
     assert len(set(relevant)) == spec.relevant
     sequences = task.sample(np.random.default_rng(seed), 5)
-    assert sequences.shape == (5, spec.length) == (5, task.facts.length)
+    assert sequences.shape == (5, spec.tokens) == (5, task.facts.length)
     assert sequences.dtype == np.uint8
     width = spec.attributes + 1
     answers = np.flatnonzero(task.facts.scored).tolist()
-    assert answers == list(range((spec.items + 1) * width - 2, spec.length, width))
+    assert answers == list(range((spec.items + 1) * width - 2, spec.tokens, width))
     for tokens in sequences.tolist():
         rows = [tokens[start : start + width] for start in range(0, len(tokens), width)]
         words = [tuple(row[i] for i in relevant) for row in rows]

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, library, nn
 from torch._dynamo.utils import counters
-from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.utils import run_and_get_code
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -18,7 +17,7 @@ from saltus.seeding import Streams
 from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.build import build_task
 from saltus.train import compilation
-from saltus.train.compilation import KEPT_WHOLE, SMALLEST, RewriteProducts, compile_for_cpu, multiply, prefers_onednn
+from saltus.train.compilation import SMALLEST, RewriteProducts, compile_for_cpu, multiply, prefers_onednn
 from saltus.train.program import Program
 
 aten = torch.ops.aten
@@ -109,7 +108,7 @@ def test_the_library_follows_the_maker_of_the_cpu(
         prefers_onednn.cache_clear()
 
 
-def test_the_backend_rewrites_products_and_leaves_gelu_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_rewrites_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")  # there Inductor refuses what it lowers by accident
 
     def loss(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
@@ -120,10 +119,7 @@ def test_the_backend_rewrites_products_and_leaves_gelu_whole(monkeypatch: pytest
     compiled = torch.compile(step, backend=compile_for_cpu, fullgraph=True)
     (gradient, value), (code, *_) = run_and_get_code(compiled, *inputs)
     torch.testing.assert_close((gradient, value), step(*inputs))
-    assert "aten.gelu.default" in code
-    assert "aten.gelu_backward.default" in code
     assert "addmm" not in code
-    assert all(op in select_decomp_table() for op in KEPT_WHOLE)  # what others compile is not touched
 
 
 def test_a_compiled_program_is_kept_for_the_next_process() -> None:
@@ -137,7 +133,7 @@ def test_a_compiled_program_is_kept_for_the_next_process() -> None:
     )
     streams = Streams(0)
     task = build_task(spec.task, streams.generator("task"))
-    program = Program(spec, task.facts, torch.device("cpu"), stacked=False)
+    program = Program(spec, task.facts, torch.device("cpu"), stacked=False, biased=False)
     weights = program.flatten(dict(program.model.named_parameters()))[None]
     counters.clear()
     program.gradient(weights, torch.from_numpy(task.sample(streams.generator("data"), 8))[None], None)
@@ -172,7 +168,7 @@ def test_filled_rows_change_nothing(positions: str, biased: bool, monkeypatch: p
     results: list[tuple[Tensor, Tensor]] = []
     for row in (program_module.ROW, 1):
         monkeypatch.setattr(program_module, "ROW", row)
-        program = Program(spec, task.facts, torch.device("cpu"), stacked=False)
+        program = Program(spec, task.facts, torch.device("cpu"), stacked=False, biased=bias is not None)
         weights = program.flatten(dict(program.model.named_parameters()))[None]
         results.append(program.gradient(weights, tokens, bias))
     assert seen == [q + -q % 16, q]

@@ -18,7 +18,7 @@ from saltus.tasks.linear_map import LinearMap
 from saltus.train import ensemble as ensemble_module
 from saltus.train import program as program_module
 from saltus.train.ensemble import DATA_BLOCK, MOMENTS, Ensemble, Member, SeedState
-from saltus.train.evaluate import Evaluation
+from saltus.train.evaluation import Evaluation
 from saltus.train.schedule import learning_rate_at
 
 CPU = torch.device("cpu")

@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saltus import api
-from saltus.models.build import MIXERS, build_model
+from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec
+from saltus.specs.models import MODELS
 from saltus.tasks.linear_map import LinearMap
 from saltus.train.ensemble import Ensemble, list_members
 from saltus.train.influence import measure_influence
 
 TASK = LinearMap(LinearMapSpec(size=6, sparsity=2), np.random.default_rng(3))
-KINDS = ["transformer", *MIXERS]
+KINDS = [kind for kind in MODELS if kind != "custom"]
 
 
 def describe(kind: str) -> dict[str, Any]:
@@ -121,10 +122,10 @@ def test_a_run_records_influence_at_its_snapshots_and_at_its_end(
     )
     folder = api.run(spec, out=tmp_path, device="cpu")
     records = folder.records()
-    influence = records.patterns.influence  # [snapshot, seed, query, key]
-    assert records.patterns.steps.tolist() == [0, 1, 2, 4, 8, 10, 20, 25]
+    influence = records.snapshots.influence  # [snapshot, seed, query, key]
+    assert records.snapshots.steps.tolist() == [0, 1, 2, 4, 8, 10, 20, 25]
     assert influence.shape == (8, 2, 11, 11)
-    assert records.patterns.patterns.shape[2:4] == (0, 0)
+    assert records.snapshots.attention.shape[2:4] == (0, 0)
     assert records.future_influence == 0.0
     weights = {name: torch.from_numpy(value) for name, value in folder.weights(25, seed=1).items()}
     streams = Streams(spec.master_seed)
@@ -142,4 +143,4 @@ def test_a_run_records_influence_at_its_snapshots_and_at_its_end(
 def test_where_it_is_not_asked_for_there_is_none(tmp_path: Path, in_this_process: None) -> None:
     records = api.run(make_run("linear_rnn"), out=tmp_path, device="cpu").records()
     assert records.future_influence is None
-    assert len(records.patterns.steps) == 0
+    assert len(records.snapshots.steps) == 0

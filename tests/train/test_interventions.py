@@ -1,12 +1,14 @@
 """A bias on attention: toward what, where, for how long, and what it does to training."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
 
 from saltus.errors import SaltusError
+from saltus.models.decoder import Decoder
 from saltus.specs import (
     BiasSpec,
     CellularAutomatonSpec,
@@ -15,13 +17,16 @@ from saltus.specs import (
     RunSpec,
     TrainingSpec,
     TransformerSpec,
+    interventions,
 )
+from saltus.specs.interventions import BaseInterventionSpec
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.cellular_automaton import CellularAutomaton
 from saltus.tasks.induction import Induction
 from saltus.tasks.linear_map import LinearMap
 from saltus.train.ensemble import Ensemble, list_members
-from saltus.train.interventions import build_bias, draw_placebo
+from saltus.train.interventions.base import Intervention
+from saltus.train.interventions.bias import build_bias, draw_placebo
 
 MODEL = TransformerSpec(layers=2, d_model=16, heads=4)
 
@@ -145,3 +150,82 @@ def test_released_attention_is_evaluated_and_trained_without_the_bias() -> None:
     assert second.pattern[0, :, truth].max(-1).mean() > 0.25  # a third each on three true keys
     assert first.pattern[0, :, truth].max(-1).mean() < 0.25
     assert train(kept, until_the_end, steps=steps)[0] == train(kept, until_the_end, steps=steps)[1]
+
+
+class Halved(Intervention):
+    """Trains on the second half of each batch in place of the first, and pulls weights toward 1."""
+
+    def data(self, step: int, tokens: torch.Tensor) -> torch.Tensor:
+        half = len(tokens) // 2
+        return torch.cat([tokens[half:], tokens[half:]])
+
+    def loss(
+        self, step: int, model: Decoder, tokens: torch.Tensor
+    ) -> Callable[[dict[str, torch.Tensor]], torch.Tensor] | None:
+        if step < 3:
+            return None
+        return lambda weights: 0.5 * torch.cat([value.flatten() - 1.0 for value in weights.values()]).square().sum()
+
+
+class HalvedSpec(BaseInterventionSpec):
+    builds: ClassVar[str] = "tests.train.test_interventions:Halved"
+    kind: Literal["halved"] = "halved"
+
+
+def open_lane(ensemble: Any) -> Any:
+    """Its first lane, whose parameters and gradients are looked at."""
+    return ensemble._lanes[0]
+
+
+def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(interventions.INTERVENTIONS, "halved", HalvedSpec)
+    spec = make_run(None).model_copy(update={"intervention": HalvedSpec()})
+    assert spec.content_hash != make_run(None).content_hash
+    assert RunSpec(**spec.model_dump()) == spec
+    other = make_run(None)
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for name, each, step in (("with", spec, 0), ("without", other, 0), ("late", spec, 3), ("late without", other, 3)):
+        ensemble = Ensemble([each], list_members([each]), torch.device("cpu"), stacked=False)
+        program, gradient = ensemble.program, ensemble.program.gradient
+        watched: list[torch.Tensor] = []
+
+        def watch(
+            parameters: torch.Tensor,
+            tokens: torch.Tensor,
+            bias: torch.Tensor | None,
+            gradient: Any = gradient,
+            watched: Any = watched,
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            assert bias is None
+            watched.append(tokens.clone())
+            return gradient(parameters, tokens, bias)
+
+        monkeypatch.setattr(program, "gradient", watch)
+        lane = open_lane(ensemble)
+        ensemble.load(step, ensemble.state()) if step else None
+        before = lane._parameters.clone()
+        ensemble.advance(step + 1)
+        part = lane._parts[0]
+        assert part.grad is not None
+        seen[name] = watched[0], part.grad - gradient(before, watched[0], None)[0]
+    half = len(seen["without"][0][0]) // 2
+    torch.testing.assert_close(seen["with"][0][:, half:], seen["without"][0][:, half:], rtol=0, atol=0)
+    torch.testing.assert_close(seen["with"][0][:, :half], seen["without"][0][:, half:], rtol=0, atol=0)
+    for name in ("with", "without", "late without"):
+        assert not seen[name][1].any()
+    pulled = seen["late"][1]
+    spec_start = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False)
+    torch.testing.assert_close(pulled, open_lane(spec_start)._parameters - 1.0)  # the gradient of what was added
+
+
+def test_seeds_that_train_stacked_share_nothing_of_an_intervention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(interventions.INTERVENTIONS, "halved", HalvedSpec)
+    spec = make_run(None).model_copy(update={"intervention": HalvedSpec(), "seeds": 2})
+    losses = []
+    for stacked in (True, False):
+        ensemble = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=stacked)
+        ensemble.advance(6)
+        losses.append([float(evaluation.loss.mean()) for evaluation in ensemble.evaluate().values()])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

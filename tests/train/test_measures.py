@@ -1,22 +1,37 @@
 """What is measured at an evaluation, against slow loops and hand-made patterns."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.func import functional_call
 
+from saltus import api
+from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.models.decoder import Decoder
-from saltus.specs import AssociativeRecallSpec, LinearMapSpec, TransformerSpec
+from saltus.specs import AssociativeRecallSpec, LinearMapSpec, RunSpec, TransformerSpec
 from saltus.tasks.associative_recall import AssociativeRecall
-from saltus.tasks.base import Task
+from saltus.tasks.base import Task, TaskFacts
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import evaluate as evaluate_module
-from saltus.train.ensemble import TrainLoss
-from saltus.train.evaluate import Evaluation, align, evaluate_seed
-from saltus.train.measures import tabulate
+from saltus.train.evaluate import align, evaluate_seed
+from saltus.train.evaluation import Evaluation, TrainLoss
+from saltus.train.measures import MEASURES, Column, Evaluated, Measure, join_measures
+from saltus.train.records import list_axes
+
+
+def tabulate(
+    step: int, evaluations: Sequence[Evaluation], losses: Sequence[TrainLoss], facts: TaskFacts
+) -> dict[str, pa.Table]:
+    evaluated = Evaluated(step, facts, evaluations, losses)
+    return {measure.name: measure.tabulate(evaluated) for measure in MEASURES}
+
 
 TASK = LinearMap(LinearMapSpec(size=4, sparsity=2), np.random.default_rng(0))
 FACTS = TASK.facts
@@ -209,3 +224,71 @@ def test_rows_carry_the_right_keys() -> None:
     head = tables["heads"].to_pylist()[3]
     assert (head["layer"], head["head"], head["unit"], head["entropy"], head["overlap"]) == (0, 0, 3, 2.0, 1.0)
     assert tables["positions"].num_rows == 14
+
+
+# --- a measure of the user's own ---------------------------------------------------------------------------------
+
+
+def measure_spread(evaluated: Evaluated) -> dict[str, Any]:
+    """How uneven a head's pattern is over the keys, and a number of the seed."""
+    pattern = evaluated.stack("pattern")  # [seed, layer, head, query, key]
+    return {"spread": pattern.std(-1).mean(-1), "steps_done": np.full(pattern.shape[:3], evaluated.step)}
+
+
+SPREAD = Measure(
+    "pattern_spread",
+    ("layer", "head"),
+    (Column("spread", "of attention over keys"), Column("steps_done", "for the test", "steps", "int32")),
+    measure_spread,
+)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_measure_of_ones_own_is_recorded_beside_the_others(tiny: RunSpec, tmp_path: Path) -> None:
+    records = api.run(tiny, out=tmp_path / "own", measures=[SPREAD]).records()
+    assert list_axes(records.tables["pattern_spread"]) == ["layer", "head"]
+    spread = records.cube("pattern_spread", "spread")
+    assert spread.shape == (2, len(records.evaluated_steps), 1, 2)
+    expected = records.snapshots.attention[-1].astype(float)  # [seed, layer, head, scored query, key]
+    assert spread[:, -1].max() <= 0.5
+    assert (records.cube("pattern_spread", "steps_done")[:, -1] == tiny.training.steps).all()
+    field = records.tables["pattern_spread"].schema.field("steps_done")
+    assert field.metadata == {b"meaning": b"for the test", b"unit_of_measure": b"steps"}
+    assert expected.shape[:3] == spread[:, -1].shape
+    plain = api.run(tiny, out=tmp_path / "plain").records()  # what is measured changes nothing of what is trained
+    np.testing.assert_array_equal(plain.cube("units", "loss"), records.cube("units", "loss"))
+    assert "pattern_spread" not in plain.tables
+    with pytest.raises(SaltusError, match=r"has no steps\.spread; there are train_loss, lowest_train_loss, loss"):
+        records.cube("steps", "spread")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: join_measures([Measure("units", (), (Column("x", ""),), measure_spread)]),
+            "'units' is given to more than one",
+        ),
+        (lambda: Measure("a b", (), (Column("x", ""),), measure_spread), "a name is 'a b'"),
+        (
+            lambda: Measure("mine", ("unit",), (Column("unit", ""),), measure_spread),
+            "'unit' is given to more than one column",
+        ),
+    ],
+)
+def test_a_bad_measure_is_one_sentence(make: Any, message: str) -> None:
+    with pytest.raises(SaltusError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"y": np.zeros(2)}, {"x": np.zeros(3)}, {"x": np.zeros((2, 2))}, {"x": np.zeros(2), "y": np.zeros(2)}],
+)
+def test_a_measure_that_gives_something_else_is_one_sentence(given: dict[str, Any]) -> None:
+    model = build_model(TransformerSpec(d_model=8, heads=2), FACTS, init_seed=1)
+    tokens = torch.from_numpy(TASK.sample(np.random.default_rng(1), 3))
+    one = evaluate_seed(model, dict(model.named_parameters()), tokens, TASK, None, patterns=True)
+    measure = Measure("mine", (), (Column("x", ""),), lambda _: given)
+    with pytest.raises(SaltusError, match=r"measure 'mine' gave .*; it is to give x, each of the shape \[seed\]"):
+        measure.tabulate(Evaluated(0, FACTS, [one, one], []))

@@ -9,10 +9,10 @@ import torch
 from numpy.testing import assert_array_equal
 
 from saltus import api
-from saltus.records import TABLES
 from saltus.specs import BiasSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
-from saltus.store import RunFolder
 from saltus.train.ensemble import Ensemble, Member, list_members
+from saltus.train.folder import RunFolder
+from saltus.train.measures import MEASURES
 
 CPU = torch.device("cpu")
 STEPS = 40
@@ -110,10 +110,10 @@ def test_going_on_from_states_keeps_each_runs_moments_apart(stacked: bool) -> No
 
 def assert_equal_records(one: RunFolder, other: RunFolder) -> None:
     a, b = one.records(), other.records()
-    for name in TABLES:
-        for column in getattr(a, name).column_names:
-            assert_array_equal(getattr(a, name)[column].to_numpy(), getattr(b, name)[column].to_numpy())
-    assert_array_equal(a.patterns.patterns, b.patterns.patterns)
+    for name in (measure.name for measure in MEASURES):
+        for column in a.tables[name].column_names:
+            assert_array_equal(a.tables[name][column].to_numpy(), b.tables[name][column].to_numpy())
+    assert_array_equal(a.snapshots.attention, b.snapshots.attention)
 
 
 def test_records_are_those_of_runs_made_one_by_one(tmp_path: Path, in_this_process: None) -> None:
@@ -136,7 +136,7 @@ def test_one_that_stops_early_is_finished_while_the_others_go_on(tmp_path: Path,
 def test_runs_at_different_checkpoints_go_on_apart(
     tmp_path: Path, in_this_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stop(Exception):  # noqa: N818 - it is no error
+    class Stop(BaseException):
         pass
 
     commit = RunFolder.commit

@@ -1,8 +1,9 @@
-"""What can be done, in the words of the command line. The only place where the stages are put together."""
+"""What can be done, in the words of the command line. The only place where the parts of saltus are put together."""
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
-from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, find, find_audit, ls, report, show
+from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
 from saltus.api.runs import run, run_all
+from saltus.api.statistics import compare, find_emergences, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 
 __all__ = [
@@ -11,13 +12,17 @@ __all__ = [
     "DEFAULT_REPORT",
     "DEFAULT_ROOT",
     "Folder",
+    "Listing",
     "audit",
+    "compare",
+    "describe",
     "draw_results",
     "find",
-    "find_audit",
+    "find_emergences",
     "keep_results",
     "ls",
     "patch",
+    "plan",
     "pocket",
     "report",
     "run",

@@ -1,40 +1,43 @@
 """What can be done with the checkpoints of language models: pocket, audit, scan, patch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, find_audit, locate_audit, summarise
+from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
-from saltus.lm.patch_store import PatchFolder
-from saltus.lm.scan_folder import ScanFolder
-from saltus.lm.specs import PatchSpec, PocketSpec, ScanSpec
-from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, select_runs
+from saltus.lm.audit.folder import AuditFolder
+from saltus.lm.patching.folder import PatchFolder
+from saltus.lm.scanning.folder import ScanFolder
+from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
+from saltus.lm.suites.pythia import list_known_faults
+from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
+from saltus.specs.pocket import PocketSpec
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
-
-    from saltus.lm.audit import AuditReport
 
 DEFAULT_POCKETS = Path("pockets")
 
-_NEIGHBOURS = 6
-"""Checkpoints on each side of a patched pair whose target probability is measured too."""
+_CHECKPOINT = ["size", "seed", "step"]
 
 # Modules that load torch or transformers are imported late: listing and reporting must not wait for them.
 
 
 def pocket(spec: PocketSpec, *, out: Path = DEFAULT_POCKETS, console: Console | None = None) -> Path:
     """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name."""
+    from saltus.lm.pocket.folder import PocketFolder
     from saltus.lm.pocket.train import train_pocket
-    from saltus.report.pocket_live import PocketView
+    from saltus.report.terminal.pocket import PocketView
 
-    root = out / spec.identify(spec.name)
+    root = PocketFolder.find(out, spec, spec.name).path
     with PocketView(spec, console or Console()) as view:
         train_pocket(spec, root, view)
     return root
@@ -47,15 +50,21 @@ def audit(
     seeds: Sequence[str] = (),
     out: Path = DEFAULT_ROOT,
     console: Console | None = None,
-) -> "AuditReport":
+) -> AuditFolder:
     """Are the checkpoints of a suite what they say they are? Kept under `out`, where scans look for it."""
-    from saltus.lm.audit import audit_suite
-    from saltus.report.audit_live import AuditView
+    from saltus.lm.audit.audit import audit_suite
+    from saltus.report.terminal.audit import AuditView
 
     runs = select_runs(suite, sizes, seeds)
     checkpoints = sum(len(suite.steps(run)) for run in runs)
-    with AuditView(suite.name, checkpoints, console or Console()) as view:
-        return audit_suite(suite, runs, locate_audit(suite.name, out), view)
+    folder = AuditFolder.of(out, suite.name)
+    with (
+        folder.writing(AuditSpec(suite=suite.name), again=True),
+        AuditView(suite.name, checkpoints, console or Console()) as view,
+    ):
+        audit_suite(suite, runs, folder, view)
+        folder.finish(describe_provenance())
+    return folder
 
 
 def scan(
@@ -68,28 +77,62 @@ def scan(
 ) -> ScanFolder:
     """Scan in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
 
-    A finished scan is returned as it is. `suite` is opened by its name if it is not given. What an audit under `out`
-    found to be faulty counts as missing.
+    A finished scan is returned as it is, unless the suite has changed since: then it goes on with what is new, what
+    could not be measured, and what has other weights. `suite` is opened by its name if it is not given. What an audit
+    under `out` found to be faulty, or is known to be, is left out.
     """
     console = console or Console()
-    folder = ScanFolder(out / spec.identify("scan"))
+    folder = ScanFolder.find(out, spec, "scan")
     if folder.finished:
         folder.require(spec)
-        console.print(Text(f"{folder.path} is finished already; delete it to scan again"), soft_wrap=True)
-        return folder
+        if not _reopen(spec, suite, folder, out, console):
+            return folder
     from saltus.engines.local import choose_device
-    from saltus.lm.audit import faulty_steps
-    from saltus.lm.scan import scan as scan_checkpoints
-    from saltus.report.scan_live import ScanView
+    from saltus.lm.scanning.scan import scan as scan_checkpoints
+    from saltus.report.terminal.scan import ScanView
 
     suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
-    audited = find_audit(suite.name, out)
-    unusable = {run: faulty_steps(audited, run) for run in suite.runs()} if audited else None
     with folder.writing(spec), ScanView(folder.path.name, console) as view:
-        scan_checkpoints(spec, suite, folder, view, chosen, unusable)
-        folder.finish({"device": chosen.type, **view.account(), **summarise("torch", "transformers")})
+        scan_checkpoints(spec, suite, folder, view, chosen, _list_unusable(spec, suite, out))
+        provenance = describe_provenance("torch", "transformers")
+        folder.finish({"device": chosen.type, **view.account(), **provenance})
+    for note in folder.records().notes:
+        console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
     return folder
+
+
+def _reopen(spec: ScanSpec, suite: Suite | None, folder: ScanFolder, out: Path, console: Console) -> bool:
+    """Take back that a scan has finished, if its suite has changed since; whether it was."""
+    from saltus.lm.scanning.changes import has_changed
+
+    state = "is finished already; move it away to scan again"
+    try:
+        suite = suite or open_suite(spec.suite)
+        with folder.writing(spec, again=True):
+            if has_changed(spec, suite, folder, _list_unusable(spec, suite, out)):
+                folder.reopen()
+                console.print(Text(f"{folder.path} goes on, because {suite.name} has changed"), soft_wrap=True)
+                return True
+    except SaltusError as error:  # what is finished can be had without its suite
+        state = f"is finished already; whether {spec.suite} has changed since could not be seen ({error})"
+    console.print(Text(f"{folder.path} {state}"), soft_wrap=True)
+    return False
+
+
+def _list_unusable(spec: ScanSpec, suite: Suite, out: Path) -> dict[Run, dict[int, str]]:
+    """By run, the steps that are not to be used and why: by an audit, or, of what it has not seen, by what is known."""
+    from saltus.lm.audit.audit import faulty_steps
+
+    audited = AuditFolder.of(out, suite.name)
+    records = audited.records() if audited.finished else None
+    seen = {tuple(row.values()) for row in records.checkpoints.select(_CHECKPOINT).to_pylist()} if records else set()
+    unusable: dict[Run, dict[int, str]] = {}
+    for run in select_runs(suite, spec.sizes, spec.seeds):
+        known = list_known_faults(suite.name, run).items()
+        known = {step: why for step, why in known if (run.size, run.seed, step) not in seen}
+        unusable[run] = known | (faulty_steps(records, suite, run) if records else {})
+    return unusable
 
 
 def patch(
@@ -98,24 +141,42 @@ def patch(
     suite: Suite | None = None,
     out: Path = DEFAULT_ROOT,
     device: str = "auto",
+    trajectory: bool = True,
     console: Console | None = None,
 ) -> PatchFolder:
-    """Which heads brought a capability? The study of `spec`, in a folder of its own under `out`.
+    """Which heads brought a capability? The patch of `spec`, in a folder of its own under `out`.
 
-    A study that is there is returned as it is.
+    A finished patch is returned as it is. Unless `trajectory` is False, the target's probability is measured at some
+    checkpoints around the pair as well, of those that are at hand; whatever goes wrong there costs nothing else.
     """
     console = console or Console()
-    folder = PatchFolder(out / spec.identify("patch"))
+    folder = PatchFolder.find(out, spec, "patch")
     if folder.finished:
-        console.print(Text(f"{folder.path} is finished already; delete it to patch again"), soft_wrap=True)
+        folder.require(spec)
+        console.print(Text(f"{folder.path} is finished already; move it away to patch again"), soft_wrap=True)
         return folder
     from saltus.engines.local import choose_device
-    from saltus.lm.capabilities.build import make_prompts
-    from saltus.lm.load import load_model, load_tokenizer
-    from saltus.lm.patch_study import study_patch
 
-    suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
+    if not folder.gathered:
+        suite = suite or open_suite(spec.suite)
+        _measure_patch(spec, suite, folder, chosen, console)
+    with folder.writing(spec):
+        if trajectory and not folder.has_trajectory:
+            _add_trajectory(spec, suite, folder, chosen, console)
+        folder.finish({"device": chosen.type, **describe_provenance("torch", "transformers")})
+    return folder
+
+
+def _measure_patch(
+    spec: PatchSpec, suite: Suite, folder: PatchFolder, device: "torch.device", console: Console
+) -> None:
+    """Everything but the trajectory, which is then in the folder."""
+    from saltus.lm.capabilities.build import make_prompts
+    from saltus.lm.patching.patch import patch_heads
+    from saltus.lm.suites.load import load_model
+    from saltus.lm.suites.tokenizers import find_tokenizer, load_tokenizer
+
     recipient = _find_run(suite, spec.size, spec.seed)
     donor = _find_run(suite, spec.size, spec.donor_seed or spec.seed)
     sides = ((recipient, spec.recipient), (donor, spec.donor))
@@ -126,17 +187,34 @@ def patch(
             )
     console.print(Text(f"{folder.path.name}: loading two checkpoints of {spec.size}"), soft_wrap=True)
     paths = [suite.fetch(run, step) for run, step in sides]
-    tokenizer, other = (load_tokenizer(path) for path in paths)
+    tokenizer, other = (load_tokenizer(find_tokenizer(path) or path) for path in paths)
     prompts, same = (make_prompts(spec.capability, each, spec.master_seed) for each in (tokenizer, other))
     if prompts != same:
         raise SaltusError(
             f"the tokenizers of {recipient} and {donor} make different prompts; patch between runs that share one"
         )
-    before, after = (load_model(path, spec.precision, chosen) for path in paths)
+    before, after = (load_model(path, spec.precision, device) for path in paths)
+    for note in dict.fromkeys(each.note for each in (before, after) if each.note):
+        console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
     console.print(Text(f"{folder.path.name}: patching every head on {len(prompts)} prompts"), soft_wrap=True)
-    tables = study_patch(spec, before, after, prompts, tokenizer, _load_neighbours(spec, suite, recipient, chosen))
-    folder.write(spec, tables)
-    return folder
+    with folder.writing(spec):
+        folder.commit(patch_heads(spec, before.model, after.model, prompts, tokenizer))
+
+
+def _add_trajectory(
+    spec: PatchSpec, suite: Suite | None, folder: PatchFolder, device: "torch.device", console: Console
+) -> None:
+    """The target's probability around the jump; what goes wrong is said, and ends nothing else."""
+    from saltus.lm.patching.patch import tabulate_trajectory
+    from saltus.lm.patching.trajectory import follow_target
+
+    measured: dict[int, NDArray[np.float64]] = {}
+    try:
+        suite = suite or open_suite(spec.suite)
+        measured.update(follow_target(spec, suite, _find_run(suite, spec.size, spec.seed), device))
+    except SaltusError as error:
+        console.print(Text(f"{folder.path.name}: the trajectory ends early ({error})"), soft_wrap=True)
+    folder.add_trajectory(tabulate_trajectory(measured))
 
 
 def _find_run(suite: Suite, size: str, seed: str) -> Run:
@@ -146,19 +224,3 @@ def _find_run(suite: Suite, size: str, seed: str) -> Run:
 def _name_steps(suite: Suite, run: Run) -> str:
     steps = suite.steps(run)
     return f"there are {len(steps)}, from {steps[0]} to {steps[-1]}" if steps else "there are none"
-
-
-def _load_neighbours(
-    spec: PatchSpec, suite: Suite, run: Run, device: "torch.device"
-) -> Iterator[tuple[int, "PreTrainedModel"]]:
-    """Checkpoints of the recipient's run around the jump, one at a time; what is missing is left out."""
-    from saltus.lm.load import load_model
-
-    steps = list(suite.steps(run))
-    first, last = sorted((spec.recipient, spec.donor))
-    around = [i for i, step in enumerate(steps) if first <= step <= last]
-    for step in steps[max(0, around[0] - _NEIGHBOURS) : around[-1] + 1 + _NEIGHBOURS]:
-        try:
-            yield step, load_model(suite.fetch(run, step), spec.precision, device)
-        except MissingCheckpoint:
-            continue

@@ -1,37 +1,67 @@
-"""Folders of results, whatever made them: ls, find, show, report."""
+"""Folders that saltus made, whatever made them: ls, find, show, report."""
 
-import hashlib
-import os
-import platform
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from rich.console import Console
+from rich.text import Text
 
 from saltus.errors import SaltusError
-from saltus.lm.patch_store import PatchFolder, list_patches
-from saltus.lm.scan_folder import ScanFolder, list_scans
-from saltus.report.scan_tables import tabulate_patch, tabulate_scan, tabulate_sizes
-from saltus.report.tables import emergence_table
-from saltus.store import RunFolder, list_runs
-
-if TYPE_CHECKING:
-    from saltus.lm.audit import AuditReport
+from saltus.lm.audit.folder import AuditFolder, AuditRecords
+from saltus.lm.patching.folder import PatchFolder
+from saltus.lm.patching.records import PatchRecords
+from saltus.lm.scanning.folder import ScanFolder
+from saltus.lm.scanning.records import ScanRecords
+from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
+from saltus.train.folder import RunFolder
+from saltus.train.records import RunRecords
 
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords
+
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder)
+"""What `ls`, `show` and `report` know."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A folder in a list."""
+
+    name: str
+    kind: str
+    what: str
+    """In a few words; empty where the folder cannot be read."""
+    state: str
+    """How far it is, or why it cannot be read."""
+    readable: bool
 
 
 def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
-    """The runs, scans and patch studies in `out`, each kind by name."""
-    return [*list_runs(out), *list_scans(out), *list_patches(out)]
+    """The runs, scans, patches and audits in `out`, each kind by name; readable or not."""
+    return [folder for kind in KINDS for folder in kind.list(out)]
+
+
+def describe(folder: Folder) -> Listing:
+    """What is in a folder, and how far it is; of one that cannot be read, why."""
+    try:
+        what = _describe(folder)
+        if folder.finished:
+            folder.summary()
+            state = "finished"
+        elif folder.held:
+            state = "being written"
+        elif folder.failure is not None:
+            state = f"failed: {folder.failure}"
+        else:
+            steps = folder.checkpoint_steps() if isinstance(folder, RunFolder) else []
+            state = f"at step {steps[-1]}" if steps else "not finished"
+    except SaltusError as error:
+        return Listing(folder.path.name, folder.kind, "", f"cannot be read: {error}", readable=False)
+    return Listing(folder.path.name, folder.kind, what, state, readable=True)
 
 
 def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
@@ -43,79 +73,82 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan or patch study"
+    what = "is the beginning of more than one name" if found else "is no run, scan, patch or audit"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
-def show(folder: Folder, console: Console | None = None) -> None:
-    """Print what emerged when, or which heads brought it."""
+def show(
+    folder: Folder, console: Console | None = None, *, threshold: float | None = None, hold: int | None = None
+) -> None:
+    """Print what emerged when, or which heads brought it.
+
+    `threshold` and `hold` stand in for those of the folder's rule.
+    """
     console = console or Console()
     match folder:
         case RunFolder():
             records = folder.records()
-            console.print(emergence_table(records))
+            records = records.reread(records.rule.change(threshold=threshold, hold=hold))
+            console.print(tabulate_run(records))
             for corner in records.facts.corners:
                 console.print(f"note: {corner}", markup=False, highlight=False)
         case ScanFolder():
             scanned = folder.records()
+            scanned = scanned.reread(scanned.rule.change(threshold=threshold, hold=hold))
             console.print(tabulate_scan(scanned))
             console.print(tabulate_sizes(scanned))
         case PatchFolder():
             table, verdict = tabulate_patch(folder.records())
             console.print(table)
             console.print(verdict, markup=False, highlight=False)
+        case AuditFolder():
+            audited = folder.records()
+            console.print(tabulate_audit(audited))
+            console.print(Text(f"{audited.faults} faults in {len(audited.checkpoints)} checkpoints"), soft_wrap=True)
 
 
-def report(folders: Sequence[Folder], to: Path = DEFAULT_REPORT) -> Path:
-    """Write one self-contained HTML report; its absolute path.
+def report(
+    folders: Sequence[Folder],
+    to: Path = DEFAULT_REPORT,
+    *,
+    threshold: float | None = None,
+    hold: int | None = None,
+) -> Path:
+    """Write one self-contained HTML report of runs, scans and patches; its absolute path.
 
-    Of one or more runs, or of scans and patch studies: the two halves have reports of different kinds.
+    `threshold` and `hold` stand in for those of the folders' rules.
     """
-    runs = [folder.records() for folder in folders if isinstance(folder, RunFolder)]
-    scans = [folder.records() for folder in folders if isinstance(folder, ScanFolder)]
-    patches = [folder.records() for folder in folders if isinstance(folder, PatchFolder)]
-    if runs and (scans or patches):
-        raise SaltusError(
-            f"a report is of runs, or of scans and patch studies; {len(runs)} of one kind and "
-            f"{len(scans) + len(patches)} of the other were given: write two reports"
-        )
-    if runs or not folders:
-        from saltus.report.page import write_report
+    from saltus.report.html.page import write_report
+    from saltus.report.sections import describe as describe_sections
 
-        write_report(runs, to)
-    else:
-        from saltus.report.checkpoints_page import write_checkpoint_report
-
-        suites = dict.fromkeys(records.spec.suite for records in [*scans, *patches])
-        audits = [audit.findings for suite in suites for audit in [find_audit(suite, folders[0].path.parent)] if audit]
-        write_checkpoint_report(scans, patches, pa.concat_tables(audits) if audits else None, to)
+    records: list[Records] = [_read(folder, threshold, hold) for folder in folders]
+    suites = dict.fromkeys(each.spec.suite for each in records if isinstance(each, ScanRecords | PatchRecords))
+    audits = [AuditFolder.of(folders[0].path.parent, suite) for suite in suites]
+    named = {folder.path for folder in folders}
+    records += [audit.records() for audit in audits if audit.finished and audit.path not in named]
+    write_report(describe_sections(records), to)
     return to.resolve()
 
 
-def find_audit(suite: str, out: Path = DEFAULT_ROOT) -> "AuditReport | None":
-    """The audit of a suite under `out`, if there is a finished one."""
-    from saltus.lm.audit import read_audit
-
-    folder = locate_audit(suite, out)
-    return read_audit(folder) if (folder / "findings.parquet").exists() else None
-
-
-def locate_audit(suite: str, out: Path = DEFAULT_ROOT) -> Path:
-    """Where the audit of a suite lies under `out`, or will."""
-    readable = re.sub(r"[^a-z0-9]+", "-", suite.lower()).strip("-")[-40:]
-    return out / f"audit-{readable}-{hashlib.sha256(suite.encode()).hexdigest()[:10]}"
-
-
-def summarise(*packages: str) -> dict[str, Any]:
-    """Versions, machine and date, as they stand beside finished results."""
-    versions = {name: version(name) for name in ("saltus", *packages, "numpy")}
-    machine = {"system": platform.platform(), "processor": _name_processor(), "cores": os.cpu_count()}
-    date = datetime.now(UTC).date().isoformat()
-    return {"versions": {"python": platform.python_version(), **versions}, "machine": machine, "date": date}
+def _describe(folder: Folder) -> str:
+    match folder:
+        case RunFolder():
+            run = folder.spec()
+            return f"{run.seeds} seeds, {run.training.steps} steps"
+        case ScanFolder():
+            scan = folder.spec()
+            return f"{scan.suite}: {', '.join(capability.kind for capability in scan.capabilities)}"
+        case PatchFolder():
+            patch = folder.spec()
+            return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
+        case AuditFolder():
+            return folder.spec().suite
 
 
-def _name_processor() -> str:
-    """As the kernel names it, which Python does not on every system."""
-    listing = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.+)$", listing.read_text(), re.MULTILINE) if listing.exists() else []
-    return names[0] if names else platform.processor()
+def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
+    match folder:
+        case RunFolder() | ScanFolder():
+            records = folder.records()
+            return records.reread(records.rule.change(threshold=threshold, hold=hold))
+        case PatchFolder() | AuditFolder():
+            return folder.records()

@@ -2,87 +2,208 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, summarise
+from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.provenance import describe_provenance
+from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.store import RunFolder, find_run
+from saltus.storage.files import HeldError
+from saltus.tasks.build import read_facts
+from saltus.train.folder import RunFolder
+from saltus.train.measures import Measure, join_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
 
+_SHOWN = 3
+"""Failures that are told in full at the end of a sweep."""
 
-def run(spec: RunSpec, *, out: Path = DEFAULT_ROOT, device: str = "auto", console: Console | None = None) -> RunFolder:
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A run that is not finished, and its folder."""
+
+    spec: RunSpec
+    folder: RunFolder
+
+
+def run(
+    spec: RunSpec,
+    *,
+    out: Path = DEFAULT_ROOT,
+    device: str = "auto",
+    measures: Sequence[Measure] = (),
+    console: Console | None = None,
+) -> RunFolder:
     """Train `spec` in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
 
-    A finished run is returned as it is. `device` is 'cpu', 'cuda', or 'auto': CUDA where it is there.
+    A finished run is returned as it is. `device` is 'cpu', 'cuda', or 'auto': CUDA where it is there. `measures` are
+    recorded besides `saltus.train.measures.MEASURES`.
     """
-    return run_all([spec], out=out, device=device, console=console)[0]
+    return run_all([spec], out=out, device=device, measures=measures, console=console)[0]
 
 
 def run_all(
-    specs: Sequence[RunSpec], *, out: Path = DEFAULT_ROOT, device: str = "auto", console: Console | None = None
+    specs: Sequence[RunSpec],
+    *,
+    out: Path = DEFAULT_ROOT,
+    device: str = "auto",
+    measures: Sequence[Measure] = (),
+    console: Console | None = None,
 ) -> list[RunFolder]:
-    """As `run`, for many: in their order, those of equal shape together as far as the device gains by it."""
+    """As `run`, for many: in their order, those of equal shape together as far as the device gains by it.
+
+    All are checked before the first is trained. A run that fails is recorded, and the others go on. A run that another
+    process is training is left to it, so that several processes may share a sweep.
+
+    Raises:
+        SaltusError: if a run cannot be trained as it is described; or at the end, if any failed.
+
+    """
     # Imported late: listing and reporting must not wait for torch.
     from saltus.engines.local import choose_device, open_engine
-    from saltus.report.status import summarise_progress
+    from saltus.studies.status import summarise_progress
 
+    recorded = join_measures(measures)
     console = console or Console()
     chosen = choose_device(device)
     folders: dict[str, RunFolder] = {}
     """By content: what has several names is trained once."""
-    waiting: list[tuple[RunSpec, RunFolder]] = []
+    waiting: list[_Waiting] = []
     for spec in specs:
         if spec.content_hash in folders:
             continue
-        folder = folders[spec.content_hash] = find_run(out, spec)
+        folder = folders[spec.content_hash] = RunFolder.of(out, spec)
         if folder.finished:
-            folder.require(spec)
+            folder.restore(spec, read_facts(spec))
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
+        elif folder.gathered:  # a kill, or damage, has cost the summary alone
+            with folder.training(spec, read_facts(spec)):
+                last = int(folder.records().evaluated_steps[-1])
+                folder.finish({"last_step": last, **describe_provenance("torch")})
         else:
-            waiting.append((spec, folder))
+            waiting.append(_Waiting(spec, folder))
+    for each in waiting:
+        check_run(each.spec)
     with open_engine(chosen) as engine:
+        sweep = _Sweep(engine, recorded, chosen.type, console)
         while waiting:
             group = _choose_group(waiting, engine)
-            _train_group(group, engine, chosen.type, console)
-            waiting = [pair for pair in waiting if pair not in group]
+            sweep.train(group, alone=len(specs) == 1)
+            waiting = [each for each in waiting if each not in group]
             if waiting:
-                console.print(summarise_progress(specs, out, chosen.type), markup=False, highlight=False)
+                told = summarise_progress(specs, out, chosen.type)
+                console.print(told, markup=False, highlight=False)
+    for folder in sweep.left:
+        console.print(Text(f"{folder.path} is left to the process that trains it"), soft_wrap=True)
+    if sweep.failed:
+        raise SaltusError(_tell_failures(sweep.failed, len(folders)))
     return [folders[spec.content_hash] for spec in specs]
 
 
-def _choose_group(waiting: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine") -> list[tuple[RunSpec, RunFolder]]:
+def check_run(spec: RunSpec) -> None:
+    """Raise a SaltusError, which names the run, if it cannot be trained as it is described."""
+    from saltus.models.build import build_model
+    from saltus.seeding import Streams
+    from saltus.train.interventions.base import build_intervention
+
+    try:
+        if spec.intervention is not None:
+            facts = read_facts(spec)
+            generator = Streams(spec.master_seed).generator("intervention")
+            build_intervention(spec.intervention, spec.model, facts, generator)
+        if spec.model.kind == "custom":
+            build_model(spec.model, read_facts(spec), init_seed=0)
+    except SaltusError as error:
+        raise SaltusError(f"{spec.name}: {error}") from None
+
+
+def _choose_group(waiting: Sequence[_Waiting], engine: "Engine") -> list[_Waiting]:
     """The first run that waits and others that can be trained with it: of its shape, at the same checkpoint."""
     from saltus.train.loop import find_start
 
-    spec, folder = waiting[0]
-    alike = [pair for pair in waiting if pair[0].shape == spec.shape and find_start(pair[1]) == find_start(folder)]
-    return alike[: engine.choose([spec for spec, _ in alike])]
+    first = next((each for each in waiting if not each.folder.held), waiting[0])
+    shape, start = first.spec.shape, find_start(first.folder)
+    alike = [each for each in waiting if each.spec.shape == shape and find_start(each.folder) == start]
+    alike = [first, *(each for each in alike if each is not first and not each.folder.held)]
+    return alike[: engine.choose([each.spec for each in alike])]
 
 
-def _train_group(group: Sequence[tuple[RunSpec, RunFolder]], engine: "Engine", device: str, console: Console) -> None:
-    from saltus.report.live import LiveView
-    from saltus.train.loop import Job, read_facts, train
+@dataclass
+class _Sweep:
+    """Trains one group of runs after the other, and remembers what did not succeed."""
 
-    specs = [spec for spec, _ in group]
-    seeds = sum(spec.seeds for spec in specs)
-    started = time.monotonic()
+    engine: "Engine"
+    measures: Sequence[Measure]
+    device: str
+    console: Console
+    failed: dict[str, str] = field(default_factory=dict)
+    """By the name of a run, why it failed."""
+    left: list[RunFolder] = field(default_factory=list)
+    """To another process."""
 
-    def finish(run: int, step: int) -> None:
-        # Runs that are trained together share the time by their seeds.
-        seconds = (time.monotonic() - started) * specs[run].seeds / seeds
-        jobs[run].folder.finish({"device": device, "last_step": step, "seconds": seconds, **summarise("torch")})
+    def train(self, group: Sequence[_Waiting], *, alone: bool) -> None:
+        """Train a group; of one that fails each run on its own. What fails is recorded, and raised if `alone`."""
+        try:
+            self._train_together(group)
+        except HeldError:
+            self.left += [each.folder for each in group if each.folder.held]
+            self._train_apart([each for each in group if not each.folder.held], len(group))
+        except Exception as error:
+            if len(group) == 1:
+                self._record(group[0], error)
+            if alone:
+                raise
+            if len(group) == 1:
+                name = group[0].spec.name
+                self.console.print(Text(f"{name} failed: {self.failed[name]}"), soft_wrap=True)
+            self._train_apart(group, len(group))
 
-    with ExitStack() as stack:
-        trainer = engine.open(specs)
-        jobs = [Job(spec, folder, read_facts(spec)) for spec, folder in group]
-        for job in jobs:
-            stack.enter_context(job.folder.writing(job.spec, job.facts))
-        view = stack.enter_context(LiveView(specs, console))
-        train(jobs, trainer, view, finish)
+    def _train_apart(self, group: Sequence[_Waiting], before: int) -> None:
+        """Each run of what was a larger group, whichever of them it was that failed or was held."""
+        if before == 1:
+            return
+        for each in group:
+            if not each.folder.finished:
+                self.train([each], alone=False)
+
+    def _record(self, each: _Waiting, error: Exception) -> None:
+        text = str(error) if isinstance(error, SaltusError) else f"{type(error).__name__}: {error}"
+        reason = self.failed[each.spec.name] = " ".join(text.split())
+        with suppress(SaltusError):  # on a full disk there is no room for this either
+            each.folder.fail(reason)
+
+    def _train_together(self, group: Sequence[_Waiting]) -> None:
+        from saltus.report.terminal.training import LiveView
+        from saltus.train.loop import Job, train
+
+        specs = [each.spec for each in group]
+        seeds = sum(spec.seeds for spec in specs)
+        started = time.monotonic()
+
+        def finish(run: int, step: int) -> None:
+            # Runs that are trained together share the time by their seeds.
+            seconds = (time.monotonic() - started) * specs[run].seeds / seeds
+            summary = {"device": self.device, "last_step": step, "seconds": seconds}
+            jobs[run].folder.finish(summary | describe_provenance("torch"))
+
+        with ExitStack() as stack:
+            jobs = [Job(each.spec, each.folder, read_facts(each.spec), self.measures) for each in group]
+            for job in jobs:
+                stack.enter_context(job.folder.training(job.spec, job.facts))
+            trainer = self.engine.open(specs)
+            view = stack.enter_context(LiveView(specs, self.console))
+            train(jobs, trainer, view, finish)
+
+
+def _tell_failures(failed: dict[str, str], total: int) -> str:
+    told = [f"{name}: {reason}" for name, reason in failed.items()]
+    more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return f"{len(told)} of {total} runs failed, the others were trained: {'; '.join(told[:_SHOWN])}{more}"

@@ -8,11 +8,14 @@ from rich.console import Console
 from saltus.api.folders import DEFAULT_ROOT
 from saltus.api.runs import run_all
 from saltus.errors import SaltusError
-from saltus.report.results_page import write_results
-from saltus.results import Results, keep
-from saltus.specs import RunSpec
-from saltus.store import RunFolder, find_run
-from saltus.studies import Study, load_study
+from saltus.studies.cells import Cell
+from saltus.studies.page import write_results
+from saltus.studies.sources import RunFolders, change_cells, keep, list_cells, open_source, read_results
+from saltus.studies.study import Study
+from saltus.train.archive import Archive
+from saltus.train.folder import RunFolder
+
+DEFAULT_KEPT = Path("results/records")
 
 
 def run_study(
@@ -26,48 +29,64 @@ def run_study(
     device: str = "auto",
     console: Console | None = None,
 ) -> list[RunFolder]:
-    """Train the runs of a study at one scale, and then those that follow from them; the folders of all.
+    """Train the cells of a study at one scale, and then those that follow from them; the folders of all.
 
     `seeds` and `steps` stand in for what the study says; `only` are the names that are wanted, or parts of names.
     """
+    change = change_cells(seeds=seeds, steps=steps)
 
-    def choose(specs: Sequence[RunSpec], known: Sequence[RunSpec]) -> list[RunSpec]:
-        # All of them are checked before the first one trains.
-        checked = [spec.with_overrides(seeds=seeds, steps=steps) for spec in specs]
-        parts = set(only) - {spec.name for spec in known}
-        return [s for s in checked if not only or s.name in only or any(part in s.name for part in parts)]
+    def train(cells: Sequence[Cell], known: Sequence[Cell]) -> list[RunFolder]:
+        chosen = [cell.run for cell in _choose(cells, known, only)]
+        return run_all(chosen, out=out, device=device, measures=study.measures, console=console)
 
-    def find_unknown(specs: Sequence[RunSpec]) -> str | None:
-        return next((part for part in only if not any(part in spec.name for spec in specs)), None)
-
-    first = study.runs(scale)
-    names = ", ".join(spec.name for spec in first)
-    if not study.then and (unknown := find_unknown(first)) is not None:
+    first = [change(cell) for cell in study.at(scale)]
+    names = ", ".join(cell.name for cell in first)
+    if not study.follow and (unknown := _find_unknown(first, only)) is not None:
         raise SaltusError(f"only: {unknown!r} is in no run's name; the names are {names}")
-    folders = run_all(choose(first, first), out=out, device=device, console=console)
-    done = {spec.name: find_run(out, spec.with_overrides(seeds=seeds, steps=steps)) for spec in first}
-    results = {name: folder.records() for name, folder in done.items() if folder.finished}
-    following = study.following(results, scale)
-    if (unknown := find_unknown([*first, *following])) is not None:
+    folders = train(first, first)
+    following = list_cells(study, scale, RunFolders(out), change)[len(first) :]
+    if (unknown := _find_unknown([*first, *following], only)) is not None:
         raise SaltusError(
             f"only: {unknown!r} is in the name of no run that can be trained; {study.name} starts with {names}"
         )
-    return folders + run_all(choose(following, [*first, *following]), out=out, device=device, console=console)
+    return folders + train(following, [*first, *following])
 
 
-DEFAULT_KEPT = Path("docs/results/records")
+def keep_results(
+    study: Study,
+    out: Path = DEFAULT_ROOT,
+    to: Path = DEFAULT_KEPT,
+    *,
+    seeds: int | None = None,
+    steps: int | None = None,
+) -> int:
+    """Add the small records of the finished runs of a study in `out` to the archive at `to`; how many are new."""
+    _, new = keep(study, RunFolders(out), Archive(to), change_cells(seeds=seeds, steps=steps))
+    return new
 
 
-def keep_results(study: Path, out: Path, to: Path = DEFAULT_KEPT) -> list[Path]:
-    """Copy the small records of the finished runs of a study, found in `out`, to `to`; the new folders."""
-    return keep(load_study(study), out, to)
+def draw_results(
+    studies: Sequence[Study],
+    out: Path = DEFAULT_KEPT,
+    to: Path | None = None,
+    *,
+    seeds: int | None = None,
+    steps: int | None = None,
+) -> Path:
+    """Draw the figures of studies from the records in `out` and write the page that shows them; its path.
 
-
-def draw_results(studies: Sequence[Path], out: Path = DEFAULT_KEPT, to: Path | None = None) -> Path:
-    """Draw the figures of studies from the runs in `out` and write the page that shows them; its path.
-
-    `to` is the folder of the page, that above `out` if it is not given.
+    `out` is an archive or a folder of runs, `to` the folder of the page: that above `out` if it is not given.
     """
-    folder = to or out.parent
-    loaded = [(path, load_study(path)) for path in studies]
-    return write_results([(path, study, Results(study, out)) for path, study in loaded], folder)
+    source, change = open_source(out), change_cells(seeds=seeds, steps=steps)
+    return write_results([(study, read_results(study, source, change)) for study in studies], to or out.parent)
+
+
+def _choose(cells: Sequence[Cell], known: Sequence[Cell], only: tuple[str, ...]) -> list[Cell]:
+    """Those that are wanted: by their names, or else by parts of them."""
+    parts = set(only) - {cell.name for cell in known}
+    return [c for c in cells if not only or c.name in only or any(part in c.name for part in parts)]
+
+
+def _find_unknown(cells: Sequence[Cell], only: tuple[str, ...]) -> str | None:
+    """The first part that is in no cell's name."""
+    return next((part for part in only if not any(part in cell.name for cell in cells)), None)

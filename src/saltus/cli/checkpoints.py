@@ -11,32 +11,15 @@ from saltus import api
 from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.errors import SaltusError
-from saltus.lm.specs import (
-    CapabilitySpec,
-    CopyingSpec,
-    IndirectObjectSpec,
-    NumberedListSpec,
-    PatchSpec,
-    Precision,
-    Queries,
-    RepetitionSpec,
-    ScanSpec,
-    Stage,
-    Strategy,
-)
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
-from saltus.report.scan_tables import tabulate_findings
+from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
+from saltus.specs.checkpoints import PatchSpec, Precision, Queries, ScanSpec, Stage, Strategy
 
 _GIB = 2**30
 
-_CAPABILITIES = {
-    "copying": CopyingSpec(),
-    "repetition": RepetitionSpec(),
-    "numbered_list": NumberedListSpec(),
-    "indirect_object": IndirectObjectSpec(),
-}
+_CAPABILITIES = list_named()
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="pythia, polypythias, or folder:PATH.")]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="Only this size; may be given again.")]
@@ -94,6 +77,7 @@ def patch(
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
     rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
     precision: Precise = "float32",
+    trajectory: Annotated[bool, typer.Option(help="Measure checkpoints at hand around the pair as well.")] = True,
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
     offline: Offline = False,
@@ -118,7 +102,8 @@ def patch(
         rows=rows,
         precision=precision,
     )
-    folder = api.patch(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    opened = _open(suite, offline, disk)
+    folder = api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], out / f"{folder.path.name}.html"))
 
@@ -134,11 +119,9 @@ def audit(
     """Check that the checkpoints of a suite are what they say they are; later scans heed what is found."""
     console = Console()
     opened = _open(suite, offline, disk)
-    found = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
-    console.print(tabulate_findings(found.findings))
-    faults = found.findings["severity"].to_pylist().count("fault")
-    console.print(Text(f"{faults} faults in {len(found.checkpoints)} checkpoints"), soft_wrap=True)
-    print_path(console, "audit", found.path)
+    folder = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
+    api.show(folder, console)
+    print_path(console, "audit", folder.path)
 
 
 def pocket(
@@ -167,11 +150,11 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
     scanned = api.scan(spec, out=out, device=device, console=console)
     api.show(scanned, console)
     folders: list[api.Folder] = [scanned]
-    if jump := find_largest_jump(scanned.records(), asked[0].kind):
+    if jump := find_largest_jump(scanned.records().curves_of("probability", asked[0].kind)):
         across = PatchSpec(
             suite=name,
-            size=jump.size,
-            seed=jump.seed,
+            size=jump.key.group,
+            seed=jump.key.seed,
             recipient=jump.before,
             donor=jump.after,
             capability=asked[0],
@@ -185,9 +168,9 @@ def _open(name: str, offline: bool, disk: float | None) -> Suite:
     return open_suite(name, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
 
 
-def _choose(names: list[str] | None, files: list[Path] | None) -> list[CapabilitySpec]:
+def _choose(names: list[str] | None, files: list[Path] | None) -> list[BaseCapabilitySpec]:
     """The capabilities that were asked for."""
-    chosen: list[CapabilitySpec] = []
+    chosen: list[BaseCapabilitySpec] = []
     for name in names or ():
         if name not in _CAPABILITIES:
             raise SaltusError(f"capability: there is no {name!r}; allowed are {', '.join(_CAPABILITIES)}")

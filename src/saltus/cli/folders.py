@@ -1,4 +1,4 @@
-"""Commands over folders of results: ls, show and report."""
+"""Commands over folders: ls, show and report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,18 +9,23 @@ from rich.table import Table
 from rich.text import Text
 
 from saltus import api
-from saltus.api import DEFAULT_REPORT, DEFAULT_ROOT, Folder
+from saltus.api import DEFAULT_REPORT, DEFAULT_ROOT
 from saltus.cli.options import Out, print_path
-from saltus.lm.patch_store import PatchFolder
-from saltus.lm.scan_folder import ScanFolder
+
+Threshold = Annotated[
+    float | None, typer.Option(help="Level at which a unit counts as there, instead of what the folder states.")
+]
+Hold = Annotated[
+    int | None, typer.Option(min=1, help="Evaluations in a row that it must hold, instead of what the folder states.")
+]
 
 
 def ls(out: Out = DEFAULT_ROOT) -> None:
-    """List the runs, scans and patch studies in a folder."""
-    console, table = Console(), Table("name", "what", "state")
-    for folder in api.ls(out):
-        what, state = _describe(folder)
-        table.add_row(Text(folder.path.name), Text(what), state)
+    """List the runs, scans and patches in a folder."""
+    console, table = Console(), Table("name", "kind", "what", "state")
+    for listing in map(api.describe, api.ls(out)):
+        state = Text(listing.state, style="" if listing.readable else "red")
+        table.add_row(Text(listing.name), listing.kind, Text(listing.what), state)
     if table.row_count:
         console.print(table)
     else:
@@ -28,34 +33,22 @@ def ls(out: Out = DEFAULT_ROOT) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A folder of results, or the beginning of the name of one in --out.")],
+    name: Annotated[str, typer.Argument(help="A folder, or the beginning of the name of one in --out.")],
     out: Out = DEFAULT_ROOT,
+    threshold: Threshold = None,
+    hold: Hold = None,
 ) -> None:
-    """Show what emerged when in a run or a scan, or which heads a patch study found."""
-    api.show(api.find(name, out))
+    """Show what emerged when in a run or a scan, or which heads a patch found."""
+    api.show(api.find(name, out), threshold=threshold, hold=hold)
 
 
 def report(
-    names: Annotated[list[str], typer.Argument(help="Folders of results, or names of some in --out.")],
+    names: Annotated[list[str], typer.Argument(help="Folders, or the beginnings of names of some in --out.")],
     out: Out = DEFAULT_ROOT,
     to: Annotated[Path, typer.Option(help="The HTML file to write.")] = DEFAULT_REPORT,
+    threshold: Threshold = None,
+    hold: Hold = None,
 ) -> None:
-    """Write one self-contained HTML report: of runs, or of scans and patch studies."""
-    print_path(Console(), "report", api.report([api.find(name, out) for name in names], to))
-
-
-def _describe(folder: Folder) -> tuple[str, str]:
-    """What is in a folder, and how far it is."""
-    finished = "finished" if folder.finished else ""
-    match folder:
-        case ScanFolder():
-            spec = folder.spec()
-            capabilities = ", ".join(capability.kind for capability in spec.capabilities)
-            return f"scan of {spec.suite}: {capabilities}", finished or "not finished"
-        case PatchFolder():
-            spec = folder.spec()
-            return f"{spec.capability.kind} in {spec.suite}, {spec.size}: {spec.donor} into {spec.recipient}", finished
-        case _:
-            spec, steps = folder.spec(), folder.checkpoint_steps()
-            state = finished or (f"at step {steps[-1]}" if steps else "not started")
-            return f"{spec.seeds} seeds, {spec.training.steps} steps", state
+    """Write one self-contained HTML report of runs, scans and patches."""
+    folders = [api.find(name, out) for name in names]
+    print_path(Console(), "report", api.report(folders, to, threshold=threshold, hold=hold))

@@ -9,6 +9,7 @@ from rich.text import Text
 from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
 from saltus.cli.runs import demo, figures, keep, run, status
+from saltus.cli.statistics import compare, plan
 from saltus.errors import SaltusError
 
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, ls, show, report):
+for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, ls, show, report, compare, plan):
     app.command()(command)
 
 

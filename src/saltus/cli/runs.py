@@ -11,14 +11,13 @@ from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.errors import SaltusError
-from saltus.results import list_runs
-from saltus.studies import load_study
+from saltus.studies.study import load_study
 
 Seeds = Annotated[int | None, typer.Option(help="Number of seeds, instead of what the study says.")]
-StudyFile = Annotated[Path, typer.Argument(help="A Python file that exports `runs`, a list of RunSpec.")]
+StudyFile = Annotated[Path, typer.Argument(help="A Python file that exports `study`, a saltus.Study.")]
 StudyFiles = Annotated[list[Path], typer.Argument(help="Study files, in the order of the page.")]
 Scale = Annotated[str, typer.Option(help="'full', or 'laptop' where the study has it: fewer seeds and cells.")]
-Kept = Annotated[Path, typer.Option(help="Folder of the kept records.")]
+Kept = Annotated[Path, typer.Option(help="The archive of kept records.")]
 Steps = Annotated[int | None, typer.Option(help="Number of steps, instead of what the study says.")]
 
 
@@ -56,36 +55,51 @@ def run(
     ] = None,
     scale: Scale = "full",
 ) -> None:
-    """Train the runs of a study; what is finished is kept, what was interrupted is resumed."""
+    """Train the runs of a study; what is finished is kept, what was interrupted is resumed.
+
+    Give the same command several times at once, and the processes share the runs among them.
+    """
     console = Console()
     loaded = load_study(study)
     trained = api.run_study(
         loaded, out=out, seeds=seeds, steps=steps, only=tuple(only or ()), scale=scale, device=device, console=console
     )
-    for folder in trained:
+    for folder in (each for each in trained if each.finished):
         api.show(folder, console)
         print_path(console, "records", folder.path)
     if loaded.draw:
-        print_path(console, "figure and tables", api.draw_results([study], out, out / loaded.name))
+        page = api.draw_results([loaded], out, out / loaded.name, seeds=seeds, steps=steps)
+        print_path(console, "figure and tables", page)
 
 
-def status(study: StudyFile, out: Out = DEFAULT_ROOT, scale: Scale = "full", device: Device = "auto") -> None:
-    """Say which runs of a study are finished, begun or waiting, and estimate the time left."""
+def status(
+    study: StudyFile,
+    seeds: Seeds = None,
+    steps: Steps = None,
+    out: Out = DEFAULT_ROOT,
+    scale: Scale = "full",
+    device: Device = "auto",
+) -> None:
+    """Say of each run of a study whether it is finished, failed, begun or waiting, and estimate the time left."""
     from saltus.engines.local import choose_device
-    from saltus.report.status import summarise_progress, tabulate_status
+    from saltus.studies.sources import RunFolders, change_cells, list_cells
+    from saltus.studies.status import summarise_progress, tabulate_status
 
     console = Console()
-    specs = list_runs(load_study(study), scale, out)
+    cells = list_cells(load_study(study), scale, RunFolders(out), change_cells(seeds=seeds, steps=steps))
+    specs = [cell.run for cell in cells]
     console.print(tabulate_status(specs, out))
     console.print(summarise_progress(specs, out, choose_device(device).type), markup=False, highlight=False)
 
 
-def keep(studies: StudyFiles, out: Out = DEFAULT_ROOT, to: Kept = api.DEFAULT_KEPT) -> None:
-    """Copy the small records of finished runs to where figures are drawn from; weights stay behind."""
+def keep(
+    studies: StudyFiles, out: Out = DEFAULT_ROOT, to: Kept = api.DEFAULT_KEPT, seeds: Seeds = None, steps: Steps = None
+) -> None:
+    """Add the small records of finished runs to the archive that figures are drawn from; weights stay behind."""
     console = Console()
     for study in studies:
-        kept = api.keep_results(study, out, to)
-        console.print(Text(f"{study}: {len(kept)} more runs in {to}"), soft_wrap=True)
+        new = api.keep_results(load_study(study), out, to, seeds=seeds, steps=steps)
+        console.print(Text(f"{study}: {new} more runs in {to}"), soft_wrap=True)
 
 
 def figures(
@@ -96,4 +110,4 @@ def figures(
     ] = None,
 ) -> None:
     """Draw the figures of studies and write their tables, from kept records and without training."""
-    print_path(Console(), "results", api.draw_results(studies, out, to))
+    print_path(Console(), "results", api.draw_results([load_study(study) for study in studies], out, to))

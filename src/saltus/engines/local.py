@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.train.ensemble import Ensemble, Member, SeedState, TrainLoss, list_members
-from saltus.train.evaluate import Evaluation
+from saltus.train.ensemble import Ensemble, Member, SeedState, list_members
+from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.loop import Trainer
 
 STACKED_TOKENS = 2**20
@@ -67,7 +67,7 @@ class Stacked:
 
     def choose(self, waiting: Sequence[RunSpec]) -> int:
         """As many as keep a step within `STACKED_TOKENS`, at least one."""
-        tokens = np.cumsum([spec.seeds * spec.batch * spec.task.length for spec in waiting])
+        tokens = np.cumsum([spec.seeds * spec.batch * spec.task.tokens for spec in waiting])
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
     def open(self, specs: Sequence[RunSpec]) -> Trainer:

@@ -28,7 +28,7 @@ def run_in_parts(run: Callable[[slice], T], total: int, limit: int) -> list[T]:
             start += size
             continue
         except (RuntimeError, MemoryError) as error:
-            if size == 1 or not _is_out_of_memory(error):
+            if size == 1 or not is_out_of_memory(error):
                 raise
         # outside of the handler, which would keep the tensors of the failed pass alive
         limit = size // 2
@@ -43,13 +43,14 @@ def explain_memory() -> Generator[None, None, None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise SaltusError(
             "a single sequence does not fit into memory; use shorter prompts, a smaller model or a larger machine"
         ) from None
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has ended, as far as its kind or its text tells."""
     oom = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return oom or any(sign in str(error) for sign in _SIGNS)

@@ -1,44 +1,39 @@
-"""Where a capability's mean target probability jumps: the pair of checkpoints to patch across."""
+"""Where a curve jumps: its largest rise between two neighbouring evaluations, such as the pair to patch across."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
-from saltus.lm.records import ScanRecords
+from saltus.curves import Curve, Curves, Key
 
 
 @dataclass(frozen=True)
 class Jump:
-    """The largest rise of one run between two neighbouring measured checkpoints."""
+    """The largest rise of one curve between two neighbouring evaluations."""
 
-    size: str
-    seed: str
+    key: Key
     before: int
-    """Step of the checkpoint before the rise."""
+    """Step of the evaluation before the rise."""
     after: int
-    """Step of the next measured one."""
+    """Step of the next one."""
     height: float
-    """Change of the mean target probability between the two."""
+    """Change of the value between the two."""
 
 
-def find_jump(records: ScanRecords, size: str, seed: str, capability: str) -> Jump | None:
-    """The jump of one run; None where the mean target probability never rises."""
-    probes = records.probes
-    chosen = probes.filter(
-        (pc.field("size") == size) & (pc.field("seed") == seed) & (pc.field("capability") == capability)
-    )
-    at, values = chosen["step"].to_numpy(), chosen["probability"].to_numpy()
-    steps = np.unique(at)
-    rises = np.diff([values[at == step].mean() for step in steps])
+def find_jump(curve: Curve) -> Jump | None:
+    """The jump of one curve, the first of several that are equal; None where it never rises.
+
+    Evaluations at which nothing was measured are passed over.
+    """
+    known = ~np.isnan(curve.values)
+    steps, rises = curve.steps[known], np.diff(curve.values[known])
     if not len(rises) or rises.max() <= 0:
         return None
     i = int(rises.argmax())
-    return Jump(size, seed, int(steps[i]), int(steps[i + 1]), float(rises[i]))
+    return Jump(curve.key, int(steps[i]), int(steps[i + 1]), float(rises[i]))
 
 
-def find_largest_jump(records: ScanRecords, capability: str) -> Jump | None:
-    """Of all runs the jump with the largest change; None where no run has one."""
-    runs = records.runs.select(["size", "seed"]).to_pylist()
-    jumps = [find_jump(records, run["size"], run["seed"], capability) for run in runs]
-    return max((jump for jump in jumps if jump), key=lambda jump: jump.height, default=None)
+def find_largest_jump(curves: Curves) -> Jump | None:
+    """Of all curves the jump with the largest change; None where none rises."""
+    jumps = [jump for jump in map(find_jump, curves) if jump]
+    return max(jumps, key=lambda jump: jump.height, default=None)

@@ -52,7 +52,7 @@ class StepFit:
 
     @cached_property
     def spread(self) -> float:
-        """Scale of the noise: for "log-normal" the standard deviation of log steps, for "weibull" one over its shape."""
+        """Scale of the noise: of "log-normal" the standard deviation of log steps, of "weibull" one over its shape."""
         return float(1.0 / self.theta[-1])
 
     def bound_coefficient(self, name: str, level: float = 0.95) -> Estimate:

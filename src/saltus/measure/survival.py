@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
 
-from saltus.measure.emergence import Emergence
+from saltus.curves import Emergence
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from saltus.measure.intervals import Floats, check_intervals
 _GAP = 1e-11
 """Largest mean gain in log-likelihood, per unit, that any shift of mass could still bring at the answer."""
 
+_TRACE = 1e-7
+"""A mass so small is dropped if the answer is as good without it."""
+
 
 @dataclass(frozen=True)
 class TurnbullEstimate:
@@ -131,7 +134,7 @@ def maximise_masses(cover: NDArray[np.bool_], weights: Floats, start: Floats | N
     while True:
         slope = (weights / probability) @ cover / total
         if slope.max() <= 1.0 + _GAP:  # the gain left is at most slope.max() - 1, as the function is concave
-            return mass
+            return _drop_traces(cover, weights, mass)
         # Quadratic approximation (Wang 2007, section 3): |root(w) (cover q / probability - 2)|^2 with q on the simplex
         table = np.sqrt(weights)[:, None] * (cover / probability[:, None] - 2.0)
         aim, _ = nnls(np.vstack([table, np.ones(len(mass))]), np.append(np.zeros(len(weights)), 1.0))
@@ -161,6 +164,16 @@ def _climb(cover: NDArray[np.bool_], weights: Floats, mass: Floats, aim: Floats)
         step /= 2
     tried = mass * ((weights / before) @ cover) / weights.sum()  # the step of EM (self-consistency) never goes down
     return tried, cover @ tried
+
+
+def _drop_traces(cover: NDArray[np.bool_], weights: Floats, mass: Floats) -> Floats:
+    """The masses without traces that the answer does not need: where a slope is exactly 1, a mass goes to 0 slowly."""
+    kept = np.where(mass > _TRACE, mass, 0.0)
+    kept /= kept.sum()
+    probability = cover @ kept
+    if (probability > 0.0).all() and ((weights / probability) @ cover).max() <= (1.0 + _GAP) * weights.sum():
+        return kept
+    return mass
 
 
 def _check_horizon(horizon: float) -> None:

@@ -1,48 +1,22 @@
-"""ModelSpec -> module for one seed, an explicit table."""
+"""ModelSpec -> module for one seed."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from saltus.errors import SaltusError
-from saltus.models.custom import build_custom
 from saltus.models.decoder import Decoder, Mixer, WithoutPattern
-from saltus.models.mixers.attention import Attention
-from saltus.models.mixers.convolution import Convolution
-from saltus.models.mixers.gated_delta_net import GatedDeltaNet
-from saltus.models.mixers.linear_attention import LinearAttention
-from saltus.models.mixers.linear_rnn import LinearRnn
-from saltus.models.mixers.mamba import Mamba
-from saltus.models.mixers.mlp_mixer import MlpMixer
-from saltus.models.mixers.mlstm import Mlstm
-from saltus.models.mixers.rwkv import Rwkv
-from saltus.specs import ModelSpec
+from saltus.specs.kinds import find_class
+from saltus.specs.models import ModelSpec
 from saltus.tasks.base import TaskFacts
-
-MIXERS: dict[str, Callable[[Any, int], nn.Module]] = {
-    "mlp_mixer": MlpMixer,
-    "mamba": Mamba,
-    "gated_delta_net": GatedDeltaNet,
-    "rwkv": Rwkv,
-    "mlstm": Mlstm,
-    "linear_rnn": LinearRnn,
-    "linear_attention": LinearAttention,
-    "convolution": Convolution,
-}
-"""By the kind of its spec, the module that mixes tokens: (spec, number of queries) -> [n, q, m] to [n, q, m]."""
 
 
 def build_model(spec: ModelSpec, facts: TaskFacts, init_seed: int) -> Decoder:
     """A freshly initialised model; the same `init_seed` gives the same weights whatever was drawn before."""
 
     def make_mixer() -> Mixer:
-        if spec.kind == "transformer":
-            return Attention(spec, facts.queries)
-        if spec.kind == "custom":
-            return WithoutPattern(build_custom(spec, facts.queries))
-        return WithoutPattern(MIXERS[spec.kind](spec, facts.queries))
+        module = find_class(spec.builds)(spec, facts.queries)
+        return module if spec.attention_heads else WithoutPattern(module)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)

@@ -1,21 +1,20 @@
-"""The paper's set-up as runs. What it does not state is a `Setting`; `PAPER` has those that agree best with it."""
+"""The paper's set-up as runs. What it does not state is a `Setting`; the settings of `PAPER` agree best with it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from saltus.paper.targets import read_targets
+from saltus.paper.targets import read_plateaus
 from saltus.specs import (
     BiasSpec,
     CellularAutomatonSpec,
     EmergenceSpec,
     LinearMapSpec,
-    ModelSpec,
     RunSpec,
     ScheduleSpec,
     TrainingSpec,
     TransformerSpec,
 )
+from saltus.specs.models import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Setting:
     """c of the bias c*A: at 10 logits a head that does nothing else attends to A alone."""
 
     def training(self, steps: int, batch_tokens: int, **values: Any) -> TrainingSpec:
-        """How a run of so many steps is trained; `values` are further keys of it."""
+        """How a run of so many steps is trained; `values` are further keys of `TrainingSpec`."""
         return TrainingSpec(
             steps=steps,
             batch_tokens=batch_tokens,
@@ -64,8 +63,8 @@ PAPER = Preset(
     linear_map=replace(USUAL.linear_map, batch=64, learning_rate=3e-4, initialisation_scale=3.0),
     automaton=replace(USUAL.automaton, learning_rate=3e-3, initialisation_scale=0.5, bias=4.0),
 )
-"""The settings that the studies are run with, the nearest that the search found: docs/results/README.md, calibration,
-has their distance to the authors' numbers, and that of the others."""
+"""The settings of the studies, the nearest that the search found: results/README.md, calibration, has the distances of
+all settings to the authors' numbers."""
 
 PLATEAU_LEVEL = 1.3
 """The training loss on cellular automata, in nats, below which the plateau is over (the paper); chance is ln 4."""
@@ -88,7 +87,7 @@ def linear_map(
     states: int = 2,
     steps: int = 10_000,
     seeds: int = 3,
-    model: ModelSpec = LINEAR_MAP_MODEL,
+    model: BackboneSpec = LINEAR_MAP_MODEL,
     intervention: BiasSpec | None = None,
     setting: Setting = PAPER.linear_map,
     master_seed: int = 0,
@@ -109,7 +108,7 @@ def linear_map(
         name=name,
         task=task,
         model=model,
-        training=setting.training(steps, setting.batch * task.length, **(values | training)),
+        training=setting.training(steps, setting.batch * task.tokens, **(values | training)),
         intervention=intervention,
         # A row takes 300 to 500 steps to fall: a run that ended where it crosses 0.9 would end above its floor.
         emergence=EmergenceSpec(threshold=0.9, hold=6),
@@ -131,7 +130,7 @@ def automaton(
     rules: int = 256,
     steps: int,
     seeds: int = 3,
-    model: ModelSpec = AUTOMATON_MODEL,
+    model: BackboneSpec = AUTOMATON_MODEL,
     intervention: BiasSpec | None = None,
     setting: Setting = PAPER.automaton,
     master_seed: int = 0,
@@ -159,32 +158,12 @@ def automaton(
     )
 
 
-def small_automaton(name: str, *, model: ModelSpec, seeds: int) -> RunSpec:
-    """A cell that is learned in minutes, for comparisons of models at laptop size: of 256 rules that takes hours."""
-    setting = replace(USUAL.automaton, batch=2048)
-    return automaton(name, size=8, rules=2, steps=600, seeds=seeds, model=model, setting=setting)
-
-
-PLATEAU_SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
-"""S of the paper's plateau figures."""
-
-
-def plateaus(sizes: Sequence[int] = PLATEAU_SIZES, *, seeds: int) -> list[RunSpec]:
-    """Both cells of each size."""
-    return [plateau(size, biased=biased, seeds=seeds) for size in sizes for biased in (False, True)]
-
-
-def name_plateau(size: int, *, biased: bool) -> str:
-    """The name of a cell of the plateau figures."""
-    return f"size-{size}-{'biased' if biased else 'plain'}"
-
-
 def plateau(
-    size: int,
+    name: str,
     *,
+    size: int,
     biased: bool,
     seeds: int,
-    name: str | None = None,
     setting: Setting = PAPER.automaton,
     steps: int | None = None,
 ) -> RunSpec:
@@ -194,31 +173,12 @@ def plateau(
     none, theirs stands for 10,000 steps without a bias and 200 with one. What takes longer is censored. Up to 512
     cells, so attention is never measured.
     """
-    targets = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
-    theirs: int = targets.get(str(size)) or (10_000 if not biased else 200)
+    theirs = read_plateaus(biased=biased).get(size, 200 if biased else 10_000)
     return automaton(
-        name or name_plateau(size, biased=biased),
+        name,
         size=size,
         steps=steps or max(100, round((2.0 if biased else 1.5) * theirs / 20) * 20),
         seeds=seeds,
         setting=setting,
         intervention=BiasSpec(strength=setting.bias) if biased else None,
     )
-
-
-LONG = {
-    "long": PAPER.automaton,
-    "long-3e-3": replace(USUAL.automaton, learning_rate=3e-3),
-    "long-1e-3": USUAL.automaton,
-}
-"""Settings of the plateau that is watched to its end, by the name of the run."""
-
-
-def long_plateaus(*, seeds: int) -> list[RunSpec]:
-    """The plateau of 8 cells without a bias, watched to its end: `plateau` stops soon after the authors' has ended."""
-    return [automaton(name, size=8, steps=5_000, seeds=seeds, setting=setting) for name, setting in LONG.items()]
-
-
-def describe_long(name: str) -> str:
-    """What its setting is, where those of `LONG` differ."""
-    return f"rate {LONG[name].learning_rate:g}, initialisation {LONG[name].initialisation_scale:g}"

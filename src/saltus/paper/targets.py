@@ -1,6 +1,7 @@
 """Numbers read off the authors' public figures: estimates, with a tolerance and their source in each file."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,3 +17,26 @@ def read_targets(name: str) -> dict[str, Any]:
     if name not in there:
         raise SaltusError(f"targets: {name!r} was given; there are {', '.join(there)}")
     return json.loads((folder / f"{name}.json").read_text())
+
+
+def read_plateaus(*, biased: bool) -> Mapping[int, int]:
+    """By S, the step at which the plateau of cellular automata ends, without or with the true pattern as a bias."""
+    data = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]
+    return {int(size): step for size, step in data.items() if step is not None}
+
+
+def read_passings() -> list[int]:
+    """The steps at which the rows of the linear map (S=16, s=3) pass, one after the other."""
+    return read_targets("linear_map_jumps")["data"]["step at which each row's loss passes 0.35"]
+
+
+def read_fall() -> tuple[int, int]:
+    """The least and the most steps that the fall of one row's loss takes."""
+    low, high = read_targets("linear_map_jumps")["data"]["duration of one row's fall"]
+    return low, high
+
+
+def read_rows(size: int, sparsity: int) -> float | None:
+    """The rows of the linear map that are learned, as a mean over seeds; None where their loss does not tell it."""
+    rows = read_targets("linear_map_sparsity")["data"].get(f"S={size} rows learned by seed", {}).get(str(sparsity))
+    return sum(rows) / len(rows) if rows else None

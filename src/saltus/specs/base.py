@@ -1,11 +1,17 @@
-"""What every description has in common: frozen, validated, an unknown key is an error."""
+"""What every description has in common: frozen, validated, an unknown key is an error, and a hash of its content."""
 
+import hashlib
+import json
 import reprlib
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from saltus.errors import SaltusError
+
+DIGITS = 10
+"""Hexadecimal digits of a hash."""
 
 
 class Spec(BaseModel):
@@ -13,11 +19,55 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    hashed_kind: ClassVar[bool] = True
+    """Whether the `kind` of this member of a union is part of a hash. Not that of a member that stood alone before
+    there was a union: old hashes stay what they were."""
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise SaltusError(_one_sentence(type(self), error)) from None
+
+    @property
+    def unhashed(self) -> frozenset[str]:
+        """Keys that decide no number, such as a name, or how the results are read."""
+        return frozenset()
+
+    @property
+    def content_hash(self) -> str:
+        """`DIGITS` hexadecimal digits of everything that decides the numbers.
+
+        Keys at their defaults are left out, so that one that is added later changes no hash. Hence no default may
+        change. Kinds are defaults too, and so are listed apart.
+        """
+        return self._hash(self.unhashed)
+
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders."""
+        return digest(self.model_dump(mode="json"))
+
+    def identify(self, name: str) -> str:
+        """`name-hash`, the name of a folder of results."""
+        return f"{name}-{self.content_hash}"
+
+    def _hash(self, without: Iterable[str]) -> str:
+        values = self.model_dump(mode="json", exclude=set(without), exclude_defaults=True)
+        return digest(values | {"kinds": [part.kind for part in self._list_parts() if part.hashed_kind]})
+
+    def _list_parts(self) -> Iterable[Any]:
+        """The descriptions in this one that have a kind, in the order of the keys."""
+        for name in type(self).model_fields:
+            value: Any = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):  # pyright: ignore[reportUnknownVariableType]
+                if isinstance(part, Spec) and "kind" in type(part).model_fields:
+                    yield part
+
+
+def digest(values: Any) -> str:
+    """The first `DIGITS` hexadecimal digits of the SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
 def _one_sentence(spec: type[Spec], error: ValidationError) -> str:

@@ -1,18 +1,43 @@
-"""Descriptions of models: one backbone, and what stands in the place of attention."""
+"""Descriptions of models: one backbone, and what stands in the place of attention.
+
+A mixer is added here, with the class that its description builds.
+"""
 
 import ast
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from saltus.specs.base import Spec
+from saltus.specs.kinds import of_kind
 from saltus.specs.source import extract_source
+
+__all__ = [
+    "ConvolutionSpec",
+    "CustomSpec",
+    "GatedDeltaNetSpec",
+    "LinearAttentionSpec",
+    "LinearRnnSpec",
+    "MambaSpec",
+    "MlpMixerSpec",
+    "MlstmSpec",
+    "RwkvSpec",
+    "TransformerSpec",
+]
 
 
 class BackboneSpec(Spec):
     """What every model has around its token mixer: embedding, pre-normalisation, residual stream, MLP with GELU."""
 
+    builds: ClassVar[str]
+    """Where the mixer is, as `module:Class`; it is made as Class(spec, queries) and is a module that maps
+    [sequence, query, d_model] to the same shape."""
+
+    kind: Any
+    """A string, and one literal in each kind."""
+    positions: Any
+    """A string: 'learned', or what else a kind has."""
     layers: int = Field(default=1, ge=1, le=64)
     d_model: int = Field(default=128, ge=1, le=8192)
     d_mlp: int | None = Field(default=None, ge=1, le=65536, description="width of the MLP; 4 * d_model if None")
@@ -52,6 +77,8 @@ class HeadedSpec(BackboneSpec):
 class TransformerSpec(HeadedSpec):
     """A decoder with pre-normalisation, GELU and written-out attention."""
 
+    builds: ClassVar[str] = "saltus.models.mixers.attention:Attention"
+
     kind: Literal["transformer"] = "transformer"
     positions: Literal["learned", "rotary"] = "learned"
 
@@ -76,6 +103,8 @@ class MixerSpec(BackboneSpec):
 class MlpMixerSpec(MixerSpec):
     """A learned causal matrix over positions (arXiv 2105.01601, made causal; arXiv 2606.25010)."""
 
+    builds: ClassVar[str] = "saltus.models.mixers.mlp_mixer:MlpMixer"
+
     kind: Literal["mlp_mixer"] = "mlp_mixer"
     variant: Literal["single", "heads", "hidden"] = Field(
         default="single",
@@ -97,6 +126,8 @@ class MlpMixerSpec(MixerSpec):
 class MambaSpec(MixerSpec):
     """Selective state space (arXiv 2312.00752)."""
 
+    builds: ClassVar[str] = "saltus.models.mixers.mamba:Mamba"
+
     kind: Literal["mamba"] = "mamba"
     d_state: int = Field(default=16, ge=1, le=1024, description="N, states of a channel")
     expansion: int = Field(default=2, ge=1, le=16, description="channels of the state space / d_model")
@@ -112,6 +143,8 @@ class MambaSpec(MixerSpec):
 class GatedDeltaNetSpec(MixerSpec, HeadedSpec):
     """Gated delta rule (arXiv 2412.06464); d_head is the dimension of queries and keys."""
 
+    builds: ClassVar[str] = "saltus.models.mixers.gated_delta_net:GatedDeltaNet"
+
     kind: Literal["gated_delta_net"] = "gated_delta_net"
     expansion: int = Field(default=2, ge=1, le=16, description="dimension of a value / dimension of a key")
     conv_width: int = Field(default=4, ge=1, le=64, description="tokens that the short convolution sees")
@@ -120,11 +153,15 @@ class GatedDeltaNetSpec(MixerSpec, HeadedSpec):
 class RwkvSpec(MixerSpec):
     """Time mixing of RWKV-4 (arXiv 2305.13048)."""
 
+    builds: ClassVar[str] = "saltus.models.mixers.rwkv:Rwkv"
+
     kind: Literal["rwkv"] = "rwkv"
 
 
 class MlstmSpec(MixerSpec, HeadedSpec):
     """Matrix LSTM of xLSTM (arXiv 2405.04517, in the layer of arXiv 2503.13427); d_head is the dimension of values."""
+
+    builds: ClassVar[str] = "saltus.models.mixers.mlstm:Mlstm"
 
     kind: Literal["mlstm"] = "mlstm"
     d_key: int | None = Field(
@@ -139,6 +176,8 @@ class MlstmSpec(MixerSpec, HeadedSpec):
 
 class LinearRnnSpec(MixerSpec):
     """Gated linear recurrence of Griffin, RG-LRU (arXiv 2402.19427)."""
+
+    builds: ClassVar[str] = "saltus.models.mixers.linear_rnn:LinearRnn"
 
     kind: Literal["linear_rnn"] = "linear_rnn"
     d_state: int | None = Field(default=None, ge=1, le=65536, description="width of the recurrence; d_model if None")
@@ -163,11 +202,15 @@ class LinearRnnSpec(MixerSpec):
 class LinearAttentionSpec(MixerSpec, HeadedSpec):
     """Causal linear attention with the feature map elu + 1 (arXiv 2006.16236)."""
 
+    builds: ClassVar[str] = "saltus.models.mixers.linear_attention:LinearAttention"
+
     kind: Literal["linear_attention"] = "linear_attention"
 
 
 class ConvolutionSpec(MixerSpec):
     """A causal depthwise convolution between two projections: a baseline that sees a fixed window."""
+
+    builds: ClassVar[str] = "saltus.models.mixers.convolution:Convolution"
 
     kind: Literal["convolution"] = "convolution"
     conv_width: int = Field(default=4, ge=1, le=64, description="tokens that a token sees, itself included")
@@ -175,6 +218,8 @@ class ConvolutionSpec(MixerSpec):
 
 class CustomSpec(MixerSpec):
     """A module of the user's own, described by its code: `CustomSpec.of(MyModule, layers=1, d_model=128)`."""
+
+    builds: ClassVar[str] = "saltus.models.custom:build_custom"
 
     kind: Literal["custom"] = "custom"
     name: str = Field(description="the class in `source`; made as name(d_model, queries, **options)")
@@ -200,16 +245,18 @@ class CustomSpec(MixerSpec):
         return self
 
 
-ModelSpec = Annotated[
-    TransformerSpec
-    | MlpMixerSpec
-    | MambaSpec
-    | GatedDeltaNetSpec
-    | RwkvSpec
-    | MlstmSpec
-    | LinearRnnSpec
-    | LinearAttentionSpec
-    | ConvolutionSpec
-    | CustomSpec,
-    Field(discriminator="kind"),
-]
+MODELS: dict[str, type[BackboneSpec]] = {
+    "transformer": TransformerSpec,
+    "mlp_mixer": MlpMixerSpec,
+    "mamba": MambaSpec,
+    "gated_delta_net": GatedDeltaNetSpec,
+    "rwkv": RwkvSpec,
+    "mlstm": MlstmSpec,
+    "linear_rnn": LinearRnnSpec,
+    "linear_attention": LinearAttentionSpec,
+    "convolution": ConvolutionSpec,
+    "custom": CustomSpec,
+}
+"""Every kind of model, by its mixer."""
+
+ModelSpec = Annotated[SerializeAsAny[BackboneSpec], of_kind(MODELS)]

@@ -1,6 +1,5 @@
 """The description of a run; the hash of its content is the run's id."""
 
-import hashlib
 import json
 import re
 from typing import Self
@@ -8,7 +7,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import Spec
-from saltus.specs.interventions import BiasSpec
+from saltus.specs.interventions import InterventionSpec
 from saltus.specs.models import ModelSpec
 from saltus.specs.tasks import TaskSpec
 from saltus.specs.training import EmergenceSpec, TrainingSpec
@@ -18,15 +17,21 @@ _FREE_OF_SHAPE = ("learning_rate", "warmup", "decay", "betas", "weight_decay", "
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
+UNNAMED = "run"
+"""The name of a run that was given none; in a study it is named by the keys of its cell."""
+
+
 class RunSpec(Spec):
     """One run: K seeds of one model on one task, identical but for the seed."""
 
-    name: str
+    name: str = UNNAMED
     task: TaskSpec
     model: ModelSpec
     training: TrainingSpec
-    intervention: BiasSpec | None = None
-    emergence: EmergenceSpec = EmergenceSpec()
+    intervention: InterventionSpec | None = None
+    emergence: EmergenceSpec = Field(
+        default=EmergenceSpec(), description="the rule by which the records are read unless another one is given"
+    )
     seeds: int = Field(default=8, ge=1, le=4096, description="K; the seeds are 0, 1, ..., K-1")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -42,20 +47,14 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _check_batch(self) -> Self:
         tokens = self.training.batch_tokens
-        if tokens is not None and tokens < self.task.length:
-            raise ValueError(f"training.batch_tokens is {tokens}; a sequence of the task has {self.task.length} tokens")
+        if tokens is not None and tokens < self.task.tokens:
+            raise ValueError(f"training.batch_tokens is {tokens}; a sequence of the task has {self.task.tokens} tokens")
         return self
 
     @model_validator(mode="after")
     def _check_intervention(self) -> Self:
-        if self.intervention is None:
-            return self
-        if not self.model.attention_heads:
-            raise ValueError(f"intervention biases attention, which model.kind {self.model.kind!r} does not have")
-        for name, number in (("layers", self.model.layers), ("heads", self.model.attention_heads)):
-            chosen: tuple[int, ...] | None = getattr(self.intervention, name)
-            if chosen and max(chosen) >= number:
-                raise ValueError(f"intervention.{name} names {max(chosen)}; the model has {name} 0 to {number - 1}")
+        if self.intervention is not None:
+            self.intervention.check(self.model)
         return self
 
     @property
@@ -66,13 +65,12 @@ class RunSpec(Spec):
         differ.
         """
         training = self.training.model_dump(mode="json", exclude=set(_FREE_OF_SHAPE))
-        bias = self.intervention
         return json.dumps(
             {
                 "task": self.task.model_dump(mode="json", exclude=set(self.task.content)),
                 "model": self.model.model_dump(mode="json"),
                 "training": training | {"batch": self.batch},
-                "bias": bias and [bias.layers is None, bias.heads is None, bias.until],
+                "intervention": self.intervention and self.intervention.shape,
             },
             sort_keys=True,
         )
@@ -80,22 +78,22 @@ class RunSpec(Spec):
     @property
     def batch(self) -> int:
         """Sequences in a batch."""
-        return self.training.batch_sequences or (self.training.batch_tokens or 0) // self.task.length
+        return self.training.batch_sequences or (self.training.batch_tokens or 0) // self.task.tokens
 
     @property
     def run_id(self) -> str:
-        """`name-hash`: `content_hash`, and a name to find it by."""
-        return f"{self.name}-{self.content_hash}"
+        """`name-hash`, the name of its folder."""
+        return self.identify(self.name)
 
     @property
-    def content_hash(self) -> str:
-        """Ten hexadecimal digits of everything that decides the numbers, which the name does not.
+    def unhashed(self) -> frozenset[str]:
+        """The name; and the rule, which belongs to reading, unless training stops by it."""
+        return frozenset({"name"} if self.training.stop_when_solved else {"name", "emergence"})
 
-        Keys at their defaults are left out, so that one that is added later changes none. Hence no default may change.
-        """
-        values = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
-        content = json.dumps(values | {"kinds": [self.task.kind, self.model.kind]}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:10]
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders: the rule was always part of it."""
+        return self._hash({"name"})
 
     def with_overrides(self, *, seeds: int | None = None, steps: int | None = None) -> "RunSpec":
         """The same run with another number of seeds or steps, validated again."""

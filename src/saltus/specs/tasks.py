@@ -1,22 +1,48 @@
-"""Descriptions of synthetic tasks."""
+"""Descriptions of synthetic tasks. A task is added here, with the class that its description builds."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from saltus.specs.base import Spec
+from saltus.specs.kinds import of_kind
+
+__all__ = [
+    "AssociativeRecallSpec",
+    "CellularAutomatonSpec",
+    "InductionSpec",
+    "LinearMapSpec",
+    "NoiseSpec",
+    "SubsetRecallSpec",
+]
 
 
-class _SyntheticSpec(Spec):
+class SyntheticSpec(Spec):
     """What every task has."""
 
+    builds: ClassVar[str]
+    """Where the task is, as `module:Class`; it is made as Class(spec, generator)."""
     content: ClassVar[frozenset[str]] = frozenset()
     """Keys that decide what is learnt, and not the shape of the data."""
 
+    kind: Any
+    """A string, and one literal in each kind."""
 
-class LinearMapSpec(_SyntheticSpec):
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        raise NotImplementedError
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        raise NotImplementedError
+
+
+class LinearMapSpec(SyntheticSpec):
     """x_(t+1) = A x_t mod C for a fixed A in {0,1}^(S x S) with exactly s ones in each row (the paper, linear map)."""
 
+    builds: ClassVar[str] = "saltus.tasks.linear_map:LinearMap"
     content: ClassVar[frozenset[str]] = frozenset({"sparsity"})
 
     kind: Literal["linear_map"] = "linear_map"
@@ -31,7 +57,7 @@ class LinearMapSpec(_SyntheticSpec):
         return self.symbols
 
     @property
-    def length(self) -> int:
+    def tokens(self) -> int:
         """Tokens in a sequence."""
         return self.size * self.states
 
@@ -42,9 +68,10 @@ class LinearMapSpec(_SyntheticSpec):
         return self
 
 
-class CellularAutomatonSpec(_SyntheticSpec):
+class CellularAutomatonSpec(SyntheticSpec):
     """Trajectories of a one-dimensional cellular automaton whose rule must be inferred in context (the paper)."""
 
+    builds: ClassVar[str] = "saltus.tasks.cellular_automaton:CellularAutomaton"
     content: ClassVar[frozenset[str]] = frozenset({"window", "applications", "rules"})
 
     kind: Literal["cellular_automaton"] = "cellular_automaton"
@@ -63,7 +90,7 @@ class CellularAutomatonSpec(_SyntheticSpec):
         return self.symbols
 
     @property
-    def length(self) -> int:
+    def tokens(self) -> int:
         """Tokens in a sequence."""
         return self.size * self.states
 
@@ -78,8 +105,10 @@ class CellularAutomatonSpec(_SyntheticSpec):
         return self
 
 
-class AssociativeRecallSpec(_SyntheticSpec):
+class AssociativeRecallSpec(SyntheticSpec):
     """Pairs of a key and a value, fresh in each sequence, then keys whose values are asked (arXiv 2312.04927)."""
+
+    builds: ClassVar[str] = "saltus.tasks.associative_recall:AssociativeRecall"
 
     kind: Literal["associative_recall"] = "associative_recall"
     pairs: int = Field(ge=1, le=254, description="pairs that are shown, of different keys")
@@ -93,7 +122,7 @@ class AssociativeRecallSpec(_SyntheticSpec):
         return self.keys + self.values
 
     @property
-    def length(self) -> int:
+    def tokens(self) -> int:
         """Tokens in a sequence."""
         return 2 * (self.pairs + self.queries)
 
@@ -108,9 +137,10 @@ class AssociativeRecallSpec(_SyntheticSpec):
         return self
 
 
-class InductionSpec(_SyntheticSpec):
+class InductionSpec(SyntheticSpec):
     """A string of different symbols and its repetition, with a length that varies by sequence (arXiv 2209.11895)."""
 
+    builds: ClassVar[str] = "saltus.tasks.induction:Induction"
     content: ClassVar[frozenset[str]] = frozenset({"shortest"})
 
     kind: Literal["induction"] = "induction"
@@ -123,6 +153,11 @@ class InductionSpec(_SyntheticSpec):
     def vocabulary(self) -> int:
         """Symbols that a token can be."""
         return self.symbols
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        return self.length
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
@@ -139,9 +174,10 @@ class InductionSpec(_SyntheticSpec):
         return self
 
 
-class SubsetRecallSpec(_SyntheticSpec):
+class SubsetRecallSpec(SyntheticSpec):
     """Items of m attributes and a value, asked by attributes of which k matter, always the same k: k-of-m recall."""
 
+    builds: ClassVar[str] = "saltus.tasks.subset_recall:SubsetRecall"
     content: ClassVar[frozenset[str]] = frozenset({"relevant"})
 
     kind: Literal["subset_recall"] = "subset_recall"
@@ -158,7 +194,7 @@ class SubsetRecallSpec(_SyntheticSpec):
         return self.symbols + self.values
 
     @property
-    def length(self) -> int:
+    def tokens(self) -> int:
         """Tokens in a sequence."""
         return (self.attributes + 1) * (self.items + self.queries)
 
@@ -176,8 +212,10 @@ class SubsetRecallSpec(_SyntheticSpec):
         return self
 
 
-class NoiseSpec(_SyntheticSpec):
+class NoiseSpec(SyntheticSpec):
     """Independent uniform tokens, of which nothing can be predicted: a control for leaks."""
+
+    builds: ClassVar[str] = "saltus.tasks.noise:Noise"
 
     kind: Literal["noise"] = "noise"
     length: int = Field(ge=2, le=65536, description="tokens in a sequence")
@@ -187,6 +225,11 @@ class NoiseSpec(_SyntheticSpec):
     def vocabulary(self) -> int:
         """Symbols that a token can be."""
         return self.symbols
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        return self.length
 
 
 def _check_asked(queries: int, shown: int, name: str) -> None:
@@ -199,7 +242,14 @@ def _check_symbols(name: str, number: int, values: int) -> None:
         raise ValueError(f"{name} is {number} and values is {values}; together at most 256 are allowed")
 
 
-TaskSpec = Annotated[
-    LinearMapSpec | CellularAutomatonSpec | AssociativeRecallSpec | InductionSpec | SubsetRecallSpec | NoiseSpec,
-    Field(discriminator="kind"),
-]
+TASKS: dict[str, type[SyntheticSpec]] = {
+    "linear_map": LinearMapSpec,
+    "cellular_automaton": CellularAutomatonSpec,
+    "associative_recall": AssociativeRecallSpec,
+    "induction": InductionSpec,
+    "subset_recall": SubsetRecallSpec,
+    "noise": NoiseSpec,
+}
+"""Every kind of task."""
+
+TaskSpec = Annotated[SerializeAsAny[SyntheticSpec], of_kind(TASKS)]

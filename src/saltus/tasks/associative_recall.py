@@ -24,7 +24,7 @@ class AssociativeRecall:
     array([0, 0, 0, 0, 0, 1, 0, 0, 0])
     """
 
-    def __init__(self, spec: AssociativeRecallSpec) -> None:
+    def __init__(self, spec: AssociativeRecallSpec, _generator: np.random.Generator | None = None) -> None:
         self._spec = spec
         self._layout = Layout(shown=spec.pairs, asked=spec.queries, width=1)
         free = spec.keys - np.arange(spec.pairs)  # keys that have not been shown, then pairs that have not been asked

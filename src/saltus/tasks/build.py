@@ -1,37 +1,27 @@
-"""TaskSpec -> Task, an explicit table."""
+"""TaskSpec -> Task; and what is known of a run's task."""
+
+from functools import lru_cache
 
 import numpy as np
 
-from saltus.specs import (
-    AssociativeRecallSpec,
-    CellularAutomatonSpec,
-    InductionSpec,
-    LinearMapSpec,
-    NoiseSpec,
-    SubsetRecallSpec,
-)
-from saltus.specs.tasks import TaskSpec
-from saltus.tasks.associative_recall import AssociativeRecall
-from saltus.tasks.base import Task
-from saltus.tasks.cellular_automaton import CellularAutomaton
-from saltus.tasks.induction import Induction
-from saltus.tasks.linear_map import LinearMap
-from saltus.tasks.noise import Noise
-from saltus.tasks.subset_recall import SubsetRecall
+from saltus.seeding import Streams
+from saltus.specs import RunSpec
+from saltus.specs.kinds import find_class
+from saltus.specs.tasks import TASKS, TaskSpec
+from saltus.tasks.base import Task, TaskFacts
 
 
 def build_task(spec: TaskSpec, generator: np.random.Generator) -> Task:
     """The task that `spec` describes; what is drawn once for a run (a map, a pool of rules) comes from `generator`."""
-    match spec:
-        case LinearMapSpec():
-            return LinearMap(spec, generator)
-        case CellularAutomatonSpec():
-            return CellularAutomaton(spec, generator)
-        case AssociativeRecallSpec():
-            return AssociativeRecall(spec)
-        case InductionSpec():
-            return Induction(spec)
-        case SubsetRecallSpec():
-            return SubsetRecall(spec, generator)
-        case NoiseSpec():
-            return Noise(spec)
+    return find_class(spec.builds)(spec, generator)
+
+
+def read_facts(spec: RunSpec) -> TaskFacts:
+    """What is known of a run's task before training."""
+    return _read_facts(spec.task.kind, spec.task.model_dump_json(), spec.master_seed)
+
+
+@lru_cache(maxsize=4)  # the cells of a study share a few tasks, and the facts of a long context are large
+def _read_facts(kind: str, description: str, master_seed: int) -> TaskFacts:
+    spec = TASKS[kind].model_validate_json(description)
+    return build_task(spec, Streams(master_seed).generator("task")).facts

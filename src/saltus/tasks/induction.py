@@ -27,7 +27,7 @@ class Induction:
            [0, 0, 1, 0, 0, 0, 0, 0, 0]])
     """
 
-    def __init__(self, spec: InductionSpec) -> None:
+    def __init__(self, spec: InductionSpec, _generator: np.random.Generator | None = None) -> None:
         self._spec = spec
         queries = spec.length - 1
         query = np.arange(queries)

@@ -18,7 +18,7 @@ class Noise:
            [0, 1, 0, 2, 2, 1]], dtype=uint8)
     """
 
-    def __init__(self, spec: NoiseSpec) -> None:
+    def __init__(self, spec: NoiseSpec, _generator: np.random.Generator | None = None) -> None:
         self._spec = spec
         queries = spec.length - 1
         chance = np.full(queries, np.log(spec.symbols))

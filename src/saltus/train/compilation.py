@@ -1,4 +1,4 @@
-"""How a training step is compiled for a CPU: by Inductor, with four of its habits changed that cost time there."""
+"""How a training step is compiled for a CPU: by Inductor, with two of its habits changed that cost time there."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,16 +9,8 @@ import torch
 from torch import Tensor, fx, library
 from torch._inductor.compile_fx import compile_fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
-from torch._inductor.decomposition import select_decomp_table
-from torch._inductor.lowering import make_fallback
 
 aten = torch.ops.aten
-
-KEPT_WHOLE = (aten.gelu.default, aten.gelu_backward.default)
-"""Operations that are not written out: PyTorch's own kernels of them take half the time of the generated ones."""
-
-for op in KEPT_WHOLE:
-    make_fallback(op, warn=False, override_decomp=True)  # used only where the rule that writes it out is away
 
 CPU_LISTING = Path("/proc/cpuinfo")
 
@@ -46,13 +38,7 @@ def prefers_onednn() -> bool:
 
 def compile_for_cpu(graph: fx.GraphModule, inputs: Sequence[Any]) -> Any:
     """A backend of `torch.compile`."""
-    # Inductor also takes a table of its own, but then keeps no compiled program from one process to the next.
-    rules = select_decomp_table()
-    away = {op: rules.pop(op) for op in KEPT_WHOLE}
-    try:
-        return compile_fx(graph, inputs, config_patches={"post_grad_custom_post_pass": RewriteProducts()})
-    finally:
-        rules.update(away)
+    return compile_fx(graph, inputs, config_patches={"post_grad_custom_post_pass": RewriteProducts()})
 
 
 class RewriteProducts(CustomGraphPass):

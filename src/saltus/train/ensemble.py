@@ -7,7 +7,6 @@ batch is cut into micro-batches, because cores are kept busy from their caches. 
 program, and a lane, where the runs have the same shape.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,9 +19,10 @@ from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.tasks.build import build_task
-from saltus.train.evaluate import Evaluation, evaluate_seed
+from saltus.train.evaluate import evaluate_seed
+from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.influence import measure_influence
-from saltus.train.interventions import build_bias
+from saltus.train.interventions.base import Intervention, build_intervention
 from saltus.train.program import Program
 from saltus.train.schedule import learning_rate_at
 
@@ -33,25 +33,6 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 DATA_BLOCK = 32
 """Steps whose data one generator call draws: part of what a seed's data are, so it never changes with the hardware."""
-
-
-class TrainLoss(NamedTuple):
-    """What the batches of one seed cost over some steps, in nats."""
-
-    steps: int
-    total: float
-    """The sum over the batches."""
-    lowest: float
-    """The smallest of a single batch; infinite where there was none."""
-
-    @property
-    def mean(self) -> float:
-        """Of the batches; NaN where there was none."""
-        return self.total / self.steps if self.steps else math.nan
-
-    def join(self, other: "TrainLoss") -> "TrainLoss":
-        """That of both."""
-        return TrainLoss(self.steps + other.steps, self.total + other.total, min(self.lowest, other.lowest))
 
 
 class Member(NamedTuple):
@@ -89,7 +70,8 @@ class Ensemble:
         if like is not None and like.program.spec.shape == first.spec.shape:
             self.program = like.program
         else:
-            self.program = Program(first.spec, first.facts, device, stacked=stacked)
+            biased = first.intervention is not None and first.intervention.logits(0) is not None
+            self.program = Program(first.spec, first.facts, device, stacked=stacked, biased=biased)
         lanes = [members] if stacked else [[member] for member in members]
         self._lanes = [_Lane(self.program, lane, cells) for lane in lanes]
 
@@ -122,7 +104,7 @@ class Ensemble:
 
 
 class _Cell:
-    """One of the runs: its task, what it is evaluated on, and its bias."""
+    """One of the runs: its task, what it is evaluated on, and its intervention."""
 
     def __init__(self, spec: RunSpec, device: torch.device) -> None:
         self.spec, self.streams = spec, Streams(spec.master_seed)
@@ -130,10 +112,10 @@ class _Cell:
         self.facts = self.task.facts
         sequences = self.task.sample(self.streams.generator("evaluation"), spec.training.evaluation_sequences)
         self.evaluation_tokens = torch.from_numpy(sequences).to(device)
-        self.bias: Tensor | None = None
+        self.intervention: Intervention | None = None
         if spec.intervention:
-            values = build_bias(spec.intervention, spec.model, self.facts, self.streams.generator("intervention"))
-            self.bias = torch.from_numpy(values).to(device)
+            generator = self.streams.generator("intervention")
+            self.intervention = build_intervention(spec.intervention, spec.model, self.facts, generator)
 
 
 class _Lane:
@@ -155,11 +137,9 @@ class _Lane:
             ],
             fused=True,
         )
-        biases = [cell.bias for cell in self._cells if cell.bias is not None]
-        # Of one seed a view: of a long context the bias is the largest array there is.
-        self._bias = None if not biases else biases[0][None] if len(biases) == 1 else torch.stack(biases)
-        intervention = self._specs[0].intervention
-        self._until = intervention.until if intervention else None  # the same in all runs of a shape
+        self._added: list[Tensor] = []
+        """What the interventions add to attention logits, [seed], as of the last step that was asked for."""
+        self._bias: Tensor | None = None
         self._step = 0
         self._block_number = -1
         self._block = torch.empty(0)
@@ -238,9 +218,14 @@ class _Lane:
         return self._program.flatten(named).to(self._program.device)
 
     def _current_bias(self) -> Tensor | None:
-        """[seed, layer, head, query, key] what is added to attention at this step: zeros once it is released."""
-        if self._bias is not None and self._until is not None and self._step >= self._until:
-            self._bias, self._until = torch.zeros_like(self._bias), None
+        """[seed, layer, head, query, key] what is added to attention at this step; None if nothing ever is."""
+        asked = [cell.intervention.logits(self._step) if cell.intervention else None for cell in self._cells]
+        added = [logits for logits in asked if logits is not None]
+        if len(added) != len(self._added) or any(new is not old for new, old in zip(added, self._added, strict=True)):
+            self._added = added
+            # Of one seed a view: of a long context the bias is the largest array there is.
+            stacked = added[0][None] if len(added) == 1 else torch.stack(added)
+            self._bias = stacked.to(self._program.device)
         return self._bias
 
     def _batch(self, step: int) -> Tensor:
@@ -256,8 +241,16 @@ class _Lane:
         return self._block[:, offset]
 
     def _update(self, tokens: Tensor) -> Tensor:
-        """One AdamW step on [seed, sequence, token]; the loss of each seed."""
+        """One AdamW step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
+        asked = [cell.intervention for cell in self._cells]
+        if any(asked):
+            pairs = zip(asked, tokens, strict=True)
+            tokens = torch.stack([each.data(self._step, batch) if each else batch for each, batch in pairs])
         gradient, loss = self._program.gradient(self._parameters, tokens, self._current_bias())
+        for i, intervention in enumerate(asked):
+            added = intervention and intervention.loss(self._step, self._program.model, tokens[i])
+            if added:
+                gradient[i] += self._program.differentiate(added, self._parameters[i])
         shares = gradient.split([len(part) for part in self._parts])
         groups = self._optimizer.param_groups
         for part, share, group, spec in zip(self._parts, shares, groups, self._specs, strict=True):

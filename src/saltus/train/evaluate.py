@@ -1,44 +1,16 @@
 """What is measured of one seed at one step."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
 from saltus.models.decoder import Decoder
 from saltus.tasks.base import Task
+from saltus.train.evaluation import Evaluation
 
 EVALUATION_TOKENS = 4096
 """Tokens of a forward pass: bounds the memory that the patterns of all layers and heads take."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Measures of one seed on the run's evaluation sequences. Losses and entropies in nats."""
-
-    loss: NDArray[np.float64]
-    """[query] mean loss of each prediction."""
-    accuracy: NDArray[np.float64]
-    """[query] share of sequences whose likeliest token is the target."""
-    target_probability: NDArray[np.float64]
-    """[query] mean probability of the target."""
-    exact_sequences: float
-    """Share of sequences with every scored token right."""
-    entropy: NDArray[np.float64]
-    """[layer, head, query] mean of -sum a log a over the candidate keys (the paper: keys of the state before)."""
-    truth_mass: NDArray[np.float64]
-    """[layer, head, query] attention on the true keys."""
-    overlap: NDArray[np.float64]
-    """[layer, head, query] share of the s true keys among the s most attended keys.
-
-    Mass and overlap are those of the mean pattern where one truth holds for all sequences, otherwise the mean over
-    sequences of what each has with its own truth.
-    """
-    pattern: NDArray[np.float32]
-    """[layer, head, query, key] attention, mean over the sequences. No layer, here and above, if it is not measured."""
 
 
 @torch.no_grad()

@@ -10,15 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
-from saltus.records import TABLES, Patterns, join_patterns
-from saltus.seeding import Streams
 from saltus.specs import RunSpec
-from saltus.store import RunFolder
 from saltus.tasks.base import TaskFacts
-from saltus.tasks.build import build_task
-from saltus.train.ensemble import Member, SeedState, TrainLoss
-from saltus.train.evaluate import Evaluation
-from saltus.train.measures import tabulate
+from saltus.train.ensemble import Member, SeedState
+from saltus.train.evaluation import Evaluation, TrainLoss
+from saltus.train.folder import RunFolder
+from saltus.train.measures import MEASURES, Evaluated, Measure
+from saltus.train.records import Snapshots, join_snapshots
 from saltus.train.schedule import list_steps
 
 CHUNK = 20
@@ -76,6 +74,8 @@ class Job:
     spec: RunSpec
     folder: RunFolder
     facts: TaskFacts
+    measures: Sequence[Measure] = MEASURES
+    """What is recorded of every evaluation."""
 
 
 def train(jobs: Sequence[Job], trainer: Trainer, listener: Listener, finish: Callable[[int, int], None]) -> None:
@@ -138,7 +138,7 @@ def _resume(jobs: Sequence[Job], checkpoints: set[int], trainer: Trainer, listen
             if lost := sorted({step for step in checkpoints if step <= start} - set(folder.checkpoint_steps())):
                 raise SaltusError(
                     f"{folder.path}: the checkpoint of step {lost[0]} is gone, and what was measured before it; "
-                    f"put it back, or delete {folder.path} and run the same command again: it starts anew"
+                    f"put it back, or move {folder.path} away and run the same command again: it starts anew"
                 )
             states |= {Member(run, seed): state for seed, state in enumerate(checkpoint.states)}
     if states:
@@ -162,7 +162,7 @@ class _Progress:
 
     def __init__(self, job: Job) -> None:
         self._spec, self._folder = job.spec, job.folder
-        self._facts = job.facts
+        self._facts, self._measures = job.facts, job.measures
         self._held: deque[bool] = deque(maxlen=job.spec.emergence.hold)
         self._clear()
         if job.folder.checkpoint_steps():
@@ -177,13 +177,14 @@ class _Progress:
 
     def add(self, step: int, measured: Sequence[Evaluation], train_losses: Sequence[TrainLoss]) -> bool:
         """Take in an evaluation of every seed, and what its batches since the last one cost; is the run solved?"""
-        for name, table in tabulate(step, measured, train_losses, self._facts).items():
-            self._tables[name].append(table)
+        evaluated = Evaluated(step, self._facts, measured, train_losses)
+        for measure in self._measures:
+            self._tables[measure.name].append(measure.tabulate(evaluated))
         self.latest = self._facts.progress(self._facts.mean_by_unit(np.stack([e.loss for e in measured])))
         self._held.append(self._is_solved(self.latest))
         # Checkpoints may be denser than snapshots: the axes are kept where there is none.
         seeds, (layers, heads, queries, keys) = len(measured), measured[0].pattern.shape
-        self._empty = Patterns(
+        self._empty = Snapshots(
             np.zeros(0, np.int64),
             np.zeros((0, seeds, layers, heads, int(self._facts.scored.sum()), keys), np.float16),
             np.zeros((0, seeds, queries, keys), np.float32),
@@ -194,22 +195,17 @@ class _Progress:
         """Keep what every seed looks at at a step that was evaluated; `influence` [seed] where it was asked for."""
         attention = np.stack([e.pattern[:, :, self._facts.scored] for e in measured]).astype(np.float16)
         moved = np.stack(influence)[None] if influence else self._empty.influence
-        self._snapshots.append(Patterns(np.array([step]), attention[None], moved))
+        self._snapshots.append(Snapshots(np.array([step]), attention[None], moved))
 
     def commit(self, step: int, states: Sequence[SeedState]) -> None:
         """Save everything since the checkpoint before."""
         tables = {name: pa.concat_tables(parts) for name, parts in self._tables.items()}
-        self._folder.commit(step, states, tables, join_patterns([self._empty, *self._snapshots]))
+        self._folder.commit(step, states, tables, join_snapshots([self._empty, *self._snapshots]))
         self._clear()
 
     def _is_solved(self, progress: NDArray[np.float64]) -> bool:
         return bool((progress >= self._spec.emergence.threshold).all())
 
     def _clear(self) -> None:
-        self._tables: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-        self._snapshots: list[Patterns] = []
-
-
-def read_facts(spec: RunSpec) -> TaskFacts:
-    """What is known of a run's task before training."""
-    return build_task(spec.task, Streams(spec.master_seed).generator("task")).facts
+        self._tables: dict[str, list[pa.Table]] = {measure.name: [] for measure in self._measures}
+        self._snapshots: list[Snapshots] = []

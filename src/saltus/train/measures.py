@@ -1,57 +1,218 @@
-"""Evaluations -> rows of the records."""
+"""Measures: what is recorded of every evaluation, one table for each. A measure is added by adding it to a list."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from saltus.records import TABLES
+from saltus.errors import SaltusError
 from saltus.tasks.base import TaskFacts
-from saltus.train.ensemble import TrainLoss
-from saltus.train.evaluate import Evaluation
+from saltus.train.evaluation import Evaluation, TrainLoss
+
+KEY = ("seed", "step")
+"""Columns of every table; a step counts updates, 0 being initialisation."""
+
+AXES_NOTE = b"saltus.axes"
+"""The note on a table's schema that names its axes."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
-def tabulate(
-    step: int, evaluations: Sequence[Evaluation], train_losses: Sequence[TrainLoss], facts: TaskFacts
-) -> dict[str, pa.Table]:
-    """The rows that one evaluation of all seeds adds to each table of the records; both sequences are [seed]."""
-    loss = np.stack([e.loss for e in evaluations])  # [seed, query]
-    accuracy = np.stack([e.accuracy for e in evaluations])
-    unit_loss, unit_accuracy = facts.mean_by_unit(loss), facts.mean_by_unit(accuracy)  # [seed, unit]
-    values = {
-        "steps": {
-            "train_loss": np.array([batches.mean for batches in train_losses]),
-            "lowest_train_loss": np.array([batches.lowest for batches in train_losses]),
-            "loss": loss.mean(1),
-            "scored_loss": loss[:, facts.scored].mean(1),
-            "accuracy": accuracy[:, facts.scored].mean(1),
-            "exact_units": (unit_accuracy == 1.0).sum(1),
-            "exact_sequences": np.array([e.exact_sequences for e in evaluations]),
-        },
-        "units": {
-            "loss": unit_loss,
-            "accuracy": unit_accuracy,
-            "target_probability": facts.mean_by_unit(np.stack([e.target_probability for e in evaluations])),
-            "progress": facts.progress(unit_loss),
-        },
-        "positions": {"loss": loss, "accuracy": accuracy},
-        "heads": {
-            "entropy": facts.mean_by_unit(np.stack([e.entropy for e in evaluations])),
-            "truth_mass": facts.mean_by_unit(np.stack([e.truth_mass for e in evaluations])),
-            "overlap": facts.mean_by_unit(np.stack([e.overlap for e in evaluations])),
-        },
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation of all seeds of a run."""
+
+    step: int
+    facts: TaskFacts
+    evaluations: Sequence[Evaluation]
+    """[seed]"""
+    train_losses: Sequence[TrainLoss]
+    """[seed] what the batches since the evaluation before cost."""
+
+    def stack(self, name: str) -> NDArray[np.float64]:
+        """A field of every seed's evaluation as one array [seed, ...]."""
+        return np.stack([getattr(evaluation, name) for evaluation in self.evaluations]).astype(np.float64)
+
+    def mean_by_unit(self, name: str) -> NDArray[np.float64]:
+        """A field whose last axis is [query], averaged over each unit's queries: [seed, ..., unit]."""
+        return self.facts.mean_by_unit(self.stack(name))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a measure."""
+
+    name: str
+    meaning: str
+    unit_of_measure: str = ""
+    """Such as `nats`; empty for a share, a probability or a number."""
+    type: Literal["float64", "float32", "int32"] = "float64"
+    later: bool = False
+    """Whether version 0.1 did not write it: where it is missing it is read as NaN."""
+
+    @property
+    def field(self) -> pa.Field:
+        """The column as Parquet keeps it, with its meaning."""
+        notes = {"meaning": self.meaning, "unit_of_measure": self.unit_of_measure}
+        return pa.field(self.name, getattr(pa, self.type)(), metadata=notes)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is recorded of every evaluation in one table: a row for each seed and each place on the axes."""
+
+    name: str
+    axes: tuple[str, ...]
+    """Names of the axes after seed and step, such as `unit`."""
+    columns: tuple[Column, ...]
+    measure: Callable[[Evaluated], Mapping[str, NDArray[Any]]]
+    """By column, values [seed, *axes]."""
+
+    def __post_init__(self) -> None:
+        names = [self.name, *self.axes, *(column.name for column in self.columns)]
+        if wrong := [name for name in names if not _NAME.fullmatch(name)]:
+            raise SaltusError(
+                f"measure {self.name!r}: a name is {wrong[0]!r}; allowed are 1 to 32 of a-z, 0-9 and '_', starting "
+                "with a letter"
+            )
+        columns = [*KEY, *self.axes, *(column.name for column in self.columns)]
+        if repeated := [name for name in columns if columns.count(name) > 1]:
+            raise SaltusError(f"measure {self.name!r}: the name {repeated[0]!r} is given to more than one column")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of its table."""
+        keys = [pa.field(name, pa.int32()) for name in (*KEY, *self.axes)]
+        notes = {AXES_NOTE: " ".join(self.axes).encode()}
+        return pa.schema([*keys, *(column.field for column in self.columns)], metadata=notes)
+
+    @property
+    def later(self) -> frozenset[str]:
+        """Columns that a file may lack."""
+        return frozenset(column.name for column in self.columns if column.later)
+
+    def tabulate(self, evaluated: Evaluated) -> pa.Table:
+        """The rows of one evaluation of all seeds.
+
+        Raises:
+            SaltusError: if the measure gives other columns, or arrays that have not one axis for each of its axes.
+
+        """
+        given = {name: np.asarray(values) for name, values in self.measure(evaluated).items()}
+        columns = [column.name for column in self.columns]
+        shape: tuple[int, ...] = next(iter(given.values())).shape if given else ()
+        right = len(shape) == 1 + len(self.axes) and shape[:1] == (len(evaluated.evaluations),)
+        if given.keys() != set(columns) or any(values.shape != shape for values in given.values()) or not right:
+            shapes = ", ".join(f"{name} {values.shape}" for name, values in given.items()) or "nothing"
+            raise SaltusError(
+                f"measure {self.name!r} gave {shapes}; it is to give {', '.join(columns)}, each of the shape "
+                f"[{', '.join(('seed', *self.axes))}] with {len(evaluated.evaluations)} seeds"
+            )
+        index = np.indices(shape).reshape(len(shape), -1)
+        keys = {"seed": index[0], "step": np.full(index.shape[1], evaluated.step)}
+        keys |= dict(zip(self.axes, index[1:], strict=True))
+        arrays = keys | {name: values.reshape(-1) for name, values in given.items()}
+        schema = self.schema
+        return pa.table([pa.array(arrays[field.name]).cast(field.type) for field in schema], schema=schema)
+
+
+def _measure_steps(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    facts, losses = evaluated.facts, evaluated.train_losses
+    loss, accuracy = evaluated.stack("loss"), evaluated.stack("accuracy")  # [seed, query]
+    return {
+        "train_loss": np.array([batches.mean for batches in losses]),
+        "lowest_train_loss": np.array([batches.lowest for batches in losses]),
+        "loss": loss.mean(1),
+        "scored_loss": loss[:, facts.scored].mean(1),
+        "accuracy": accuracy[:, facts.scored].mean(1),
+        "exact_units": (facts.mean_by_unit(accuracy) == 1.0).sum(1),
+        "exact_sequences": evaluated.stack("exact_sequences"),
     }
-    return {name: _table(name, step, columns) for name, columns in values.items()}
 
 
-def _table(name: str, step: int, columns: dict[str, NDArray[np.float64]]) -> pa.Table:
-    """Arrays [seed, ...] as rows, the axes after the seed becoming the key columns that the schema names."""
-    schema = TABLES[name]
-    shape = next(iter(columns.values())).shape
-    axes = [field for field in schema.names if field not in ("seed", "step", *columns)]
-    index = np.indices(shape).reshape(len(shape), -1)
-    keys = {"seed": index[0], "step": np.full(index.shape[1], step)}
-    keys |= dict(zip(axes, index[1:], strict=True))
-    arrays = keys | {column: value.reshape(-1) for column, value in columns.items()}
-    return pa.table([pa.array(arrays[field.name]).cast(field.type) for field in schema], schema=schema)
+def _measure_units(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    loss = evaluated.mean_by_unit("loss")
+    return {
+        "loss": loss,
+        "accuracy": evaluated.mean_by_unit("accuracy"),
+        "target_probability": evaluated.mean_by_unit("target_probability"),
+        "progress": evaluated.facts.progress(loss),
+    }
+
+
+def _measure_positions(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    return {"loss": evaluated.stack("loss"), "accuracy": evaluated.stack("accuracy")}
+
+
+def _measure_heads(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    return {name: evaluated.mean_by_unit(name) for name in ("entropy", "truth_mass", "overlap")}
+
+
+_PROBABILITY = "mean probability of the target"
+_MEAN_PATTERN = "; of the mean pattern, or the mean over sequences where the true keys vary"
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "steps",
+        (),
+        (
+            Column("train_loss", "mean of the batches since the evaluation before; NaN at step 0", "nats"),
+            Column("lowest_train_loss", "the smallest of a single one; infinite at step 0", "nats", later=True),
+            Column("loss", "on the evaluation sequences, over the whole sequence", "nats"),
+            Column("scored_loss", "the same, over the scored queries alone", "nats"),
+            Column("accuracy", "over the scored queries"),
+            Column("exact_units", "units with no error on any evaluation sequence", type="int32"),
+            Column("exact_sequences", "share of sequences with every scored token right"),
+        ),
+        _measure_steps,
+    ),
+    Measure(
+        "units",
+        ("unit",),
+        (
+            Column("loss", "mean over the unit's queries", "nats"),
+            Column("accuracy", "mean over the unit's queries"),
+            Column("target_probability", _PROBABILITY),
+            Column("progress", "share of the way from chance to floor loss"),
+        ),
+        _measure_units,
+    ),
+    Measure(
+        "positions",
+        ("query",),
+        (Column("loss", "of the query's prediction, scored or not", "nats"), Column("accuracy", "of the same")),
+        _measure_positions,
+    ),
+    Measure(
+        "heads",
+        ("layer", "head", "unit"),
+        (
+            Column("entropy", "of attention over the candidate keys", "nats", "float32"),
+            Column("truth_mass", "attention on the true keys" + _MEAN_PATTERN, type="float32"),
+            Column(
+                "overlap",
+                "share of the s true keys among the s keys with the most attention" + _MEAN_PATTERN,
+                type="float32",
+            ),
+        ),
+        _measure_heads,
+    ),
+)
+"""What every run records."""
+
+
+def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
+    """What every run records, and the user's own.
+
+    Raises:
+        SaltusError: if two measures have one name.
+
+    """
+    names = [measure.name for measure in (*MEASURES, *own)]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise SaltusError(f"measures: the name {repeated[0]!r} is given to more than one; names must differ")
+    return (*MEASURES, *own)

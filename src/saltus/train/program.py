@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, grad, grad_and_value, vmap
 
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
@@ -30,7 +30,8 @@ class Program:
     compiled program's door.
     """
 
-    def __init__(self, spec: RunSpec, facts: TaskFacts, device: torch.device, *, stacked: bool) -> None:
+    def __init__(self, spec: RunSpec, facts: TaskFacts, device: torch.device, *, stacked: bool, biased: bool) -> None:
+        """`biased` says whether a bias is added to attention."""
         self.spec, self.device, self.stacked = spec, device, stacked
         training = spec.training
         self.model = build_model(spec.model, facts, init_seed=0).to(device)
@@ -44,7 +45,7 @@ class Program:
         self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            mapped = vmap(mapped, in_dims=(0, 0, None if spec.intervention is None else 0))
+            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None))
         if training.compile:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
             mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
@@ -79,6 +80,14 @@ class Program:
             gradient.add_(part_gradient, alpha=share)
             loss.add_(part_loss, alpha=share)
         return gradient, loss
+
+    def differentiate(self, added: Callable[[dict[str, Tensor]], Tensor], flat: Tensor) -> Tensor:
+        """The gradient [parameter] of a function of one seed's named weights at [parameter]."""
+
+        def call(parameters: Tensor) -> Tensor:
+            return added(self.unflatten(parameters))
+
+        return grad(call)(flat)
 
     def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
         """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""

@@ -8,7 +8,7 @@ import pytest
 from saltus.errors import SaltusError
 from saltus.lm.suites.base import MissingCheckpoint, Run, select_runs
 from saltus.lm.suites.build import open_suite
-from saltus.lm.suites.pythia import KNOWN_FAULTS, find_repository
+from saltus.lm.suites.pythia import KNOWN_FAULTS, find_repository, list_known_faults
 
 
 def write_checkpoint(folder: Path, size: int = 10) -> Path:
@@ -47,7 +47,7 @@ def test_polypythias_have_ten_seeds_and_six_runs_that_vary_one_thing() -> None:
     assert [run.seed for run in runs if run.size == "160m"][10:] == [
         *("data-1", "data-2", "data-3", "weight-1", "weight-2", "weight-3")
     ]
-    assert {Run(fault.size, fault.seed) for fault in KNOWN_FAULTS} <= set(runs)
+    assert {Run(fault.size, fault.seed) for fault in KNOWN_FAULTS} <= {*runs, *open_suite("pythia").runs()}
     assert select_runs(open_suite("polypythias"), ["14m"], ["3"]) == [Run("14m", "3")]
 
 
@@ -70,6 +70,20 @@ def test_what_polypythias_do_not_list_is_missing(run: Run, step: int) -> None:
         open_suite("polypythias").fetch(run, step)
 
 
+def test_what_is_known_of_pythia_is_known_of_its_steps() -> None:
+    """Issue 205 lists 76 revisions of 2.8b with the final weights, and 10 that share a second file."""
+    steps = open_suite("pythia").steps(Run("2.8b", "0"))
+    late = list_known_faults("pythia", Run("2.8b", "0"))
+    assert (len(late), 143_000 in late, {*late} <= {*steps}) == (85, False, True)
+    assert sorted({*steps} - late.keys())[:3] == [66_000, 67_000, 68_000]
+    assert list_known_faults("pythia", Run("12b", "0")).keys() == {50_000, 58_000}
+    assert list_known_faults("polypythias", Run("160m", "weight-2")) == {
+        0: "known: the run does not continue from here (issue 203)"
+    }
+    assert list_known_faults("polypythias", Run("410m", "9")) == {}  # it is missing, and may be there one day
+    assert list_known_faults("folder:x", Run("12b", "0")) == {}
+
+
 @pytest.mark.parametrize("name", ["", "Pythia", "gpt2", "folder"])
 def test_an_unknown_suite_is_refused(name: str) -> None:
     with pytest.raises(SaltusError, match="allowed are pythia, polypythias and folder:PATH"):
@@ -84,7 +98,7 @@ def test_offline_reaches_the_hub(tmp_path: Path) -> None:
 
 def test_suites_are_listed_without_heavy_imports() -> None:
     code = (
-        "import sys\nfrom saltus.lm.suites.build import open_suite\nimport saltus.lm.audit\n"
+        "import sys\nfrom saltus.lm.suites.build import open_suite\nimport saltus.lm.audit.audit\n"
         "open_suite('polypythias').runs()\n"
         "sys.exit(' '.join({'torch', 'transformers', 'huggingface_hub'} & sys.modules.keys()) or 0)"
     )

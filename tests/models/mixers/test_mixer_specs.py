@@ -7,7 +7,6 @@ import pytest
 
 from saltus.errors import SaltusError
 from saltus.specs import (
-    BackboneSpec,
     ConvolutionSpec,
     GatedDeltaNetSpec,
     LinearAttentionSpec,
@@ -21,6 +20,7 @@ from saltus.specs import (
     TrainingSpec,
     TransformerSpec,
 )
+from saltus.specs.models import BackboneSpec
 
 KINDS: list[type[BackboneSpec]] = [
     TransformerSpec,
@@ -62,10 +62,10 @@ def make_run(model: Any) -> RunSpec:
         ),
         (
             lambda: RwkvSpec.model_validate({"heads": 4}),
-            ["RwkvSpec.heads", "no such key", "d_mlp, positions, kind"],
+            ["RwkvSpec.heads", "no such key", "kind, positions"],
         ),
         (lambda: make_run({"kind": "mamba", "heads": 4}), ["MambaSpec.heads", "no such key", "d_state"]),
-        (lambda: make_run({"kind": "mambo"}), ["RunSpec.model", "'mambo'", "'mamba'", "'mlp_mixer'"]),
+        (lambda: make_run({"kind": "mambo"}), ["RunSpec.model", "'mambo'", "mlp_mixer, mamba"]),
         (lambda: make_run({}), ["RunSpec.model", "the key 'kind' is required"]),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_bad_description_is_refused_in_a_sentence(make: Callable[[], object], 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_keeps_the_kind_of_its_model(kind: type[BackboneSpec]) -> None:
-    model = kind(d_model=32)
+    model = kind.model_validate({"d_model": 32})
     run = make_run(model)
     again = RunSpec(**run.model_dump(mode="json"))
     assert type(again.model) is kind
@@ -86,7 +86,7 @@ def test_a_run_keeps_the_kind_of_its_model(kind: type[BackboneSpec]) -> None:
 
 
 def test_the_kind_of_the_model_is_in_the_run_id() -> None:
-    assert len({make_run(kind()).run_id for kind in KINDS}) == len(KINDS)
+    assert len({make_run(kind.model_validate({})).run_id for kind in KINDS}) == len(KINDS)
 
 
 def test_what_is_left_out_is_as_published() -> None:

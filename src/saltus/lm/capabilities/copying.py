@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.tokens import encode_prompt
-from saltus.lm.specs import CopyingSpec
+from saltus.specs.capabilities import CopyingSpec
 
 PAPER = (0, 7, 3, 1, 2, 0, 2, 3)
 """The string of the paper's prompt."""

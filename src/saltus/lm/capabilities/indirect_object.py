@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.tokens import encode, encode_prompt
-from saltus.lm.specs import IndirectObjectSpec
+from saltus.specs.capabilities import IndirectObjectSpec
 
 FEWEST_NAMES = 4
 """Names of a single token that the tokenizer must have."""

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.tokens import encode, encode_prompt
-from saltus.lm.specs import NumberedListSpec
+from saltus.specs.capabilities import NumberedListSpec
 
 _ITEMS = (
     *("apple", "bread", "milk", "sugar", "lamp", "table", "paper", "water", "stone", "green", "music", "house"),

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.tokens import encode_prompt
-from saltus.lm.specs import PromptFileSpec
+from saltus.specs.capabilities import PromptFileSpec
 
 MOST_BYTES = 10_000_000
 MOST_PROMPTS = 4096

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
-from saltus.lm.specs import RepetitionSpec
+from saltus.specs.capabilities import RepetitionSpec
 
 
 class Repetition:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
-from saltus.lm.specs import TextCorpusSpec
+from saltus.specs.pocket import TextCorpusSpec
 
 LARGEST_TEXT = 100 * 2**20
 """Bytes that a text may have: what its tokens and its tokenizer's training take then still fits a small machine."""

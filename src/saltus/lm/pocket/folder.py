@@ -1,4 +1,4 @@
-"""A pocket suite on disk: what is written appears whole or not at all, and a kill loses only unsaved work.
+"""A pocket suite on disk: a kill loses only unsaved work.
 
 ROOT/
   suite.json               what is trained
@@ -8,36 +8,23 @@ ROOT/
   finished.json            versions and duration; its presence says that every run is done
 """
 
-import json
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from saltus.atomic import explain_full_disk, hash_file, hold, remove, write_file, write_folder
 from saltus.errors import SaltusError
-from saltus.lm.specs import PocketSpec
 from saltus.lm.suites.base import Run
 from saltus.specs import ScheduleSpec
+from saltus.specs.pocket import PocketSpec
+from saltus.storage.files import explain_full_disk, remove, write_folder
+from saltus.storage.folder import AGAIN, Folder
+from saltus.storage.tables import verify
 from saltus.train.schedule import list_steps
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-
-
-def read_pocket_spec(root: Path) -> PocketSpec | None:
-    """What the pocket suite in `root` was described as, finished or not; None if there is none."""
-    path = root / "suite.json"
-    try:
-        values = json.loads(path.read_text())
-        return PocketSpec(**values)
-    except FileNotFoundError:
-        return None
-    except (OSError, TypeError, ValueError, SaltusError) as error:
-        raise SaltusError(
-            f"{path} describes no pocket suite ({error}); bring back what it was, or delete {root} to start anew"
-        ) from None
 
 
 def list_pocket_steps(spec: PocketSpec) -> tuple[int, ...]:
@@ -46,7 +33,7 @@ def list_pocket_steps(spec: PocketSpec) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class PocketRunFolder:
     """One run of a suite on disk."""
 
     path: Path
@@ -106,85 +93,65 @@ class RunFolder:
 
     def _verify(self, folder: Path) -> None:
         """Compare a folder with its manifest; a difference is named, with what to do."""
-        remedy = f"delete {folder} if it is the run's newest, else {self.path}, and run the same command again"
+
+        def damaged(path: Path, what: str) -> SaltusError:
+            return SaltusError(f"{path} {what}; {self._remedy(folder)}")
+
         if not folder.exists():
-            raise SaltusError(f"{folder} is gone; bring it back, or delete {self.path} and run the same command again")
-        verify_folder(folder, remedy)
+            raise damaged(folder, "is gone")
+        verify(folder, damaged)
+
+    def _remedy(self, folder: Path) -> str:
+        """How to get out of damage to a checkpoint or its moments; training again gives the same bits."""
+        newest = max((step for step in self.schedule if self.checkpoint(step).exists()), default=-1)
+        before = [
+            step for path in self._moments() if (step := int(path.name)) < newest and self.checkpoint(step).exists()
+        ]
+        if before and folder in (self.checkpoint(newest), self.path / "moments" / str(newest)):
+            return f"move {self.checkpoint(newest)} away {AGAIN}: the run resumes from step {max(before)}"
+        return f"move {self.path} away {AGAIN}: this run starts anew, and the others are kept"
 
 
-class PocketFolder:
+class PocketFolder(Folder[PocketSpec]):
     """A pocket suite on disk."""
 
-    def __init__(self, root: Path, spec: PocketSpec) -> None:
-        self.root, self.spec = root, spec
+    kind: ClassVar[str] = "pocket suite"
+    description: ClassVar[str] = "suite.json"
+    specs: ClassVar[type[PocketSpec]] = PocketSpec
 
     @property
     def corpus(self) -> Path:
         """The folder with the tokenizer and the tokens."""
-        return self.root / "_corpus"
-
-    @property
-    def finished(self) -> bool:
-        """Whether every run is done; such a suite is never written to again. An error if another suite is here."""
-        self._require()
-        return (self.root / "finished.json").exists()
+        return self.path / "_corpus"
 
     @contextmanager
-    def writing(self, write_corpus: Callable[[Path], object]) -> Generator[None, None, None]:
+    def training(self, spec: PocketSpec, write_corpus: Callable[[Path], object]) -> Generator[None, None, None]:
         """Hold the suite's folder against other writers, after creating what is not there.
 
         `write_corpus` fills a folder with the tokenizer and the tokens.
         """
-        self._require()
-        with hold(self.root):
-            self._require()
-            self._remove_partial()
-            with explain_full_disk(self.root):
-                content = json.dumps(self.spec.model_dump(mode="json"), indent=2) + "\n"
-                write_file(self.root / "suite.json", lambda path: path.write_text(content))
-                if not self.corpus.exists():
+        with self.writing(spec):
+            if not self.corpus.exists():
+                with explain_full_disk(self.path):
                     write_folder(self.corpus, write_corpus)
-            verify_folder(self.corpus, f"delete {self.corpus} and run the same command again: it is made anew")
+            verify(self.corpus, self.damaged)
             try:
                 yield
-            finally:
-                self._remove_partial()
+            finally:  # a process that is ended leaves what it was writing
+                for leftover in self.path.rglob("*.partial"):
+                    remove(leftover)
 
-    def run(self, run: Run) -> RunFolder:
+    def run(self, run: Run) -> PocketRunFolder:
         """The folder of one run."""
-        return RunFolder(self.root / run.size / f"seed{run.seed}", self.corpus, list_pocket_steps(self.spec))
+        return PocketRunFolder(self.path / run.size / f"seed{run.seed}", self.corpus, list_pocket_steps(self.spec()))
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Mark the suite as done."""
-        with explain_full_disk(self.root):
-            for path in self.root.glob("*/seed*/moments"):
-                remove(path)
-            content = json.dumps(summary, indent=2) + "\n"
-            write_file(self.root / "finished.json", lambda path: path.write_text(content))
+    def conclude(self) -> None:
+        """Remove what only a resumption needs; the checkpoints are the records of a suite."""
+        for path in self.path.glob("*/seed*/moments"):
+            remove(path)
 
-    def _require(self) -> None:
-        there = read_pocket_spec(self.root)
-        if there is not None and there != self.spec:
-            raise SaltusError(
-                f"{self.root / 'suite.json'} describes another suite than {self.spec.name!r} as it was asked for; "
-                "give another folder, or move this one away"
-            )
-
-    def _remove_partial(self) -> None:
-        """What an interrupted writer has left."""
-        for pattern in ("*.partial", "*/seed*/*.partial", "*/seed*/moments/*.partial"):
-            for path in self.root.glob(pattern):
-                remove(path)
-
-
-def verify_folder(folder: Path, remedy: str) -> None:
-    """Compare the files of a folder with the hashes in its manifest; a difference is named, with the remedy."""
-    try:
-        hashes: dict[str, str] = json.loads((folder / "manifest.json").read_text())
-        wrong = [folder / name for name, expected in hashes.items() if hash_file(folder / name) != expected]
-    except FileNotFoundError as error:
-        raise SaltusError(f"{error.filename} is missing; {remedy}") from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise SaltusError(f"{folder} cannot be read ({error}); {remedy}") from None
-    if wrong:
-        raise SaltusError(f"{wrong[0]} differs from what was written; {remedy}")
+    def remedy(self, path: Path) -> str:
+        """As `Folder.remedy`; the corpus is made anew."""
+        if path.relative_to(self.path).parts[0] == "_corpus":
+            return f"delete {self.corpus} {AGAIN}: it is made anew, and everything else is kept"
+        return super().remedy(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from saltus.errors import SaltusError
 from saltus.lm.pocket.corpora import describe_text
-from saltus.lm.specs import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 
 _SIZES = (
     PocketModelSpec(name="w16", layers=2, d_model=16, heads=2),

@@ -16,9 +16,9 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from saltus.errors import SaltusError
 from saltus.lm.pocket.corpora import Corpus
-from saltus.lm.pocket.folder import RunFolder
-from saltus.lm.specs import PocketModelSpec, PocketSpec
+from saltus.lm.pocket.folder import PocketRunFolder
 from saltus.seeding import Streams
+from saltus.specs.pocket import PocketModelSpec, PocketSpec
 
 DATA_BLOCK = 32
 """Steps whose data one generator call draws: part of what a seed's data are."""
@@ -85,11 +85,11 @@ class PocketRun:
             self.step += 1
         return total
 
-    def save(self, folder: RunFolder) -> None:
+    def save(self, folder: PocketRunFolder) -> None:
         """Commit a checkpoint of this moment."""
         folder.commit(self.step, self.model.save_pretrained, lambda path: save_file(self._moments(), path))
 
-    def load(self, folder: RunFolder, step: int) -> None:
+    def load(self, folder: PocketRunFolder, step: int) -> None:
         """Go on from the checkpoint of `step`."""
         self._start(GPTNeoXForCausalLM.from_pretrained(folder.checkpoint(step)), step)
         moments = load_file(folder.moments(step))
@@ -135,7 +135,7 @@ class PocketRun:
         return total
 
 
-def train_run(run: PocketRun, folder: RunFolder, listener: RunListener) -> None:
+def train_run(run: PocketRun, folder: PocketRunFolder, listener: RunListener) -> None:
     """Train from the newest checkpoint to the last, saving on schedule."""
     latest = folder.latest()
     if latest is not None and latest == folder.schedule[-1]:  # it has no moments: nothing goes on from there

@@ -16,7 +16,7 @@ from saltus.lm.pocket.corpora import (
     cut_text,
     read_described_text,
 )
-from saltus.lm.specs import CorpusSpec, TextCorpusSpec
+from saltus.specs.pocket import CorpusSpec, TextCorpusSpec
 
 _WORDS = "0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -23,9 +23,9 @@ from saltus.errors import SaltusError
 from saltus.lm.pocket.folder import PocketFolder
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
-from saltus.lm.specs import PocketModelSpec, PocketSpec
 from saltus.lm.suites.base import Run
 from saltus.processes import without_interrupts
+from saltus.specs.pocket import PocketModelSpec, PocketSpec
 
 
 class PocketListener(Protocol):
@@ -51,11 +51,12 @@ def train_pocket(spec: PocketSpec, root: Path, listener: PocketListener) -> None
     """
     for model in spec.models:
         build_config(model, spec.corpus.vocabulary, spec.length)  # all are checked before the first one trains
-    folder = PocketFolder(root, spec)
+    folder = PocketFolder(root)
     if folder.finished:
+        folder.require(spec)
         return
     started = time.monotonic()
-    with folder.writing(lambda path: write_corpus(spec.corpus, spec.length, path)):
+    with folder.training(spec, lambda path: write_corpus(spec.corpus, spec.length, path)):
         train_jobs(spec, root, list_jobs(spec), listener)
         versions = {name: version(name) for name in ("saltus", "torch", "transformers", "tokenizers")}
         folder.finish({"versions": versions, "seconds": round(time.monotonic() - started, 3)})
@@ -144,7 +145,7 @@ def _serve(parent: Connection, spec: PocketSpec, root: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     disable_progress_bar()
-    folder = PocketFolder(root, spec)
+    folder = PocketFolder(root)
     try:
         corpus = open_corpus(spec.corpus, folder.corpus)
         while True:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from saltus.errors import SaltusError
 
@@ -25,6 +25,10 @@ class MissingCheckpoint(SaltusError):  # noqa: N818 - it is a fact about a suite
     """A checkpoint that is not there, or cannot be used; the message says why. It never ends a scan."""
 
 
+class UnreachableCheckpoint(MissingCheckpoint):
+    """A checkpoint that cannot be looked for now, such as one that is not cached while offline: no fault of a suite."""
+
+
 class Suite(Protocol):
     """A family of runs with checkpoints."""
 
@@ -44,10 +48,26 @@ class Suite(Protocol):
     def fetch(self, run: Run, step: int) -> Path:
         """A local folder with `config.json`, safetensors weights and the tokenizer.
 
-        Raises `MissingCheckpoint` where this checkpoint is not there or is damaged for good, `SaltusError` where
-        nothing can be fetched now (no network): a scan then stops and can be resumed.
+        Raises `MissingCheckpoint` where this checkpoint is not there or is damaged for good, `UnreachableCheckpoint`
+        where it is not here and nothing is to be fetched, `SaltusError` where nothing can be fetched now (no network):
+        a scan then stops and can be resumed.
         """
         ...
+
+
+@runtime_checkable
+class LocalSuite(Suite, Protocol):
+    """A suite that can say where its checkpoints lie without fetching any."""
+
+    def locate(self, run: Run, step: int) -> Path | None:
+        """The folder of a checkpoint that is here, unchecked; None where it is not."""
+        ...
+
+
+def locate_checkpoint(suite: Suite, run: Run, step: int) -> Path | None:
+    """The folder of a checkpoint whose weights are here; None where they are not, or where the suite cannot say."""
+    folder = suite.locate(run, step) if isinstance(suite, LocalSuite) else None
+    return folder if folder is not None and any(folder.glob("*.safetensors")) else None
 
 
 def select_runs(suite: Suite, sizes: Sequence[str], seeds: Sequence[str]) -> list[Run]:

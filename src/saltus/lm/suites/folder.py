@@ -48,10 +48,15 @@ class FolderSuite:
         """The steps that have a folder, increasing."""
         return sorted(self._folders.get(run, ()))
 
+    def locate(self, run: Run, step: int) -> Path | None:
+        """See `LocalSuite`."""
+        folder = self._folders.get(run, {}).get(step)
+        return folder if folder is not None and folder.is_dir() else None
+
     def fetch(self, run: Run, step: int) -> Path:
         """The folder of a checkpoint, looked through for links that lead out of the suite."""
-        folder = self._folders.get(run, {}).get(step)
-        if folder is None or not folder.is_dir():
+        folder = self.locate(run, step)
+        if folder is None:
             raise MissingCheckpoint(f"{self._path} has no step {step} of {run}")
         for file in folder.iterdir():
             self._require_inside(file)

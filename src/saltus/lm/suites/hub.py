@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from saltus.atomic import explain_full_disk, hash_file, remove, write_folder
 from saltus.errors import SaltusError
-from saltus.lm.suites.base import MissingCheckpoint
+from saltus.lm.suites.base import MissingCheckpoint, UnreachableCheckpoint
+from saltus.storage.files import explain_full_disk, hash_file, remove, write_folder
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -73,7 +73,7 @@ class Hub:
 
     def fetch(self, repository: str, revision: str) -> Path:
         """The folder of a revision, from the cache or fetched now; errors as in `Suite.fetch`."""
-        target = self._locate(repository) / revision
+        target = self._folder_of(repository) / revision
         with self._turn, explain_full_disk(target):
             others = [path for path in self._held if path != target]
             for path in {target, *others[:-1]} & self._held.keys():
@@ -98,12 +98,17 @@ class Hub:
             self._held[target] = lock
         return target
 
+    def locate(self, repository: str, revision: str) -> Path | None:
+        """The folder of a revision that is in the cache, unchecked; None where it is not."""
+        folder = self._folder_of(repository) / revision
+        return folder if folder.is_dir() else None
+
     def list_cached(self, repository: str) -> list[str]:
         """The revisions of a repository that are in the cache, by name."""
-        folders = self._locate(repository).glob("*/manifest.json")
+        folders = self._folder_of(repository).glob("*/manifest.json")
         return sorted(path.parent.name for path in folders if path.parent.suffix != ".partial")
 
-    def _locate(self, repository: str) -> Path:
+    def _folder_of(self, repository: str) -> Path:
         return self.folder / repository.replace("/", "--")
 
     def _download(self, repository: str, revision: str, target: Path) -> None:
@@ -200,7 +205,7 @@ class Hub:
         ) from None
 
     def _refuse_offline(self, repository: str, revision: str) -> NoReturn:
-        raise SaltusError(
+        raise UnreachableCheckpoint(
             f"{repository} at {revision} is not in {self.folder}, or is damaged there, and offline nothing is fetched; "
             f"go online, or ask only for what is there. {self._describe_cache(repository)}"
         )

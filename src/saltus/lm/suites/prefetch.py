@@ -15,8 +15,8 @@ class Prefetcher:
         self._suite = suite
         self._ahead: _Fetch | None = None
 
-    def get(self, run: Run, step: int, then: tuple[Run, int] | None = None) -> Path:
-        """The folder of a checkpoint; `then` is the one to be fetched meanwhile. Errors as in `Suite.fetch`.
+    def get(self, run: Run, step: int, following: tuple[Run, int] | None = None) -> Path:
+        """The folder of a checkpoint; `following` is the one to be fetched meanwhile. Errors as in `Suite.fetch`.
 
         What went wrong with a checkpoint that was fetched ahead is raised when that checkpoint is asked for.
         """
@@ -24,8 +24,8 @@ class Prefetcher:
         if ahead is not None:
             ahead.join()
         path = ahead.result() if ahead is not None and ahead.checkpoint == (run, step) else self._suite.fetch(run, step)
-        if then is not None and then != (run, step):
-            self._ahead = _Fetch(self._suite, *then)
+        if following is not None and following != (run, step):
+            self._ahead = _Fetch(self._suite, *following)
             self._ahead.start()
         return path
 

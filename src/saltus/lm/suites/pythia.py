@@ -15,24 +15,40 @@ STEPS = (0, *(2**power for power in range(10)), *range(1000, 144_000, 1000))
 
 @dataclass(frozen=True)
 class KnownFault:
-    """What others have found wrong with a run."""
+    """What others have found wrong with a run (EleutherAI/pythia, issues on GitHub)."""
 
     size: str
     seed: str
-    step: int | None
-    """None where it is the whole run."""
     text: str
+    steps: tuple[int, ...] = ()
+    """Empty where it concerns the whole run."""
+    wrong: bool = True
+    """Whether these steps have the weights of others; if not, nothing is known to be wrong with what is there."""
 
+
+_LATE = (*STEPS[:11], *range(1000, 65_000, 1000), 65_000, 70_000, 80_000, 90_000, 100_000, 103_000, 110_000)
 
 KNOWN_FAULTS = (
-    KnownFault("14m", "0", None, "before 27 February 2026 this repository held the model trained on deduplicated data"),
-    KnownFault("410m", "2", 111_000, "the revision is missing"),
-    KnownFault("410m", "3", None, "an outlier; valid to about step 64000"),
-    KnownFault("410m", "4", None, "an outlier; valid to about step 96000"),
-    KnownFault("410m", "6", 88_000, "the revision is missing"),
-    KnownFault("410m", "9", 40_000, "the revision is missing"),
-    *(KnownFault("160m", f"weight-{n}", None, "does not continue from its own step 0") for n in (1, 2, 3)),
+    KnownFault("14m", "0", "before 27 February 2026 this repository held the model trained on deduplicated data"),
+    KnownFault(
+        *("2.8b", "0", "the weights are those of the end of training (issue 205)"), (*_LATE, 120_000, 130_000, 140_000)
+    ),
+    KnownFault("12b", "0", "the first shard is that of step 143000 (issue 206)", (50_000, 58_000)),
+    KnownFault("410m", "2", "the revision is missing (issue 202)", (111_000,), wrong=False),
+    KnownFault("410m", "3", "an outlier; valid to about step 64000"),
+    KnownFault("410m", "4", "an outlier; valid to about step 96000"),
+    KnownFault("410m", "6", "the revision is missing (issue 202)", (88_000,), wrong=False),
+    KnownFault("410m", "9", "the revision is missing (issue 202)", (40_000,), wrong=False),
+    *(KnownFault("160m", f"weight-{n}", "the run does not continue from here (issue 203)", (0,)) for n in (1, 2, 3)),
 )
+
+
+def list_known_faults(suite: str, run: Run) -> dict[int, str]:
+    """The steps of a run at which the weights are known to be others than the run's, and why; none in other suites."""
+    faults = [fault for fault in (KNOWN_FAULTS if suite in ("pythia", "polypythias") else ()) if fault.wrong]
+    return {
+        step: f"known: {fault.text}" for fault in faults if run == Run(fault.size, fault.seed) for step in fault.steps
+    }
 
 
 class PythiaSuite:
@@ -58,6 +74,10 @@ class PythiaSuite:
     def steps(self, run: Run) -> Sequence[int]:
         """The 154 steps that every run should have."""
         return STEPS
+
+    def locate(self, run: Run, step: int) -> Path | None:
+        """See `LocalSuite`."""
+        return self._hub.locate(find_repository(run), f"step{step}")
 
     def fetch(self, run: Run, step: int) -> Path:
         """The revision `stepN` of the run's repository."""

@@ -1,0 +1,163 @@
+"""Questions asked of curves, whoever made them: compare arms, plan seeds and budgets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+
+from saltus.api.folders import Folder
+from saltus.curves import Curves, Emergences
+from saltus.errors import SaltusError
+from saltus.lm.audit.folder import AuditFolder
+from saltus.lm.patching.folder import PatchFolder
+from saltus.measure.comparison import ArmComparison, compare_emergences
+from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
+from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
+from saltus.report.terminal.plans import describe_plan, tabulate_plan
+from saltus.report.terminal.tables import tabulate_comparison
+from saltus.seeding import Streams
+
+Source = Folder | Curves | Emergences
+"""What has emergences, or gives them by a rule."""
+
+_SHOWN_UNITS = 8
+
+
+def compare(
+    *sources: Source,
+    unit: str | None = None,
+    paired: bool = False,
+    threshold: float | None = None,
+    hold: int | None = None,
+    master_seed: int = 0,
+    console: Console | None = None,
+) -> ArmComparison:
+    """Compare when a unit emerged: each source is an arm, or of a single source each group.
+
+    `unit` is the whole task if it is not given; a source without one needs it named. `paired` says that seeds of the
+    same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules. Where a `console` is
+    given the tables are printed.
+
+    Raises:
+        SaltusError: if there are not two arms with the unit.
+
+    """
+    arms: dict[str, Emergences] = {}
+    for source in sources:
+        found = find_emergences(source, unit=unit, threshold=threshold, hold=hold)
+        names = found.groups if len(sources) == 1 else [_name(source, found)]
+        for name in names:
+            own = found.group(name) if len(sources) == 1 else found
+            arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = own
+    compared = compare_emergences(arms, Streams(master_seed).generator("bootstrap"), paired=paired)
+    if console is not None:
+        for table in tabulate_comparison(compared):
+            console.print(table)
+        for pair in compared.pairs:
+            console.print(f"{pair.sentence}.", markup=False, highlight=False)
+    return compared
+
+
+def plan(
+    pilot: Source | None = None,
+    *,
+    ratio: float | None = None,
+    width: float | None = None,
+    factor: float | None = None,
+    see: bool = False,
+    guess: tuple[float, float, float] | None = None,
+    every: float | None = None,
+    power: float | None = None,
+    budgets: Sequence[float] = (),
+    unit: str | None = None,
+    master_seed: int = 0,
+    console: Console | None = None,
+) -> Plan:
+    """How many seeds and how long a budget the next study needs, from a pilot or a guess, for one question.
+
+    Args:
+        pilot: emergences of a pilot, or what gives them.
+        ratio: tell two arms apart whose median steps have this ratio.
+        width: bound the share of seeds that solve by an interval at most so wide.
+        factor: place the median step within this factor.
+        see: see the capability at least once.
+        guess: median step, standard deviation of natural log steps, share of seeds that ever solve; instead of a pilot.
+        every: steps between evaluations; those of the pilot if not given, or a twentieth of the guessed median.
+        power: wanted probability of success; .8, or .95 to see it once.
+        budgets: in steps, to be tried; looked for if there are none.
+        unit: of the pilot, as in `compare`.
+        master_seed: of the simulation.
+        console: where the sentence and the table are printed, if anywhere.
+
+    Raises:
+        SaltusError: if there is not exactly one question, or neither a pilot nor a guess.
+
+    """
+    asked = [name for name, value in (("ratio", ratio), ("width", width), ("factor", factor)) if value is not None]
+    asked += ["see"] if see else []
+    if len(asked) != 1:
+        raise SaltusError(f"plan: {', '.join(asked) or 'no question'} was given; ask one of ratio, width, factor, see")
+    if (pilot is None) == (guess is None):
+        raise SaltusError("plan: give a pilot or a guess (median step, spread of log steps, share), one of the two")
+    generator = Streams(master_seed).generator("bootstrap")
+    outlook, grid = _read_pilot(pilot, unit, generator) if pilot is not None else (guess_outlook(*(guess or ())), None)
+    step = every or grid or outlook.estimate.median[0] / 20
+    try:
+        if ratio is not None:
+            found = plan_comparison(outlook, ratio, step, generator, power=power or 0.8, budgets=budgets)
+        elif width is not None:
+            found = plan_share(outlook, width, step, certainty=power or 0.8, budgets=budgets)
+        elif factor is not None:
+            found = plan_median(outlook, factor, step, generator, certainty=power or 0.8, budgets=budgets)
+        else:
+            found = plan_sighting(outlook, step, certainty=power or 0.95, budgets=budgets)
+    except ValueError as error:
+        raise SaltusError(f"plan: {error}") from None
+    if console is not None:
+        question = {
+            "ratio": f"tell a factor of {ratio} apart",
+            "width": f"bound the share of seeds that solve within {width}",
+            "factor": f"place the median step within a factor of {factor}",
+            "see": "see it at least once",
+        }[asked[0]]
+        console.print(describe_plan(found, question), markup=False, highlight=False)
+        console.print(tabulate_plan(found))
+    return found
+
+
+def find_emergences(
+    source: Source, *, unit: str | None = None, threshold: float | None = None, hold: int | None = None
+) -> Emergences:
+    """When one unit emerged in a source: the whole if `unit` is not given.
+
+    Raises:
+        SaltusError: if the source has no curves, or several units and none of them is the whole.
+
+    """
+    if isinstance(source, PatchFolder | AuditFolder):
+        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs or scans")
+    curves = source if isinstance(source, Curves | Emergences) else source.records().curves
+    if isinstance(curves, Curves):
+        found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
+        unit = unit or curves.whole or None
+    else:
+        found = curves
+    if unit is not None:
+        return found.unit(unit)
+    if len(found.units) > 1:
+        shown = ", ".join(found.units[:_SHOWN_UNITS]) + (", ..." if len(found.units) > _SHOWN_UNITS else "")
+        raise SaltusError(f"unit: none was given, and there are {len(found.units)}: {shown}; name one")
+    return found
+
+
+def _read_pilot(source: Source, unit: str | None, generator: np.random.Generator) -> tuple[Outlook, float | None]:
+    """What a pilot says, and the usual distance between its evaluations where emergences lie."""
+    left, right = find_emergences(source, unit=unit).intervals()
+    known = np.isfinite(right)
+    if not known.any():
+        raise SaltusError(f"plan: none of the pilot's {len(left)} seeds emerged, so it says nothing of how long; guess")
+    return fit_outlook(left, right, generator), float(np.median((right - np.maximum(left, 0.0))[known])) or None
+
+
+def _name(source: Source, found: Emergences) -> str:
+    return source.path.name if not isinstance(source, Curves | Emergences) else ", ".join(found.groups)

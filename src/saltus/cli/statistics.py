@@ -1,0 +1,62 @@
+"""Commands that ask questions of curves: compare and plan."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from saltus import api
+from saltus.api import DEFAULT_ROOT
+from saltus.cli.folders import Hold, Threshold
+from saltus.cli.options import Out
+
+Names = Annotated[list[str], typer.Argument(help="Folders, or the beginnings of names of some in --out.")]
+Unit = Annotated[
+    str | None, typer.Option(help="What emerges, such as 'row 3' or a capability; the whole task if not given.")
+]
+
+
+def compare(
+    names: Names,
+    unit: Unit = None,
+    paired: Annotated[bool, typer.Option("--paired", help="Seeds of the same name are the same seed.")] = False,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Compare when it emerged: each folder is an arm, or of a single scan each size."""
+    folders = [api.find(name, out) for name in names]
+    api.compare(*folders, unit=unit, paired=paired, threshold=threshold, hold=hold, console=Console())
+
+
+def plan(
+    name: Annotated[str | None, typer.Argument(help="The folder of a pilot, or the beginning of its name.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="Tell two arms apart whose medians have this ratio.")] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Bound the share of seeds that solve to so wide an interval.")
+    ] = None,
+    factor: Annotated[float | None, typer.Option(help="Place the median step within this factor.")] = None,
+    see: Annotated[bool, typer.Option("--see", help="See the capability at least once.")] = False,
+    median: Annotated[float | None, typer.Option(help="Without a pilot: the median step that is guessed.")] = None,
+    spread: Annotated[float, typer.Option(help="Without a pilot: standard deviation of natural log steps.")] = 0.45,
+    share: Annotated[float, typer.Option(help="Without a pilot: share of seeds that ever solve.")] = 1.0,
+    every: Annotated[float | None, typer.Option(help="Steps between evaluations.")] = None,
+    power: Annotated[float | None, typer.Option(help="Wanted probability of success.")] = None,
+    budget: Annotated[list[float] | None, typer.Option(help="A budget in steps; may be given again.")] = None,
+    unit: Unit = None,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Say how many seeds and steps the next study needs, from a pilot or a guess."""
+    api.plan(
+        api.find(name, out) if name else None,
+        ratio=ratio,
+        width=width,
+        factor=factor,
+        see=see,
+        guess=None if median is None else (median, spread, share),
+        every=every,
+        power=power,
+        budgets=tuple(budget or ()),
+        unit=unit,
+        console=Console(),
+    )

@@ -1,0 +1,89 @@
+"""The folder of a patch.
+
+patch-HASH/
+  patch.json      what is patched
+  records/        a table for each of `PATCH_TABLES`, but for the trajectory
+  trajectory.parquet
+                  the target's probability around the jump, where checkpoints for it were at hand
+  finished.json   versions, machine, duration
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from saltus.lm.patching.records import PATCH_TABLES, PatchRecords
+from saltus.specs.checkpoints import PatchSpec
+from saltus.storage.files import explain_full_disk, write_folder
+from saltus.storage.folder import AGAIN, Folder
+from saltus.storage.tables import read_table, verify, write_table
+
+_RECORDS = [name for name in PATCH_TABLES if name != "trajectory"]
+
+
+class PatchFolder(Folder[PatchSpec]):
+    """One patch on disk."""
+
+    kind: ClassVar[str] = "patch"
+    description: ClassVar[str] = "patch.json"
+    specs: ClassVar[type[PatchSpec]] = PatchSpec
+
+    @property
+    def finished(self) -> bool:
+        """Whether the patch is done."""
+        return (super().finished and self.gathered) or self._is_former
+
+    @property
+    def _is_former(self) -> bool:
+        """Whether version 0.1 wrote it: its tables lie beside the description, all of them or none."""
+        return (self.path / "effects.parquet").exists()
+
+    @property
+    def has_trajectory(self) -> bool:
+        """Whether a trajectory was measured, as far as it went."""
+        return self._trajectory.exists()
+
+    @property
+    def _trajectory(self) -> Path:
+        return self.path / "trajectory.parquet"
+
+    def summary(self) -> dict[str, Any]:
+        """What `finish` was given; empty where version 0.1 wrote the patch."""
+        return {} if self._is_former else super().summary()
+
+    def commit(self, tables: Mapping[str, pa.Table]) -> None:
+        """Write the tables, all or none, but for the trajectory."""
+
+        def write(folder: Path) -> None:
+            for name in _RECORDS:
+                write_table(tables[name].cast(PATCH_TABLES[name]), folder / f"{name}.parquet")
+
+        with explain_full_disk(self.path):
+            write_folder(self.path / "records", write)
+
+    def add_trajectory(self, table: pa.Table) -> None:
+        """Write the table `trajectory`."""
+        self._write(self._trajectory, lambda partial: write_table(table.cast(PATCH_TABLES["trajectory"]), partial))
+
+    def records(self) -> PatchRecords:
+        """All rows, verified."""
+        folder = self.path if self._is_former else self.path / "records"
+        verify(folder, self.damaged, skip=(self.description,))  # it has its own check: the hash in the folder's name
+        tables = {name: read_table(folder / f"{name}.parquet", PATCH_TABLES[name], self.damaged) for name in _RECORDS}
+        schema = PATCH_TABLES["trajectory"]
+        tables["trajectory"] = (
+            read_table(self._trajectory, schema, self.damaged) if self.has_trajectory else schema.empty_table()
+        )
+        return PatchRecords(path=self.path, spec=self.spec(), **tables)
+
+    def remedy(self, path: Path) -> str:
+        """As `Folder.remedy`; the tables follow from nothing else, and are measured again."""
+        if path.relative_to(self.path).parts[0] == "records":
+            return f"move {self.path / 'records'} away {AGAIN}: the patch is measured again"
+        if self._is_former and path.name != self.description:
+            return f"move {self.path} away {AGAIN}: the patch is measured again"
+        if path == self._trajectory:
+            return "delete it: everything else is kept"
+        return super().remedy(path)

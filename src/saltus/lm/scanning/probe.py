@@ -1,0 +1,124 @@
+"""What one checkpoint says to each prompt: probability, logit, rank and margin of the target."""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from saltus.errors import SaltusError
+from saltus.lm.capabilities.base import Prompt
+from saltus.lm.capabilities.batches import check_prompts
+from saltus.lm.memory import explain_memory, run_in_parts
+from saltus.lm.suites.base import MissingCheckpoint
+
+
+@dataclass(frozen=True)
+class Probe:
+    """All arrays are [prompt]. A target of several tokens is scored with its own earlier tokens before it."""
+
+    probability: NDArray[np.float64]
+    """Of the whole target: the product over its tokens."""
+    logit: NDArray[np.float64]
+    """Mean over the target's tokens."""
+    rank: NDArray[np.int64]
+    """Number of other tokens with at least its logit, the worst over the target's tokens; 0 is the only maximum.
+
+    A tie counts in full: where all logits are equal, no token is the answer.
+    """
+    correct: NDArray[np.bool_]
+    """Whether every token of the target has a larger logit than every other token."""
+    margin: NDArray[np.float64]
+    """Log probability of the target less that of the foil, in nats; NaN without a foil."""
+
+
+Input = tuple[tuple[int, ...], int]
+"""Tokens of a sequence, and how many of its last positions are scored."""
+
+
+def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe:
+    """Ask `model` all prompts, at most `rows` sequences of equal length in a pass, none of them padded.
+
+    Raises `MissingCheckpoint` where the model raises anything, and where a logit is not finite; `SaltusError` where a
+    prompt does not fit the model, and where there is no memory for a single sequence.
+    """
+    check_prompts(model, prompts)
+    try:
+        return _probe(model, prompts, rows)
+    except SaltusError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a foreign model may break the library in any way
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise MissingCheckpoint(f"the model cannot be run ({text})") from None
+
+
+def _probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe:
+    answers = [(prompt.tokens, prompt.target) for prompt in prompts]
+    foils = [number for number, prompt in enumerate(prompts) if prompt.foil is not None]
+    answers += [(prompt.tokens, prompt.foil) for prompt in prompts if prompt.foil is not None]
+    asked: dict[Input, list[int]] = {}  # a target and a foil of one token each are asked in one sequence
+    for number, (tokens, answer) in enumerate(answers):
+        asked.setdefault(((*tokens, *answer[:-1]), len(answer)), []).append(number)
+
+    log_probability, logit = np.zeros(len(answers)), np.zeros(len(answers))
+    rank = np.zeros(len(answers), dtype=np.int64)
+    for group in _group(asked):
+
+        def score(part: slice, group: list[Input] = group) -> None:
+            sequences = group[part]
+            row = [place for place, sequence in enumerate(sequences) for _ in asked[sequence]]
+            numbers = [number for sequence in sequences for number in asked[sequence]]
+            scores = _score(_read_logits(model, sequences), row, [answers[number][1] for number in numbers])
+            log_probability[numbers], logit[numbers], rank[numbers] = scores
+
+        with explain_memory():
+            run_in_parts(score, len(group), rows)
+
+    count = len(prompts)
+    margin = np.full(count, np.nan)
+    margin[foils] = log_probability[foils] - log_probability[count:]
+    return Probe(
+        probability=np.exp(log_probability[:count]),
+        logit=logit[:count],
+        rank=rank[:count],
+        correct=rank[:count] == 0,
+        margin=margin,
+    )
+
+
+def _score(
+    logits: Tensor, row: Sequence[int], answers: Sequence[tuple[int, ...]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Joint log probability, mean logit and worst rank, all [answer], of answers to the sequences `row` [answer]."""
+    where, tokens = (torch.tensor(values, device=logits.device) for values in (row, answers))
+    position = torch.arange(logits.shape[1], device=logits.device)
+    logit = logits[where[:, None], position, tokens]  # [answer, position]
+    total = logits.logsumexp(2)  # [sequence, position]; not finite where any logit is NaN or infinite
+    if not (total.isfinite().all() and logit.isfinite().all()):
+        raise MissingCheckpoint("the checkpoint gives logits that are not finite")
+    return (
+        (logit - total[where]).double().sum(1).cpu().numpy(),
+        logit.double().mean(1).cpu().numpy(),
+        ((logits[where] >= logit[..., None]).sum(2) - 1).amax(1).cpu().numpy(),
+    )
+
+
+def _read_logits(model: PreTrainedModel, sequences: Sequence[Input]) -> Tensor:
+    """Of the scored positions, in single precision: [sequence, position, vocabulary]."""
+    scored = sequences[0][1]
+    tokens = torch.tensor([sequence for sequence, _ in sequences], device=model.device)
+    keep = {"logits_to_keep": scored} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    with torch.inference_mode():
+        return model(input_ids=tokens, use_cache=False, **keep).logits[:, -scored:].float()
+
+
+def _group(asked: Iterable[Input]) -> list[list[Input]]:
+    """Sequences of equal length and equally many scored positions together."""
+    groups: dict[tuple[int, int], list[Input]] = {}
+    for sequence, scored in asked:
+        groups.setdefault((len(sequence), scored), []).append((sequence, scored))
+    return list(groups.values())

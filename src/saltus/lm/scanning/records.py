@@ -1,0 +1,191 @@
+"""What a scan recorded: tables, and the curves of every prompt and capability.
+
+Probabilities are of the whole target; ranks count from 0, and ties in full.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from saltus.curves import Curve, Curves, Key, Rule
+from saltus.specs.checkpoints import ScanSpec
+
+MissingKind = Literal["fault", "unreachable", "excluded"]
+"""Why a checkpoint says nothing: it is not there or cannot be measured; it is elsewhere, and nothing was to be fetched;
+an audit, or what is known of the suite, says that it is not what it seems."""
+
+LATER = ("kind", "bytes", "modified")
+"""Columns of the table `missing` that version 0.1 did not write."""
+
+_CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
+
+SCAN_TABLES: dict[str, pa.Schema] = {
+    # One row for each measured checkpoint, capability and prompt.
+    "probes": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("capability", pa.string()),
+            ("prompt", pa.int32()),
+            ("probability", pa.float64()),  # product over the target's tokens
+            ("logit", pa.float64()),  # mean over the target's tokens
+            ("rank", pa.int32()),  # other tokens with at least its logit, of the worst of the target's tokens
+            ("correct", pa.bool_()),  # every token of the target has the largest logit, and no other token has it too
+            ("margin", pa.float64()),  # log probability of the target less that of the foil, in nats; NaN without foil
+        ]
+    ),
+    # One row for each measured checkpoint: what its files were. Version 0.1 did not record it.
+    "checkpoints": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("bytes", pa.int64()),
+            ("modified", pa.int64()),  # time of the last change, in nanoseconds since the epoch
+            ("sha256", pa.string()),
+            ("note", pa.string()),  # what was mended when it was loaded, and does no harm
+        ]
+    ),
+    # One row for each checkpoint that was asked for and could not be measured, or is not to be used.
+    "missing": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("reason", pa.string()),
+            ("kind", pa.string()),  # one of `MissingKind`; null, as the next two, where version 0.1 wrote it
+            ("bytes", pa.int64()),  # of its files when it was asked for; null where there were none
+            ("modified", pa.int64()),  # time of their last change, in nanoseconds since the epoch
+        ]
+    ),
+    # One row for each capability and prompt.
+    "prompts": pa.schema(
+        [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
+    ),
+    # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
+    "runs": pa.schema([("size", pa.string()), ("seed", pa.string()), ("steps", pa.list_(pa.int32()))]),
+}
+
+
+class Question(NamedTuple):
+    """What a unit of a scan is: one prompt, or the set of a capability's prompts."""
+
+    capability: str
+    prompt: int | None = None
+    """None for the set, which is there where the share of right prompts reaches the threshold."""
+
+    @property
+    def unit(self) -> str:
+        """Its name as a unit of curves."""
+        return self.capability if self.prompt is None else f"{self.capability}, prompt {self.prompt}"
+
+
+@dataclass(frozen=True)
+class ScanRecords:
+    """Everything that a scan recorded, finished or not."""
+
+    path: Path
+    spec: ScanSpec
+    probes: pa.Table
+    missing: pa.Table
+    prompts: pa.Table
+    runs: pa.Table
+    summary: Mapping[str, Any] | None
+    """Versions, machine, duration; None while the scan is not finished."""
+    rule: Rule
+    """The rule by which the curves are read: one success is enough, unless another rule was asked for."""
+    checkpoints: pa.Table = field(default_factory=SCAN_TABLES["checkpoints"].empty_table)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the scan is done."""
+        return self.summary is not None
+
+    @property
+    def capabilities(self) -> list[str]:
+        """Names of the capabilities, in their order."""
+        return list(dict.fromkeys(self.prompts["capability"].to_pylist()))
+
+    @property
+    def questions(self) -> list[Question]:
+        """Each capability's prompts, then its set."""
+        prompts = self.prompts.select(["capability", "prompt"]).to_pylist()
+        return [
+            question
+            for name in self.capabilities
+            for question in (
+                *(Question(name, prompt["prompt"]) for prompt in prompts if prompt["capability"] == name),
+                Question(name),
+            )
+        ]
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """By size, in the order of the suite: how many seeds it has, measured or not."""
+        sizes: list[str] = self.runs["size"].to_pylist()
+        return {size: sizes.count(size) for size in dict.fromkeys(sizes)}
+
+    @property
+    def end(self) -> int:
+        """The last step that any run lists."""
+        return max((step for steps in self.runs["steps"].to_pylist() for step in steps), default=0)
+
+    @cached_property
+    def curves(self) -> Curves:
+        """Share of right prompts of every set, and 1 or 0 for each prompt, by run; a group is a size.
+
+        Runs without a measured checkpoint are left out.
+        """
+        curves = tuple(self._list_curves("correct", self.questions))
+        return Curves(curves, "share of right prompts", self.rule, notes=self.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was mended when checkpoints were loaded, as sentences, each with the number of checkpoints."""
+        several = Counter(note for note in self.checkpoints["note"].to_pylist() if note)
+        return tuple(f"in {count} of {len(self.checkpoints)} checkpoints {note}" for note, count in several.items())
+
+    def curves_of(self, column: str, capability: str) -> Curves:
+        """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean."""
+        return Curves(tuple(self._list_curves(column, [Question(capability)])), f"mean {column}", self.rule)
+
+    def reread(self, rule: Rule) -> "ScanRecords":
+        """The same records, read by another rule."""
+        return replace(self, rule=rule)
+
+    def _list_curves(self, column: str, questions: list[Question]) -> list[Curve]:
+        names = self.probes["capability"].to_numpy(zero_copy_only=False)
+        prompts, steps = self.probes["prompt"].to_numpy(), self.probes["step"].to_numpy().astype(np.int64)
+        sizes, seeds = (self.probes[name].to_numpy(zero_copy_only=False) for name in ("size", "seed"))
+        values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
+        found: list[Curve] = []
+        for run in self.runs.select(["size", "seed"]).to_pylist():
+            own = np.flatnonzero((sizes == run["size"]) & (seeds == run["seed"]))
+            missing = self._list_missing(run["size"], run["seed"])
+            for question in questions if len(own) else ():
+                asked = own[names[own] == question.capability]
+                if question.prompt is not None:
+                    asked = asked[prompts[asked] == question.prompt]
+                measured, mean = _average(steps[asked], values[asked])
+                found.append(Curve(Key(run["size"], run["seed"], question.unit), measured, mean, missing))
+        return found
+
+    def _list_missing(self, size: str, seed: str) -> tuple[int, ...]:
+        rows = self.missing.to_pylist()
+        return tuple(sorted(row["step"] for row in rows if (row["size"], row["seed"]) == (size, seed)))
+
+
+def state_rule(spec: ScanSpec) -> Rule:
+    """The rule that a scan's description states: a set is there at its share of right prompts, once."""
+    return Rule(above=spec.threshold)
+
+
+def _average(steps: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Different steps, increasing, and the mean of the values at each; NaN where all are."""
+    distinct, place = np.unique(steps, return_inverse=True)
+    known = ~np.isnan(values)
+    count = np.bincount(place[known], minlength=len(distinct))
+    total = np.bincount(place[known], weights=values[known], minlength=len(distinct))
+    return distinct, np.divide(total, count, out=np.full(len(distinct), np.nan), where=count > 0)

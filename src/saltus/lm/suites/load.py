@@ -1,0 +1,141 @@
+"""Models from a local folder: safetensors alone, no code of the folder is ever run."""
+
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
+
+from saltus.lm.suites.base import MissingCheckpoint
+from saltus.lm.suites.weights import is_constant, list_names, strip_wrappers
+from saltus.specs.checkpoints import Precision
+
+_DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_SHOWN = 3
+"""Tensors that are named in a message."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model as its checkpoint has it."""
+
+    model: PreTrainedModel
+    """In evaluation mode, without gradients."""
+    note: str
+    """What was mended on the way and does no harm, such as a prefix of all names; empty where nothing was."""
+
+
+def load_model(folder: Path, precision: Precision, device: torch.device) -> LoadedModel:
+    """The language model in `folder`; every weight of it is in the files, and every weight in the files is of it.
+
+    Raises:
+        MissingCheckpoint: if that is not so, if the files cannot be read, or if a token of the model sees later ones.
+
+    """
+    names = list(list_names(folder))
+    wrapped = {name: bare for name in names if (bare := strip_wrappers(name)) != name}
+    with _in_silence():
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # typed as without its last but one argument
+                folder,
+                dtype=_DTYPES[precision],
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                key_mapping={f"^{_escape(name)}$": bare for name, bare in wrapped.items()} or None,
+            )
+        except Exception as error:  # noqa: BLE001 - a foreign folder may break the library in any way
+            raise MissingCheckpoint(f"{folder} cannot be loaded as a language model ({_shorten(error)})") from None
+    model, info = loaded
+    _check_names(folder, info)
+    nn.Module.to(model, device)  # the library's own `to` is typed as a call on another class
+    model.eval().requires_grad_(requires_grad=False)
+    if _sees_later_tokens(model):
+        raise MissingCheckpoint(
+            f"{folder} holds a {type(model).__name__} whose tokens see the ones after them; only causal models can be "
+            "asked what comes next"
+        )
+    return LoadedModel(model, _describe_wrappers(wrapped))
+
+
+def _check_names(folder: Path, info: dict[str, Any]) -> None:
+    """Refuse what the library would fill with random numbers or leave out."""
+    missing = sorted(info["missing_keys"])
+    unexpected = sorted(name for name in info["unexpected_keys"] if not is_constant(name))
+    if missing:
+        raise MissingCheckpoint(f"{folder} lacks {_list_some(missing)}, without which the model is another one")
+    if unexpected:
+        raise MissingCheckpoint(f"{folder} holds {_list_some(unexpected)}, which its configuration has no place for")
+
+
+def _sees_later_tokens(model: PreTrainedModel) -> bool:
+    """Whether what the model makes of the first tokens depends on the last one.
+
+    By the gradient, which is exactly zero where it does not, in any precision. What lies below the output head is
+    looked at, because a head may be all zeros.
+    """
+    embedded: list[Tensor] = []
+
+    def keep(_module: nn.Module, _arguments: object, output: Tensor) -> Tensor:
+        embedded.append(output.detach().requires_grad_())
+        return embedded[-1]
+
+    tokens = torch.zeros((1, 4), dtype=torch.int64, device=model.device)
+    handle = model.get_input_embeddings().register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            output = model(input_ids=tokens, use_cache=False, output_hidden_states=True)
+            states: Tensor = output.hidden_states[-1] if output.hidden_states else output.logits
+            earlier = states[:, :-1].float()  # [prompt, query, d]
+            weights = torch.linspace(-1.0, 1.0, earlier.shape[-1], device=earlier.device) ** 3
+            earlier.mul(weights).sum().backward()
+    except Exception:  # noqa: BLE001 - what cannot be called or differentiated like this is found out when it is asked
+        return False
+    finally:
+        handle.remove()
+    gradient = embedded[0].grad if embedded else None
+    return gradient is not None and bool(gradient[:, -1].any())
+
+
+def _describe_wrappers(wrapped: dict[str, str]) -> str:
+    if not wrapped:
+        return ""
+    name, bare = next(iter(wrapped.items()))
+    return f"{len(wrapped)} tensors have names of a wrapper, such as {name}, and were taken for {bare} and so on"
+
+
+def _list_some(names: Collection[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(list(names)[:_SHOWN])}{more}"
+
+
+def _escape(name: str) -> str:
+    return name.replace(".", r"\.")
+
+
+def _shorten(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+@contextmanager
+def _in_silence() -> Generator[None, None, None]:
+    """Without the library's bars and reports: one of each for every checkpoint would drown the scan's own."""
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,68 @@
+"""Emergences in words."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from saltus.curves import Emergence
+from saltus.report.html.labels import join, name_seed, plural, protect, shorten
+
+Run = tuple[str, str]
+"""Group and seed."""
+
+
+def format_interval(emergence: Emergence) -> str:
+    """Such as `(1,180, 1,200]`, or `> 2,000` where it is censored."""
+    if emergence.by is None:
+        return f"> {max(emergence.after, 0):,}"
+    return f"({emergence.after:,}, {emergence.by:,}]" if emergence.after >= 0 else f"at {emergence.by:,}"
+
+
+def describe_emergence(emergence: Emergence) -> str:
+    """When a unit emerged and whether it was lost, such as `(20, 30], lost at 50` or `not by 80`."""
+    if emergence.by is None:
+        return f"not by {max(emergence.after, 0):,}"
+    return format_interval(emergence) + ("" if emergence.lost is None else f", lost at {emergence.lost:,}")
+
+
+def describe_end(found: Sequence[Emergence]) -> str:
+    """Until when the censored ones were without it: `by step 80`, or `by their last step` where that differs."""
+    ends = {max(emergence.after, 0) for emergence in found if emergence.censored}
+    return f"by step {ends.pop():,}" if len(ends) == 1 else "by their last step"
+
+
+def list_runs(found: Sequence[Emergence]) -> list[Run]:
+    """Group and seed of each run, in their order."""
+    return list(dict.fromkeys((emergence.key.group, emergence.key.seed) for emergence in found))
+
+
+def name_runs(runs: Sequence[Run]) -> list[str]:
+    """Each seed, with its group where there are several; for labels of plotly."""
+    alone = len({group for group, _ in runs}) == 1
+    return [protect(name_seed(seed) if alone else f"{shorten(group)}, {name_seed(seed)}") for group, seed in runs]
+
+
+def count_emerged(found: Sequence[Emergence]) -> int:
+    """How many are not censored."""
+    return sum(not emergence.censored for emergence in found)
+
+
+def caption_raster(found: Sequence[Emergence], noun: str = "unit", labels: Mapping[str, str] | None = None) -> str:
+    """Of a raster: how many tiles emerged, and which units did in every seed, or in none.
+
+    `noun` is what a unit is called, `labels` are shorter names for some units.
+    """
+    seeds = len(list_runs(found))
+    there = Counter({emergence.key.unit: 0 for emergence in found})
+    there.update(emergence.key.unit for emergence in found if not emergence.censored)
+    text = (
+        f"{count_emerged(found)} of {plural(len(found), noun)} emerged ({plural(seeds, 'seed')}, "
+        f"{plural(len(there), noun)} each)"
+    )
+    text += "." if count_emerged(found) == len(found) else f"; hatched tiles had not {describe_end(found)}, which is "
+    text += "" if count_emerged(found) == len(found) else "all that is known of them."
+    for count, seed in ((seeds, "Every seed"), (0, "No seed")):
+        units = [shorten((labels or {}).get(unit, unit)) for unit, emerged in there.items() if emerged == count]
+        if 0 < len(units) < len(there):
+            text += f" {seed} learned {join(units)}."
+    lost = sum(emergence.lost is not None for emergence in found)
+    return text + (f" A cross marks {plural(lost, 'tile')} lost at least once after." if lost else "")

@@ -1,0 +1,145 @@
+"""What a run found, as numbers and in a sentence: by seed and by unit."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saltus.curves import Emergence, Emergences
+from saltus.measure.outcomes import median_step
+from saltus.report.html.labels import plural
+from saltus.train.records import RunRecords
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """When one seed came to what."""
+
+    seed: int
+    units: tuple[Emergence, ...]
+    """[unit]"""
+    task: Emergence
+    """Of all units at once."""
+
+    @property
+    def emerged(self) -> list[Emergence]:
+        """Of the units that emerged, whether or not they were lost again, soonest first."""
+        return sorted((unit for unit in self.units if unit.by is not None), key=lambda unit: unit.by or 0)
+
+    @property
+    def learned(self) -> int:
+        """How many units emerged, whether or not they were lost again."""
+        return len(self.emerged)
+
+    @property
+    def lost(self) -> int:
+        """How many units were lost at least once after they had emerged; they may have come back."""
+        return sum(unit.lost is not None for unit in self.emerged)
+
+    @property
+    def first(self) -> Emergence | None:
+        """Of the unit that emerged first; None if none did."""
+        return self.emerged[0] if self.emerged else None
+
+    @property
+    def last(self) -> Emergence | None:
+        """Of the unit that emerged last, whether or not all did; None if none did."""
+        return self.emerged[-1] if self.emerged else None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run found."""
+
+    name: str
+    seeds: tuple[SeedSummary, ...]
+    units: tuple[str, ...]
+    found: Emergences
+    """Of every unit of every seed, and of the whole task."""
+    noun: str
+    """What a unit is called, such as `row`; `unit` where the names have no word in common."""
+    end: int
+    """The last evaluated step."""
+    finished: bool
+
+    @property
+    def median(self) -> float | None:
+        """Kaplan-Meier median of the whole task over seeds, in steps; None if more than half never had it."""
+        return median_step([seed.task for seed in self.seeds])
+
+    @property
+    def parts(self) -> list[Emergence]:
+        """Of the units of all seeds, without the whole task."""
+        return [unit for seed in self.seeds for unit in seed.units]
+
+    @property
+    def solved(self) -> int:
+        """Seeds that had all units at once."""
+        return sum(not seed.task.censored for seed in self.seeds)
+
+    @property
+    def first_steps(self) -> list[int]:
+        """Of each seed that learned anything, the first step with its first unit."""
+        return [seed.first.by for seed in self.seeds if seed.first is not None and seed.first.by is not None]
+
+
+def summarise(records: RunRecords) -> RunSummary:
+    """What each seed learned and when."""
+    found = records.curves.emergences()
+    seeds: list[SeedSummary] = []
+    for seed, of_seed in zip(records.seeds, found.by_seed().values(), strict=True):
+        *units, task = of_seed  # the whole task comes last
+        seeds.append(SeedSummary(seed, tuple(units), task))
+    return RunSummary(
+        name=records.spec.name,
+        seeds=tuple(seeds),
+        units=records.facts.units,
+        found=found,
+        noun=_name_units(records.facts.units),
+        end=records.curves.end,
+        finished=records.finished,
+    )
+
+
+def find_there(records: RunRecords) -> NDArray[np.bool_]:
+    """[seed, evaluation, unit] whether the unit is there at that evaluation, whatever holds later."""
+    there = np.stack([curve.there(records.rule) for curve in records.curves.parts])
+    return there.reshape(len(records.seeds), -1, there.shape[-1]).transpose(0, 2, 1)
+
+
+def describe_result(summary: RunSummary) -> str:
+    """The result of a run in one plain sentence."""
+    count, total = len(summary.seeds), len(summary.units)
+    everything = f"all {total} {summary.noun}s" if total > 1 else f"the {summary.noun}"
+    within = f"within {summary.end:,} steps" if summary.finished else f"in the {summary.end:,} steps run so far"
+    if count == 1:
+        start = f"The one seed learned {summary.seeds[0].learned} of {total} {summary.noun}s {within}"
+    else:
+        start = f"{summary.solved or 'None'} of {count} seeds learned {everything} {within}"
+        if not summary.solved and summary.first_steps:
+            start += f" (the best learned {max(seed.learned for seed in summary.seeds)})"
+    firsts = summary.first_steps
+    if not firsts:
+        return f"{start}; no {summary.noun} emerged in any seed." if count > 1 else f"{start}."
+    if count == 1:
+        middle = f"the first came by step {firsts[0]:,}"
+    elif min(firsts) == max(firsts):
+        middle = f"the first {summary.noun} came by step {firsts[0]:,}"
+    else:
+        middle = f"the first {summary.noun} came between step {min(firsts):,} and {max(firsts):,}, "
+        middle += "depending on the seed alone"
+    if len(firsts) < count:
+        middle += f" ({count - len(firsts)} of {count} seeds learned none)"
+    losing = sum(seed.lost > 0 for seed in summary.seeds)
+    tail = ""
+    if losing:
+        who = "it" if count == 1 else plural(losing, "seed")
+        tail = f"; {who} lost at least one {summary.noun} again, if only for a while"
+    return f"{start}; {middle}{tail}."
+
+
+def _name_units(names: Sequence[str]) -> str:
+    words = {match[1] if (match := re.fullmatch(r"([a-z]+) \d+", name)) else "" for name in names}
+    return words.pop() if len(words) == 1 and "" not in words else "unit"

@@ -1,0 +1,74 @@
+"""What a person sees while runs train: a live display on a terminal, plain lines anywhere else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from saltus.report.terminal.display import Display
+from saltus.specs import RunSpec
+from saltus.train.records import state_rule
+
+SHOWN_SEEDS = 16
+"""Seeds that get a line of their own; more would push the progress line off the screen."""
+
+_LEVELS = " ▁▂▃▄▅▆▇█"
+
+
+class LiveView(Display):
+    """Watches runs that are trained together; a listener of the training loop."""
+
+    def __init__(self, specs: Sequence[RunSpec], console: Console) -> None:
+        super().__init__(console, "steps", remaining=True)
+        self._specs = specs
+        self._name = specs[0].name + (f" and {len(specs) - 1} more" if len(specs) > 1 else "")
+        self._steps = specs[0].training.steps
+        waiting = f"{self._name}: preparing" + (
+            " (compiling takes about a minute once)" if specs[0].training.compile else ""
+        )
+        self._task = self._bar.add_task(waiting, total=self._steps)
+        self._next_line = dict.fromkeys(range(len(specs)), 0)
+        self._progress: dict[int, NDArray[np.float64]] = {}
+        if not self._live:
+            self._say(waiting)
+
+    def resumed(self, step: int) -> None:
+        """Training goes on from checkpoints at `step`."""
+        self._bar.update(self._task, completed=step)
+        for spec in self._specs:
+            self._say(f"{spec.name}: resumed at step {step}")
+
+    def advanced(self, step: int) -> None:
+        """Every seed has done `step` updates."""
+        self._bar.update(self._task, completed=step, description=self._name)
+
+    def evaluated(self, run: int, step: int, progress: NDArray[np.float64]) -> None:
+        """An evaluation of a run gave `progress`, [seed, unit]."""
+        self._progress[run] = progress
+        spec = self._specs[run]
+        if self._live:
+            self._live.update(Group(self._draw_seeds(), self._bar))
+        elif step >= self._next_line[run]:
+            learnt = (progress >= state_rule(spec).level).sum(1)
+            self._say(
+                f"{spec.name}: step {step}/{self._steps}, units learnt by seed (of {progress.shape[1]}): "
+                + " ".join(str(n) for n in learnt)
+            )
+            self._next_line[run] = step + max(1, self._steps // 20)
+
+    def _draw_seeds(self) -> Table:
+        """A line for each seed: one block for each unit, as high as its progress."""
+        table = Table.grid(padding=(0, 2))
+        lines = [(run, seed, row) for run, progress in self._progress.items() for seed, row in enumerate(progress)]
+        for run, seed, row in lines[:SHOWN_SEEDS]:
+            levels = np.clip(row * (len(_LEVELS) - 1), 0, len(_LEVELS) - 1).astype(int)
+            blocks = Text("".join(_LEVELS[level] for level in levels), style="cyan")
+            learnt = (row >= state_rule(self._specs[run]).level).sum()
+            place = f"seed {seed}" if len(self._specs) == 1 else f"{self._specs[run].name}, seed {seed}"
+            table.add_row(place, blocks, f"{learnt} of {len(row)}")
+        if len(lines) > SHOWN_SEEDS:
+            table.add_row("…", "", f"and {len(lines) - SHOWN_SEEDS} more seeds")
+        return table

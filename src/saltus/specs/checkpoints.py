@@ -1,0 +1,67 @@
+"""Descriptions of what is done with the checkpoints of a suite: scans, patches and audits."""
+
+import hashlib
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from saltus.specs.base import DIGITS, Spec
+from saltus.specs.capabilities import CapabilitySpec
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Strategy = Literal["grid", "bisect", "robust"]
+Stage = Literal["scores", "pattern"]
+Queries = Literal["all", "last"]
+
+
+class ScanSpec(Spec):
+    """When did capabilities emerge, for each size and seed of a suite?"""
+
+    suite: str = Field(description="'pythia', 'polypythias' or 'folder:PATH'")
+    sizes: tuple[str, ...] = Field(default=(), description="empty for all")
+    seeds: tuple[str, ...] = Field(default=(), description="empty for all")
+    capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
+    strategy: Strategy = "robust"
+    coarse: int = Field(default=16, ge=2, description="checkpoints of the robust strategy's first grid")
+    threshold: float = Field(
+        default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
+    )
+    precision: Precision = "float32"
+    master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _check_capabilities(self) -> Self:
+        kinds = [capability.kind for capability in self.capabilities if capability.kind != "prompt_file"]
+        if repeated := {kind for kind in kinds if kinds.count(kind) > 1}:
+            raise ValueError(f"capabilities name {min(repeated)!r} more than once; each may be asked once in a scan")
+        return self
+
+
+class PatchSpec(Spec):
+    """Which heads brought a capability? Patterns of a donor checkpoint in place of the recipient's."""
+
+    suite: str
+    size: str
+    seed: str = "0"
+    recipient: int = Field(ge=0, description="step of the checkpoint that is patched, before the jump")
+    donor: int = Field(ge=0, description="step of the checkpoint that gives its patterns, after the jump")
+    donor_seed: str | None = Field(default=None, description="another seed as donor; the recipient's if None")
+    capability: CapabilitySpec
+    stage: Stage = Field(default="pattern", description="before or after the softmax")
+    queries: Queries = Field(default="all", description="which queries' patterns are replaced")
+    share: float = Field(default=0.8, gt=0.0, le=1.0, description="of the gain that the smallest set must recover")
+    most_heads: int = Field(default=8, ge=1, le=256, description="largest set that the greedy search tries")
+    rows: int = Field(default=256, ge=1, description="sequences in a pass; fewer take less memory")
+    precision: Precision = "float32"
+    master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class AuditSpec(Spec):
+    """Are the checkpoints of a suite what they say they are?"""
+
+    suite: str = Field(description="as for a scan")
+
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders."""
+        return hashlib.sha256(self.suite.encode()).hexdigest()[:DIGITS]

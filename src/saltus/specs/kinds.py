@@ -1,0 +1,46 @@
+"""Unions of descriptions: each is one dictionary, from a kind to the class that describes it."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pydantic import BeforeValidator
+
+from saltus.specs.base import Spec
+
+
+def of_kind(kinds: Mapping[str, type[Spec]], default: str | None = None) -> BeforeValidator:
+    """A validator that takes a description of one of `kinds`, or a mapping with the key `kind`.
+
+    `default` is the kind of a mapping without that key, where there was one kind alone before.
+    """
+
+    def choose(value: Any) -> Any:
+        if isinstance(value, Spec):
+            if type(value) in kinds.values():
+                return value
+            raise ValueError(f"a {type(value).__name__} was given; allowed are {_list_classes(kinds)}")
+        if not isinstance(value, Mapping):
+            raise ValueError(  # noqa: TRY004 - pydantic takes these for problems of the input
+                f"{value!r:.60} was given; allowed are {_list_classes(kinds)}"
+            )
+        values: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # anybody's mapping
+        if default is not None:
+            values.setdefault("kind", default)
+        if "kind" not in values:
+            raise ValueError("the key 'kind' is required in it and was not given")
+        if values["kind"] not in kinds:
+            raise ValueError(f"kind is {values['kind']!r:.60}; allowed are {', '.join(kinds)}")
+        return kinds[values["kind"]](**values)
+
+    return BeforeValidator(choose)
+
+
+def find_class(path: str) -> Any:
+    """The class at `module:Class`, which is imported only here: descriptions load neither torch nor transformers."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _list_classes(kinds: Mapping[str, type[Spec]]) -> str:
+    return ", ".join(kind.__name__ for kind in kinds.values())

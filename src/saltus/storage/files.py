@@ -1,0 +1,119 @@
+"""Files and folders that appear whole or not at all, whatever happens while they are written."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from saltus.errors import SaltusError
+
+
+class HeldError(SaltusError):
+    """A folder is being written by another process."""
+
+
+def write_file(target: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside the target, bring it to disk, and rename it into place."""
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        write(partial)
+        _sync(partial)
+        partial.rename(target)
+        _sync(target.parent)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def write_folder(target: Path, write: Callable[[Path], object]) -> None:
+    """Fill a folder beside the target, list its hashes in it, bring it to disk, and rename it into place."""
+    partial = target.with_name(f"{target.name}.partial")
+    remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        write(partial)
+        list_hashes(partial)
+        for path in [*partial.iterdir(), partial]:
+            _sync(path)
+        partial.rename(target)
+        _sync(target.parent)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def list_hashes(folder: Path) -> None:
+    """Write the folder's `manifest.json`: the hash of every file in it."""
+    hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    (folder / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+@contextmanager
+def hold(folder: Path) -> Generator[None, None, None]:
+    """Create the folder if it is not there and hold it against other writers."""
+    with explain_full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HeldError(f"{folder} is being written by another process; wait for it or stop it first") from None
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder."""
+    try:
+        lock = (folder / ".lock").open("r+")
+    except OSError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def explain_full_disk(path: Path) -> Generator[None, None, None]:
+    """Turn what goes wrong while `path` is written into one sentence that says what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        text = str(error)
+        if isinstance(error, OSError) and error.errno is None and "No space" not in text:
+            raise
+        raise SaltusError(
+            f"{path} cannot be written ({text}); free space or mend its permissions and run the same command again: "
+            "it resumes from the last checkpoint"
+        ) from None
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of its content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

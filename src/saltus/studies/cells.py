@@ -1,0 +1,49 @@
+"""A cell of a study: a run, and the keys by which its result is found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saltus.specs import RunSpec
+from saltus.specs.run import UNNAMED
+
+Value = str | int | float | bool
+Keys = Mapping[str, Value]
+
+
+@dataclass(frozen=True, init=False)
+class Cell:
+    """A run of a study, and the keys by which it is found: `Cell(size=16, sparsity=3, run=RunSpec(...))`."""
+
+    key: Keys
+    run: RunSpec
+    patterns: bool
+    """Whether measures of heads and all snapshots are kept with the records, not the steps and units alone."""
+
+    def __init__(self, *, run: RunSpec, patterns: bool = False, **key: Value) -> None:
+        """A run without a name is named by its keys."""
+        if run.name == UNNAMED and key:
+            values: dict[str, Any] = run.model_dump(warnings=False) | {"name": _name(key)}
+            run = RunSpec(**values)
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "run", run)
+        object.__setattr__(self, "patterns", patterns)
+
+    @property
+    def name(self) -> str:
+        """The name of its run."""
+        return self.run.name
+
+    def fits(self, key: Keys) -> bool:
+        """Whether it has these values under these keys, and perhaps others."""
+        return all(name in self.key and self.key[name] == value for name, value in key.items())
+
+    def change(self, *, seeds: int | None, steps: int | None) -> "Cell":
+        """The same cell with another number of seeds or steps."""
+        return Cell(run=self.run.with_overrides(seeds=seeds, steps=steps), patterns=self.patterns, **self.key)
+
+
+def _name(key: Keys) -> str:
+    """Such as `heads-4-rate-0.001`, from keys and values, with what a name may not have replaced."""
+    text = "-".join(f"{name}-{value}" for name, value in key.items()).lower()
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in text)[:64]

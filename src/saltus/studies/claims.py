@@ -1,0 +1,47 @@
+"""Theirs beside ours, and verdicts on claims that are worked out from the two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of the authors beside the numbers of our seeds."""
+
+    cell: str
+    """The name of the row, such as `S=16, s=3`."""
+    theirs: float | None
+    """None where they give none, or where the budget ended first."""
+    ours: Sequence[float | None]
+    """[seed]; None where the budget ended first. Censored, not left out."""
+    scale: str
+    """At which ours was run: full, laptop, or nothing."""
+    digits: int = 3
+    """Decimal places that mean something."""
+
+    @property
+    def middle(self) -> float | None:
+        """The mean of our seeds; None if there are none, or one of them is censored."""
+        known = [value for value in self.ours if value is not None]
+        return float(np.mean(known)) if known and len(known) == len(self.ours) else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less theirs, where both are known."""
+        return None if self.theirs is None or self.middle is None else self.middle - self.theirs
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and what our records say to it."""
+
+    text: str
+    verdict: Verdict
+    why: str
+    cell: str | None = None
+    """In a comparison of architectures, the cell that the claim is about; None if it is about all cells."""

@@ -1,0 +1,273 @@
+"""A contest of architectures: on the same cells, each at its own best learning rate, with what the gate asks for."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isinf
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from saltus.errors import SaltusError
+from saltus.measure.survival import estimate_survival, times_of
+from saltus.models.build import count_parameters, match_parameters
+from saltus.specs import (
+    ConvolutionSpec,
+    GatedDeltaNetSpec,
+    LinearAttentionSpec,
+    LinearRnnSpec,
+    MambaSpec,
+    MlpMixerSpec,
+    MlstmSpec,
+    RunSpec,
+    RwkvSpec,
+    TransformerSpec,
+)
+from saltus.specs.models import BackboneSpec
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison
+from saltus.studies.gate import Arm, choose_rate, score_learning
+from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
+from saltus.tasks.build import read_facts
+
+SWEPT = 1_000
+"""Added to the master seed for the sweep: other maps and other seeds than the reported cells have."""
+
+NOISE_STEPS = 500
+"""Steps on targets of pure noise. A leak shows within some fifty (measured by a public replication)."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Which models, on which cells, at which learning rates.
+
+    First every arm is swept over the rates, on seeds that are not reported. Only then is it known at which rate its
+    cells are run, on its own best one, and with it a run on pure noise.
+    """
+
+    arms: Mapping[str, BackboneSpec]
+    """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
+    cells: Mapping[str, RunSpec]
+    """By name, the easiest first: templates, whose name, model and learning rate each arm replaces by its own."""
+    sweeps: Mapping[str, RunSpec]
+    """By cell, what each rate is tried on: the run of the cell with fewer seeds and perhaps fewer steps.
+
+    It is moved to other maps and other seeds than the cell has. A cell without a sweep of its own takes the
+    rate of the last easier one that has one, so the easiest needs one.
+    """
+    rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
+    """At least three; the best must not lie at the edge."""
+
+    def __post_init__(self) -> None:
+        rates = len(set(self.rates))
+        if len(self.arms) < 2 or not self.cells or rates < 3:
+            raise SaltusError(
+                f"contest: {len(self.arms)} arms, {len(self.cells)} cells and {rates} different learning rates were "
+                "given; it needs two arms, a cell and three rates"
+            )
+        if next(iter(self.cells)) not in self.sweeps or not self.sweeps.keys() <= self.cells.keys():
+            raise SaltusError(
+                f"contest: there are sweeps for {', '.join(self.sweeps) or 'no cell'}; allowed are its cells, "
+                f"{', '.join(self.cells)}, and the first of them needs one"
+            )
+
+    def list_sweeps(self) -> list[Cell]:
+        """The cells of the sweep."""
+        return [
+            Cell(
+                arm=arm,
+                sweep=cell,
+                rate=rate,
+                run=_vary(
+                    sweep,
+                    name=f"{arm}-sweep-{cell}-{rate:g}",
+                    model=model,
+                    training={"learning_rate": rate},
+                    master_seed=sweep.master_seed + SWEPT,
+                ),
+            )
+            for cell, sweep in self.sweeps.items()
+            for arm, model in self._match(sweep).items()
+            for rate in self.rates
+        ]
+
+    def list_reported(self, results: Results) -> list[Cell]:
+        """The cells that follow from the sweeps that are there: for each arm its cells, and noise with the first."""
+        cells: list[Cell] = []
+        matched = {cell: self._match(spec) for cell, spec in self.cells.items()}
+        easiest, first = next(iter(self.cells.items()))
+        noise = {"kind": "noise", "length": first.task.tokens, "symbols": first.task.vocabulary}
+        for arm in self.arms:
+            for cell, spec in self.cells.items():
+                sweep = next(self._find_sweeps(arm, cell, results))
+                if len(sweep) < len(self.rates):
+                    continue
+                training = {"learning_rate": choose_rate(sweep), "influence": True}
+                run = _vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
+                cells.append(Cell(arm=arm, cell=cell, run=run))
+                if cell == easiest:
+                    run = _vary(
+                        first,
+                        name=f"{arm}-noise",
+                        task=noise,
+                        model=matched[cell][arm],
+                        training=training | {"steps": min(NOISE_STEPS, first.training.steps)},
+                        seeds=min(2, first.seeds),
+                    )
+                    cells.append(Cell(arm=arm, cell="noise", run=run))
+        return cells
+
+    def list_arms(self, results: Results) -> list[Arm]:
+        """The arms with a reported cell, as the gate judges them."""
+        arms: list[Arm] = []
+        for arm in self.arms:
+            found = results.where(arm=arm).by("cell")
+            cells = {cell: found[cell] for cell in self.cells if cell in found}
+            if cells:
+                moved = [result.records.future_influence for result in cells.values()]
+                known = [influence for influence in moved if influence is not None]
+                arms.append(
+                    Arm(
+                        name=arm,
+                        parameters={
+                            cell: count_parameters(result.cell.run.model, result.records.facts)
+                            for cell, result in cells.items()
+                        },
+                        cells=cells,
+                        noise=found.get("noise"),
+                        # At a smaller scale a cell may have had no sweep of its own: then the easier one's was used.
+                        sweeps={cell: next(filter(None, self._find_sweeps(arm, cell, results)), {}) for cell in cells},
+                        future=max(known) if len(known) == len(moved) else None,
+                    )
+                )
+        return arms
+
+    def draw(self, results: Results) -> Figure:
+        """For each cell the survival of the whole task and of units, and the training loss, a line for each arm."""
+        arms = self.list_arms(results)
+        cells = [cell for cell in self.cells if any(cell in arm.cells for arm in arms)]
+        figure, axes = open_panels(3, max(1, len(cells)))
+        if not cells:
+            for panel in axes:
+                say_not_run(panel)
+        for row, cell in enumerate(cells):
+            whole, units, loss = axes[3 * row : 3 * row + 3]
+            for place, arm in enumerate(arms):
+                if cell not in arm.cells:
+                    continue
+                result = arm.cells[cell]
+                style: dict[str, Any] = {
+                    "color": OURS[place % len(OURS)],
+                    "linestyle": ("-", "--")[place // len(OURS) % 2],
+                    "label": arm.name,
+                }
+                for panel, emergences in ((whole, result.tasks), (units, result.units)):
+                    curve = estimate_survival(*times_of(emergences))
+                    panel.step(curve.times, curve.survival, where="post", **style)
+                mean = result.records.cube("steps", "train_loss").mean(0)
+                loss.plot(result.records.evaluated_steps, mean, **style)
+            label(whole, f"{cell}: seeds without the whole task", "step", "share (Kaplan-Meier)")
+            label(units, f"{cell}: units not yet there", "step", "share (Kaplan-Meier)")
+            for panel in (whole, units):
+                panel.set_ylim(-0.03, 1.03)
+            label(loss, f"{cell}: training loss, mean over seeds", "step", "nats")
+        add_shared_legend(figure)
+        return figure
+
+    def _match(self, cell: RunSpec) -> dict[str, BackboneSpec]:
+        return match_parameters(self.arms, read_facts(cell))
+
+    def _find_sweeps(self, arm: str, cell: str, results: Results) -> Iterator[dict[float, Result]]:
+        """By rate, the results of the sweep that decides for a cell; then those of each easier cell."""
+        order = list(self.cells)
+        for other in reversed(order[: order.index(cell) + 1]):
+            if other in self.sweeps:
+                found = results.where(arm=arm, sweep=other).by("rate")
+                yield {rate: found[rate] for rate in self.rates if rate in found}
+
+
+def make_study(
+    full: Contest,
+    laptop: Contest | None = None,
+    *,
+    compare: Callable[[Results], Sequence[Comparison]] | None = None,
+    judge: Callable[[Results], Sequence[Claim]] | None = None,
+) -> Study:
+    """The study of a contest: its sweeps, then its cells, each arm at the rate that its sweep chooses.
+
+    `laptop` is the same contest, smaller and with fewer cells; `compare` and `judge` go to the study.
+    """
+
+    def follow(results: Results, scale: str) -> list[Cell]:
+        return (laptop if laptop and scale == "laptop" else full).list_reported(results)
+
+    return Study(
+        cells=full.list_sweeps(),
+        laptop=laptop.list_sweeps() if laptop else (),
+        draw=full.draw,
+        compare=compare,
+        judge=judge,
+        follow=follow,
+        arms=full.list_arms,
+    )
+
+
+def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, BackboneSpec]:
+    """One model of every kind, attention first, of the same depth and width."""
+    width: dict[str, Any] = {"layers": layers, "d_model": d_model}
+    return {
+        "transformer": TransformerSpec(**width, heads=heads),
+        "mlp-mixer": MlpMixerSpec(**width, variant="heads", heads=heads),
+        "mamba": MambaSpec(**width),
+        "gated-delta-net": GatedDeltaNetSpec(**width, heads=heads),
+        "rwkv": RwkvSpec(**width),
+        "mlstm": MlstmSpec(**width, heads=heads),
+        "linear-rnn": LinearRnnSpec(**width, heads=heads),
+        "linear-attention": LinearAttentionSpec(**width, heads=heads),
+        "convolution": ConvolutionSpec(**width),
+    }
+
+
+def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:
+    """The run of `template` with other values, checked again."""
+    base = template.model_dump()
+    return RunSpec(**(base | values | {"training": base["training"] | training}))
+
+
+def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
+    """For each cell: that `best` is ahead of all others, and that most of the others are behind `over`.
+
+    The arm with more units at the end, in the mean over seeds, is ahead; of equal arms the one that had half of its
+    units sooner.
+    """
+    claims: list[Claim] = []
+    for cell in dict.fromkeys(cell for arm in arms for cell in arm.cells):
+        scores = {arm.name: score_learning(arm.cells[cell]) for arm in arms if cell in arm.cells}
+        if not {best, over} < scores.keys():
+            continue
+        ranked = sorted(scores, key=lambda name: scores[name], reverse=True)
+        told = "; ".join(
+            f"{name} {scores[name][0]:.1f}" + ("" if isinf(scores[name][1]) else f", half by {-scores[name][1]:,.0f}")
+            for name in ranked
+        )
+        place = ranked.index(best)
+        claims.append(
+            Claim(
+                f"{best} is ahead of all others, {cell}",
+                ("reproduced", "in part")[place] if place < 2 else "not reproduced",
+                f"units learned, mean over seeds, and the median step of a unit: {told}",
+                cell,
+            )
+        )
+        others = [name for name in ranked if name not in (best, over)]
+        behind = [name for name in others if scores[name] < scores[over]]
+        claims.append(
+            Claim(
+                f"most others are behind {over}, {cell}",
+                "reproduced" if len(behind) > len(others) / 2 else "not reproduced",
+                f"{len(behind)} of {len(others)} are: {', '.join(behind) or 'none'}",
+                cell,
+            )
+        )
+    return claims

@@ -1,0 +1,197 @@
+"""May two architectures be compared? Checks that a comparison has to pass before its ranking means anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from statistics import median
+
+import numpy as np
+
+from saltus.measure.outcomes import median_step
+from saltus.studies.results import Result
+
+MATCHED = 0.1
+"""Largest spread of parameters over arms that counts as matched, as a share of the smallest."""
+
+NOISE = 0.01
+"""Nats below chance at which an arm on targets of pure noise has seen what it must not see."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One architecture of a comparison, everything in it trained as in the others but for the learning rate."""
+
+    name: str
+    parameters: Mapping[str, int]
+    """By cell, numbers that are trained in one seed."""
+    cells: Mapping[str, Result]
+    """By difficulty, the easiest first: the reported runs."""
+    noise: Result | None
+    """A run on targets of pure noise."""
+    sweeps: Mapping[str, Mapping[float, Result]]
+    """By cell, and by learning rate: the runs that decided its rate, on other seeds and maps than the reported ones."""
+    future: float | None
+    """The largest influence of a token on a prediction before it, after training; None if not measured."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition, and whether it holds."""
+
+    name: str
+    passed: bool
+    why: str
+    cells: tuple[str, ...] = ()
+    """The cells for which it fails; a check that fails and names none fails for all cells."""
+
+    def concerns(self, cell: str | None) -> bool:
+        """Whether this check fails for a cell; None stands for all cells together."""
+        return not self.passed and (not self.cells or cell is None or cell in self.cells)
+
+
+def choose_rate(sweep: Mapping[float, Result]) -> float:
+    """The learning rate with the most units learned over seeds.
+
+    Of equal ones that whose worse neighbour in the sweep learned most, because the fastest rate is often the last
+    before training becomes unstable, so one at the edge of the sweep only where no other learned as much; then that by
+    which half of all units came soonest; and where that says nothing, that with the lowest loss.
+    """
+    rates = sorted(sweep)
+    scores = [score_learning(sweep[rate]) for rate in rates]
+    units = [-1.0, *(count for count, _ in scores), -1.0]  # beyond its edge nothing is known
+
+    def rank(place: int) -> tuple[float, float, float, float]:
+        count, soonest = scores[place]
+        loss = float(sweep[rates[place]].records.cube("steps", "scored_loss")[:, -1].mean())
+        return count, min(units[place], units[place + 2]), soonest, -loss
+
+    return rates[max(range(len(rates)), key=rank)]
+
+
+def score_learning(result: Result) -> tuple[float, float]:
+    """What is larger is better: units learned, in the mean over seeds, and less the step by which half were there."""
+    half = median_step(result.units)
+    return float(result.learned.mean()), -inf if half is None else -float(half)
+
+
+def check_comparison(arms: Sequence[Arm]) -> list[Check]:
+    """Every check, in the order of a reader's questions."""
+    return [
+        _check_noise(arms),
+        _check_future(arms),
+        _check_size(arms),
+        _check_tokens(arms),
+        _check_sweeps(arms),
+        _check_budget(arms),
+        _check_difficulty(arms),
+    ]
+
+
+def _check_noise(arms: Sequence[Arm]) -> Check:
+    gains = {arm.name: _measure_gain(arm.noise) for arm in arms if arm.noise is not None}
+    missing = [arm.name for arm in arms if arm.noise is None]
+    leaks = [name for name, gain in gains.items() if gain > NOISE]
+    why = ", ".join(f"{name} {gain:+.4f}" for name, gain in gains.items()) or "no arm was run"
+    return Check(
+        "targets of pure noise stay at chance",
+        not leaks and not missing,
+        f"nats below chance: {why}" + (f"; not run: {', '.join(missing)}" if missing else ""),
+    )
+
+
+def _measure_gain(noise: Result) -> float:
+    """Nats by which the best seed is below chance over the scored predictions at the end."""
+    facts = noise.records.facts
+    chance = float(facts.chance_loss[facts.scored].mean())
+    return chance - float(noise.records.cube("steps", "scored_loss")[:, -1].min())
+
+
+def _check_future(arms: Sequence[Arm]) -> Check:
+    wrong = [arm.name for arm in arms if arm.future is None or arm.future > 0.0]
+    values = ", ".join(f"{arm.name} {'not measured' if arm.future is None else f'{arm.future:.1e}'}" for arm in arms)
+    return Check("no token moves a prediction before it", not wrong, f"largest influence: {values}")
+
+
+def _check_size(arms: Sequence[Arm]) -> Check:
+    spreads: dict[str, float] = {}
+    for cell in dict.fromkeys(cell for arm in arms for cell in arm.parameters):
+        sizes = [arm.parameters[cell] for arm in arms if cell in arm.parameters]
+        spreads[cell] = max(sizes) / min(sizes) - 1.0
+    wrong = tuple(cell for cell, spread in spreads.items() if spread > MATCHED)
+    return Check(
+        f"parameters are matched within {MATCHED:.0%}",
+        not wrong,
+        "the largest has more than the smallest by "
+        + ", ".join(f"{spread:.1%} ({cell})" for cell, spread in spreads.items()),
+        wrong,
+    )
+
+
+def _check_tokens(arms: Sequence[Arm]) -> Check:
+    """Each cell by its budget, whether or not a run ended before it."""
+    seen = {
+        cell: {arm.cells[cell].cell.run.batch * arm.cells[cell].budget for arm in arms if cell in arm.cells}
+        for cell in arms[0].cells
+    }
+    wrong = [cell for cell, budgets in seen.items() if len(budgets) > 1] + [
+        cell for arm in arms for cell in arms[0].cells.keys() ^ arm.cells.keys()
+    ]
+    return Check("tokens are matched", not wrong, f"cells that differ: {', '.join(wrong) or 'none'}", tuple(wrong))
+
+
+def _check_sweeps(arms: Sequence[Arm]) -> Check:
+    """Each arm has its own best rate, from at least three, found on other seeds, and not at the edge of the sweep."""
+    problems: dict[str, str] = {}
+    """What is wrong, and the cell that it is wrong for."""
+    for arm in arms:
+        for cell, reported in arm.cells.items():
+            sweep, used, name = arm.sweeps[cell], reported.cell.run.training.learning_rate, f"{arm.name} ({cell})"
+            best = choose_rate(sweep) if sweep else None
+            if len(sweep) < 3:
+                problems[f"{name} was swept over {len(sweep)} rates"] = cell
+            elif used != best:
+                problems[f"{name} is reported at {used:g}, its best is {best:g}"] = cell
+            elif best in (min(sweep), max(sweep)):
+                problems[f"{name} is best at the edge of its sweep, {best:g}"] = cell
+            if reported.cell.run.master_seed in {swept.cell.run.master_seed for swept in sweep.values()}:
+                problems[f"{name} was swept on the master seed that is reported"] = cell
+    steps = {swept.budget for arm in arms for sweep in arm.sweeps.values() for swept in sweep.values()}
+    return Check(
+        "each arm has its own best learning rate",
+        not problems,
+        "; ".join(problems) or f"all swept apart, for {' or '.join(f'{n:,}' for n in sorted(steps))} steps",
+        tuple(dict.fromkeys(problems.values())),
+    )
+
+
+def _check_budget(arms: Sequence[Arm]) -> Check:
+    unsolved = [
+        cell
+        for cell in arms[0].cells
+        if not any(not task.censored for arm in arms if cell in arm.cells for task in arm.cells[cell].tasks)
+    ]
+    return Check(
+        "in each cell at least one arm solves the task within the budget",
+        not unsolved,
+        f"cells that nobody solves: {', '.join(unsolved) or 'none'}",
+        tuple(unsolved),
+    )
+
+
+def _check_difficulty(arms: Sequence[Arm]) -> Check:
+    """An arm that solves easy and hard cells in the same time does not search: it has seen the answer."""
+    flat: list[str] = []
+    told: list[str] = []
+    for arm in arms:
+        steps = {cell: [task.by for task in result.tasks] for cell, result in arm.cells.items()}
+        solved = {cell: median(by) for cell, found in steps.items() if (by := [b for b in found if b is not None])}
+        told.append(f"{arm.name} " + (", ".join(f"{cell}: {step:,.0f}" for cell, step in solved.items()) or "none"))
+        whole = [cell for cell, found in steps.items() if all(by is not None for by in found)]
+        if len(whole) > 1 and np.ptp([solved[cell] for cell in whole]) <= 0.1 * min(solved[cell] for cell in whole):
+            flat.append(arm.name)
+    return Check(
+        "emergence varies with difficulty",
+        not flat,
+        (f"no difference in {', '.join(flat)}; " if flat else "")
+        + f"median step of the seeds that solved: {'; '.join(told)}",
+    )

@@ -1,0 +1,118 @@
+"""The results of a study: for each of its cells the records of the largest scale at which it has been run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saltus.curves import Emergences, Rule
+from saltus.errors import SaltusError
+from saltus.measure.outcomes import count_learned
+from saltus.studies.cells import Cell, Value
+from saltus.train.records import RunRecords
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one cell gave."""
+
+    cell: Cell
+    records: RunRecords
+    scale: str
+    """The scale at which the cell was run."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.cell.name
+
+    def __getitem__(self, key: str) -> Value:
+        """The value of a key of the cell."""
+        return self.cell.key[key]
+
+    @property
+    def budget(self) -> int:
+        """Steps that the run could take."""
+        return self.cell.run.training.steps
+
+    @cached_property
+    def units(self) -> Emergences:
+        """When each unit of each seed emerged."""
+        return self.records.curves.parts.emergences()
+
+    @cached_property
+    def tasks(self) -> Emergences:
+        """When the whole task of each seed emerged."""
+        return self.records.curves.wholes.emergences()
+
+    @property
+    def learned(self) -> NDArray[np.int64]:
+        """[seed] units that emerged and were not lost again."""
+        return count_learned(self.units)
+
+    @property
+    def final_loss(self) -> NDArray[np.float64]:
+        """[seed] mean training loss, in nats, between the last two evaluations."""
+        return self.records.cube("steps", "train_loss")[:, -1]
+
+    def passings(self, level: float, column: str = "train_loss") -> list[int | None]:
+        """[seed] the first evaluated step with a training loss below `level`, in nats; None within the budget.
+
+        The loss is the mean over the steps between two evaluations. With the paper's level of 1.3 on cellular automata
+        it is the end of the plateau. The column `lowest_train_loss` has the cheapest single batch between two
+        evaluations, which may be below by luck.
+        """
+        return [passing.by for passing in self.records.curves_of(column, Rule(below=level)).emergences()]
+
+
+class Results(Sequence[Result]):
+    """The cells of a study that have been run, in the order of the study."""
+
+    def __init__(self, found: Sequence[Result], planned: Sequence[Cell] = ()) -> None:
+        self._found = list(found)
+        self.planned = list(planned)
+        """All cells that are known, run or not."""
+
+    def __getitem__(self, place: int) -> Result:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
+        return self._found[place]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def where(self, **key: Value) -> "Results":
+        """The results whose cell has these values under these keys.
+
+        Raises:
+            SaltusError: if no cell of the study has one of the keys.
+
+        """
+        known = dict.fromkeys(name for cell in self.planned for name in cell.key)
+        if known and (unknown := [name for name in key if name not in known]):
+            raise SaltusError(f"results: no cell has the key {unknown[0]!r}; the keys are {', '.join(known)}")
+        return Results([r for r in self if r.cell.fits(key)], [c for c in self.planned if c.fits(key)])
+
+    def having(self, *names: str) -> "Results":
+        """The results whose cell has all of these keys."""
+        found = [r for r in self if set(names) <= r.cell.key.keys()]
+        return Results(found, [c for c in self.planned if set(names) <= c.key.keys()])
+
+    def get(self, **key: Value) -> Result | None:
+        """The one result whose cell has these values under these keys; None if it has not been run."""
+        found = self.where(**key)
+        if len(found) > 1:
+            names = ", ".join(result.name for result in found)
+            raise SaltusError(f"results: {dict(key)} fits more than one cell: {names}; give more of the keys")
+        return found[0] if found else None
+
+    def by(self, name: str) -> dict[Value, Result]:
+        """The results that have a key, by its value; values must differ."""
+        found = [result for result in self if name in result.cell.key]
+        chosen = {result[name]: result for result in found}
+        if len(chosen) < len(found):
+            raise SaltusError(f"results: several cells have the same {name}; choose among them with where()")
+        return chosen

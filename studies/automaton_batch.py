@@ -1,0 +1,94 @@
+"""Is it the batch that decides when the plateau without a bias ends? S=8, 131,072 tokens in a batch, three rates."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from saltus.paper.setting import PLATEAU_LEVEL, USUAL, automaton
+from saltus.paper.targets import read_plateaus
+from saltus.specs import RunSpec, ScheduleSpec
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Verdict
+from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
+from saltus.studies.results import Results
+from saltus.studies.study import Study
+
+BATCH = 131_072
+"""Tokens in a batch. The other studies have a sixteenth of it."""
+
+RATES = {"3e-3": 3e-3, "1e-2": 1e-2, "1e-3": 1e-3}
+"""By their names in the names of runs, in the order of training."""
+
+ENDS = (250, 565)
+"""Steps between which the plateau ends if the batch decides: the authors' 377 within a factor of 1.5."""
+
+
+def make(name: str, rate: float) -> RunSpec:
+    """One seed. A step takes many seconds of a core, hence a checkpoint every 20 steps."""
+    setting = replace(USUAL.automaton, batch=BATCH, learning_rate=rate)
+    often = ScheduleSpec(every=20, factor=1000)
+    return automaton(f"batch-{BATCH}-{name}", size=8, steps=600, seeds=1, setting=setting, checkpoint=often)
+
+
+def draw(results: Results) -> Figure:
+    """Loss against step at each rate; the level of the plateau, and where the authors' ends, in grey."""
+    figure, (panel,) = open_panels(1, height=3.8)
+    for place, result in enumerate(results):
+        steps = result.records.evaluated_steps
+        for losses in result.records.cube("steps", "train_loss"):
+            panel.plot(steps, losses, color=OURS[place], linewidth=1.2, label=f"rate {result['rate']:g}")
+    panel.axhline(PLATEAU_LEVEL, color=THEIRS, linewidth=0.8, linestyle=":")
+    theirs = read_plateaus(biased=False)[8]
+    panel.axvline(theirs, color=THEIRS, linewidth=1.4, label=f"authors' plateau ends (read off): {theirs}")
+    panel.axvspan(*ENDS, color=THEIRS, alpha=0.15, linewidth=0)
+    label(panel, f"S=8, no bias, {BATCH:,} tokens", "step", f"training loss (nats); dotted: {PLATEAU_LEVEL}")
+    add_legend(panel)
+    return figure
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """Plateau length at each rate."""
+    return [
+        Comparison(
+            f"S=8, no bias, {BATCH:,} tokens, rate {result['rate']:g}",
+            read_plateaus(biased=False)[8],
+            result.passings(PLATEAU_LEVEL),
+            result.scale,
+            digits=0,
+        )
+        for result in results
+    ]
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """Whether the plateau ends where it has to if the batch decides, at any of the rates."""
+    ends = {float(result["rate"]): result.passings(PLATEAU_LEVEL) for result in results}
+    told = [
+        f"{rate:g}: {', '.join('censored' if end is None else f'{end:,}' for end in seeds)}"
+        for rate, seeds in ends.items()
+    ]
+    told += [f"{rate:g}: not run" for rate in RATES.values() if rate not in ends]
+    return [
+        Claim(
+            f"the batch is what decides: with {BATCH:,} tokens the plateau of 8 cells ends between {ENDS[0]} and "
+            f"{ENDS[1]} steps (ours)",
+            _judge_ends([end for seeds in ends.values() for end in seeds]),
+            f"step at which it ends, by rate: {'; '.join(told)}",
+        )
+    ]
+
+
+def _judge_ends(ends: Sequence[int | None]) -> Verdict:
+    """Of the ends at all rates that have been run; None is one that did not come within the budget."""
+    if not ends:
+        return "not measured"
+    return "reproduced" if any(end is not None and ENDS[0] <= end <= ENDS[1] for end in ends) else "not reproduced"
+
+
+study = Study(
+    cells=[Cell(rate=rate, run=make(name, rate)) for name, rate in RATES.items()],
+    draw=draw,
+    compare=compare,
+    judge=judge,
+)

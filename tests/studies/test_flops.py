@@ -1,0 +1,35 @@
+"""The arithmetic of a step's cost against PyTorch's own counter."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from saltus.models import decoder
+from saltus.models.build import build_model
+from saltus.specs import CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs.tasks import TaskSpec
+from saltus.studies.flops import count_flops
+from saltus.tasks.build import read_facts
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        (LinearMapSpec(size=6, sparsity=2), TransformerSpec(layers=1, d_model=16, heads=2)),
+        (
+            LinearMapSpec(size=6, sparsity=2, states=3),
+            TransformerSpec(layers=3, d_model=16, heads=4, d_head=6, d_mlp=20),
+        ),
+        (CellularAutomatonSpec(size=5, states=4, rules=3), TransformerSpec(layers=2, d_model=12, heads=3)),
+    ],
+)
+def test_operations_are_those_that_pytorch_counts(
+    task: TaskSpec, model: TransformerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder, "FEW_SYMBOLS", 0)  # every token is projected, as the arithmetic has it
+    spec = RunSpec(name="work", task=task, model=model, training=TrainingSpec(steps=1, batch_sequences=7))
+    module = build_model(spec.model, read_facts(spec), init_seed=0)
+    tokens = torch.zeros(7, task.tokens - 1, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        module(tokens).sum().backward()
+    assert counter.get_total_flops() == pytest.approx(count_flops(spec), rel=1e-9)

@@ -1,0 +1,53 @@
+"""The time that a study still takes, from the runs of it that are finished."""
+
+import pytest
+
+from saltus.paper.setting import linear_map
+from saltus.specs import RunSpec, TransformerSpec
+from saltus.studies.flops import count_flops
+from saltus.studies.status import Standing, estimate_left
+
+
+def make(name: str, width: int) -> RunSpec:
+    return linear_map(name, model=TransformerSpec(d_model=width, heads=1), steps=100, seeds=2)
+
+
+def finish(spec: RunSpec, seconds: float, device: str = "cpu") -> Standing:
+    return Standing(spec, "finished", 100, seconds, device)
+
+
+def wait(spec: RunSpec, step: int = 0) -> Standing:
+    return Standing(spec, "begun" if step else "waiting", step, None, None)
+
+
+def test_there_is_no_estimate_before_a_run_is_finished_there() -> None:
+    small = make("a", 8)
+    assert estimate_left([wait(small)], "cpu") is None
+    assert estimate_left([finish(small, 5.0, "cuda"), wait(make("b", 16))], "cpu") is None
+
+
+def test_a_run_is_expected_to_be_as_fast_as_the_finished_one_nearest_in_size() -> None:
+    small, large = finish(make("small", 8), 10.0), finish(make("large", 128), 40.0)
+    near = wait(make("near", 112))
+    expected = 40.0 * count_flops(near.spec) / count_flops(large.spec)
+    assert estimate_left([small, large, near], "cpu") == pytest.approx(expected)
+
+
+def test_what_is_begun_counts_by_its_rest_and_what_has_two_names_once() -> None:
+    done, begun = finish(make("done", 8), 10.0), wait(make("begun", 16), step=75)
+    half = estimate_left([done, wait(make("begun", 16), step=50)], "cpu")
+    assert half is not None
+    assert estimate_left([done, begun], "cpu") == pytest.approx(half / 2)
+    assert estimate_left([done, begun, wait(make("other-name", 16), step=75)], "cpu") == pytest.approx(half / 2)
+
+
+def test_of_equally_near_runs_the_median_counts() -> None:
+    finished = [finish(make(f"cell-{n}", 8), seconds) for n, seconds in enumerate((5.0, 10.0, 1000.0))]
+    left = wait(make("left", 8))
+    assert estimate_left([*finished, left], "cpu") == pytest.approx(10.0)
+
+
+def test_a_run_that_failed_counts_by_its_rest_too() -> None:
+    done, spec = finish(make("done", 8), 10.0), make("failed", 16)
+    failed = Standing(spec, "failed", 75, None, None, "out of memory")
+    assert estimate_left([done, failed], "cpu") == estimate_left([done, wait(spec, step=75)], "cpu")

@@ -1,0 +1,96 @@
+"""`compare` and `plan` on run folders, on a scan's curves, on anybody's curves, and on what cannot be asked."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saltus import Curve, Curves, Key, Rule, api
+from saltus.errors import SaltusError
+from saltus.train.folder import RunFolder
+
+Saltus = Callable[..., tuple[int, str, str]]
+
+
+def draw_curves(medians: dict[str, float], seeds: int = 8, units: tuple[str, ...] = ("lambada",)) -> Curves:
+    """A step function for each seed, its step log-normal around the group's median; evaluated every 20 steps."""
+    generator = np.random.default_rng(1)
+    steps = np.arange(0, 4001, 20)
+    found = [
+        Curve(Key(group, str(seed), unit), steps, (steps >= median * np.exp(0.3 * generator.normal())).astype(float))
+        for group, median in medians.items()
+        for seed in range(seeds)
+        for unit in units
+    ]
+    return Curves(tuple(found), "accuracy", Rule(above=0.5))
+
+
+def test_groups_of_anybody_s_curves_are_compared() -> None:
+    compared = api.compare(draw_curves({"70m": 1500.0, "160m": 500.0}))
+    assert [(arm.name, arm.seeds) for arm in compared.arms] == [("70m", 8), ("160m", 8)]
+    (pair,) = compared.pairs
+    assert pair.adjusted < 0.01
+    assert pair.contrast.median_ratio.lower < 1 / 3 < pair.contrast.median_ratio.upper < 1.0
+    found = draw_curves({"70m": 1500.0, "160m": 500.0}).emergences()
+    again = api.compare(found.group("70m"), found.group("160m"))
+    assert again.pairs[0].adjusted == pair.adjusted
+
+
+def test_runs_are_compared_on_the_command_line(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(finished.path, tmp_path / name)
+    code, out, error = saltus("compare", "one", "two", "--out", tmp_path)
+    assert (code, error) == (0, "")
+    assert "With 2 against 2 seeds no difference could be shown at all" in " ".join(out.split())
+    code, out, _ = saltus("compare", "one", "two", "--unit", "row 1", "--threshold", "0.01", "--out", tmp_path)
+    assert code == 0
+    code, _, error = saltus("compare", "one", "--out", tmp_path)
+    assert (code, "a comparison needs two arms" in error) == (2, True)
+    code, _, error = saltus("compare", "one", "two", "--unit", "row 9", "--out", tmp_path)
+    assert (code, "there is no unit 'row 9'; there are row 0, row 1" in error) == (2, True)
+
+
+def test_a_unit_has_to_be_named_where_there_are_several() -> None:
+    with pytest.raises(SaltusError, match="unit: none was given, and there are 2: lambada, piqa; name one"):
+        api.compare(draw_curves({"a": 500.0, "b": 900.0}, units=("lambada", "piqa")))
+    assert api.compare(draw_curves({"a": 500.0, "b": 900.0}, units=("lambada", "piqa")), unit="piqa").pairs
+
+
+def test_a_plan_from_a_pilot_says_what_the_pilot_could_have_told(saltus: Saltus) -> None:
+    plan = api.plan(draw_curves({"pilot": 1000.0}, seeds=5), ratio=2.0, budgets=(3000.0,))
+    assert plan.answer is not None
+    assert plan.pilot is not None
+    assert plan.pilot.seeds == 5
+    assert plan.pilot.success < plan.answer.success
+    assert plan.answer.seeds > 4  # of 3 seeds an arm no permutation is rarer than 1 in 20, of 4 hardly one
+
+
+def test_twenty_nine_seeds_show_a_capability_of_one_in_ten(saltus: Saltus) -> None:
+    """The closed form: .9^29 < .05; the budget is long enough for all that ever solve."""
+    code, out, error = saltus("plan", "--see", "--median", "100", "--share", "0.1", "--budget", "100000")
+    assert (code, error) == (0, "")
+    assert "To see it at least once with 95% certainty: 29 seeds, 100,000 steps." in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--median", "100"), "no question was given; ask one of ratio, width, factor, see"),
+        (("--see", "--ratio", "2", "--median", "100"), "ratio, see was given; ask one"),
+        (("--see",), "give a pilot or a guess"),
+        (("--ratio", "1", "--median", "100"), "ratio is 1.0; allowed is a finite number above 0 other than 1"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_sentence(saltus: Saltus, options: tuple[str, ...], message: str) -> None:
+    code, out, error = saltus("plan", *options)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert message in error
+
+
+def test_a_pilot_in_which_nothing_emerged_asks_for_a_guess() -> None:
+    steps = np.arange(3)
+    flat = tuple(Curve(Key("a", str(seed), "x"), steps, np.zeros(3)) for seed in range(3))
+    with pytest.raises(SaltusError, match="none of the pilot's 3 seeds emerged"):
+        api.plan(Curves(flat, "accuracy", Rule(above=0.5)), ratio=2.0)
