@@ -321,7 +321,7 @@ def test_an_audit_forgets_what_was_mended_and_so_does_the_scan(tree: Tree) -> No
     shutil.copy(tree.at(300) / "model.safetensors", tree.at(200))
 
     def audit() -> set[int]:
-        found = api.audit(open_suite(f"folder:{tree.root}"), out=tree.out, console=QUIET).findings.to_pylist()
+        found = api.audit(open_suite(f"folder:{tree.root}"), out=tree.out, console=QUIET).records().findings.to_pylist()
         return {row["step"] for row in found if row["kind"] == "identical"}
 
     assert audit() == {200, 300}
@@ -370,7 +370,7 @@ def test_what_is_not_cached_offline_is_missing_and_asked_for_again(tree: Tree) -
 
 def test_an_audit_says_nothing_of_what_is_not_cached_offline(tree: Tree) -> None:
     tree.fill(0, 100, 200)
-    found = api.audit(Half(tree, 0, 100), out=tree.out, console=QUIET)
+    found = api.audit(Half(tree, 0, 100), out=tree.out, console=QUIET).records()
     assert (found.findings.to_pylist(), found.checkpoints["step"].to_pylist()) == ([], [0, 100])
 
 

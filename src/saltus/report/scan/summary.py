@@ -122,7 +122,7 @@ def list_missing(records: ScanRecords) -> list[MissingCheckpoint]:
             widened.setdefault((*emergence.key[:2], step), []).append(questions[emergence.key.unit])
     return [
         MissingCheckpoint(**row, widened=_name_widened(widened.get((row["size"], row["seed"], row["step"]), [])))
-        for row in records.missing.to_pylist()
+        for row in records.missing.select(["size", "seed", "step", "reason"]).to_pylist()
     ]
 
 
