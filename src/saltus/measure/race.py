@@ -49,7 +49,9 @@ class RaceRules:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.first_budget <= self.budget < np.inf:
-            raise ValueError(f"budget is {self.budget} and first_budget {self.first_budget}; allowed is 0 < first <= budget")
+            raise ValueError(
+                f"budget is {self.budget} and first_budget {self.first_budget}; allowed is 0 < first <= budget"
+            )
         if not (1.0 < self.margin < np.inf if self.by == "median step" else 0.0 < self.margin < 1.0):
             raise ValueError(f"margin is {self.margin}; allowed is a ratio above 1, or a difference of shares below 1")
         if not 0.0 < self.error < 1.0:

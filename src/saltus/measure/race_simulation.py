@@ -99,4 +99,6 @@ def _show(watched: Floats, found: Floats, every: float, name: str) -> Arm:
 
 def _judge(medians: Floats, picked: "np.ndarray[tuple[int], np.dtype[np.int64]]", costs: Floats) -> Picks:
     regret = medians[picked] / medians.min() - 1.0
-    return Picks(float(regret.mean()), float((regret == 0.0).mean()), float((regret <= 0.15).mean()), float(costs.mean()))
+    return Picks(
+        float(regret.mean()), float((regret == 0.0).mean()), float((regret <= 0.15).mean()), float(costs.mean())
+    )

@@ -14,6 +14,23 @@ class ScheduleSpec(Spec):
     factor: float = Field(default=2.0, gt=1.0, le=1000.0)
     every: int = Field(default=50, ge=1)
 
+    def list_steps(self, steps: int) -> tuple[int, ...]:
+        """Its steps of a run of so many steps, increasing, of which the last is always one.
+
+        >>> ScheduleSpec(first=1, factor=2, every=10).list_steps(35)
+        (0, 1, 2, 4, 8, 10, 20, 30, 35)
+        """
+        growing: list[int] = []
+        position = float(self.first)
+        while position < min(self.every, steps):
+            growing.append(round(position))
+            position = max(position * self.factor, growing[-1] + 1)
+        return tuple(sorted({0, *growing, *range(self.every, steps, self.every), steps}))
+
+    def has(self, step: int) -> bool:
+        """Whether a step is one of its steps, and not only as the last of a run."""
+        return step in self.list_steps(step + 1)
+
 
 class EmergenceSpec(Spec):
     """When a unit counts as there: its progress is at least `threshold` at `hold` evaluations in a row."""

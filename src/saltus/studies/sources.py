@@ -30,7 +30,7 @@ class RunFolders:
     def find(self, spec: RunSpec) -> RunRecords | None:
         """As `Source.find`."""
         folder = RunFolder.of(self._root, spec)
-        if not folder.finished:
+        if not folder.covers(spec):
             return None
         folder.require(spec)
         return folder.records().of(spec)
@@ -87,7 +87,7 @@ def slim(cell: Cell, records: RunRecords) -> RunRecords:
     wanted = {*KEPT, *(measure for measure in records.tables if measure not in ("positions", "heads"))}
     if cell.patterns:
         wanted.add("heads")
-    snapshots = records.snapshots if cell.patterns else records.snapshots.last_influence()
+    snapshots = records.kept if cell.patterns else records.kept.last_influence()
     return records.select({name: records.tables[name] for name in wanted}, snapshots)
 
 
