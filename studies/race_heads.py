@@ -2,6 +2,7 @@
 
 from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.studies.cells import Cell
+from saltus.studies.race import Race
 from saltus.studies.study import Study
 
 SEEDS = 16
@@ -30,4 +31,7 @@ def make(heads: int, dimension: int) -> Cell:
     )
 
 
-study = Study(cells=[make(heads, dimension) for heads in (1, 2, 4, 8) for dimension in (4, 8, 16)])
+study = Study(
+    cells=[make(heads, dimension) for heads in (1, 2, 4, 8) for dimension in (4, 8, 16)],
+    race=Race(by="median step"),
+)

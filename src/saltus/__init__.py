@@ -5,7 +5,8 @@ from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
 from saltus.errors import SaltusError
 from saltus.specs import *
 from saltus.studies.cells import Cell
+from saltus.studies.race import Race
 from saltus.studies.study import Study
 
-__all__ = ["Cell", "Curve", "Curves", "Emergence", "Emergences", "Key", "Rule", "SaltusError", "Study", "api"]
+__all__ = ["Cell", "Curve", "Curves", "Emergence", "Emergences", "Key", "Race", "Rule", "SaltusError", "Study", "api"]
 __all__ += specs.__all__

@@ -6,11 +6,12 @@ limits come from simulated races in which one arm is better than all others by e
 of ranking and selection: Bechhofer 1954; Paulson 1964): in at most a share `error` of them, over all looks together, is
 the best arm dropped. A rival that is closer than the margin may win more often; it costs less than the margin.
 
-Everything here is a pure function of what was trained, so that a race can be resumed at any point.
+Everything here is a pure function of what was trained, so that a race can be resumed at any point, and replayed on
+seeds that were all trained anyway.
 Intervals (left, right] [seed]; see `measure.intervals` for the ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, log
 from typing import Literal
@@ -100,6 +101,9 @@ class Drop:
     limit: float
 
 
+Ending = Literal["the best is known", "the seeds are spent"]
+
+
 @dataclass(frozen=True)
 class Decision:
     """What follows from a round."""
@@ -109,7 +113,76 @@ class Decision:
     drops: tuple[Drop, ...]
     orders: tuple[Order, ...]
     """Empty where the race is over."""
-    ended: Literal["the best is known", "the seeds are spent"] | None
+    ended: Ending | None
+    means: tuple[float, ...] = ()
+    """[arm] mean outcomes, the smaller the better: natural log steps, or shares unsolved; empty if not compared."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Arms that were trained alike, and what was decided on them."""
+
+    orders: tuple[Order, ...]
+    """[arm] how far each had been trained, in the order of the arms."""
+    means: tuple[float, ...]
+    """[arm] as in `Decision`; empty where the arms were only found to need more steps."""
+    leader: str | None
+    drops: tuple[Drop, ...]
+
+
+@dataclass(frozen=True)
+class History:
+    """A race as far as it has come."""
+
+    rounds: tuple[Round, ...]
+    waiting: tuple[Order, ...]
+    """What has to be trained before the next round; empty where the race is over."""
+    ended: Ending | None
+    reached: tuple[Order, ...]
+    """[arm] how far each arm has been trained, dropped or not; none that has not been begun."""
+
+    @property
+    def leader(self) -> str | None:
+        """The best arm so far."""
+        return self.rounds[-1].leader if self.rounds else None
+
+    @property
+    def drops(self) -> tuple[Drop, ...]:
+        """All arms that were dropped, in their order."""
+        return tuple(drop for each in self.rounds for drop in each.drops)
+
+
+def follow_race(
+    names: Sequence[str], calibration: "Calibration", find: Callable[[Order], tuple[Floats, Floats] | None]
+) -> History:
+    """Follow a race through everything that has been trained.
+
+    `find` gives the intervals [seed] of an order, as they were when it had been carried out and nothing more; None if
+    it has not been. An arm's orders only ever grow, in seeds and in steps.
+    """
+    reached: dict[str, Order] = {}
+    arms = {name: Arm(name, np.zeros(0), np.zeros(0)) for name in names}
+    rounds: list[Round] = []
+    while True:
+        decision = decide(list(arms.values()), calibration)
+        if reached:
+            trained = tuple(reached[name] for name in arms)
+            rounds.append(Round(trained, decision.means, decision.leader, decision.drops))
+        arms = {name: arm for name, arm in arms.items() if name not in {drop.arm for drop in decision.drops}}
+        if decision.ended:
+            return History(tuple(rounds), (), decision.ended, tuple(reached.values()))
+        orders = [_join(order, reached.get(order.arm)) for order in decision.orders]
+        found = {order.arm: find(order) for order in orders}
+        waiting = tuple(order for order in orders if found[order.arm] is None)
+        reached |= {order.arm: order for order in orders if order not in waiting}
+        if waiting:
+            return History(tuple(rounds), waiting, None, tuple(reached.values()))
+        arms = {name: Arm(name, *ends) for name, ends in found.items() if ends is not None}
+
+
+def _join(order: Order, before: Order | None) -> Order:
+    """What was asked before, and now too."""
+    return order if before is None else Order(order.arm, max(order.seeds, before.seeds), max(order.until, before.until))
 
 
 class Calibration:
@@ -224,7 +297,7 @@ def _compare(
     names: Sequence[str], trained: Sequence[tuple[Floats, Floats]], look: int, level: float, calibration: Calibration
 ) -> Decision:
     rules = calibration.rules
-    outcomes = np.array([_measure_outcomes(left, right, level, rules.by) for left, right in trained])  # [arm, seed]
+    outcomes = np.array([measure_outcomes(left, right, level, rules.by) for left, right in trained])  # [arm, seed]
     means = outcomes.mean(axis=1)
     best = int(means.argmin())
     seeds = outcomes.shape[1]
@@ -236,15 +309,16 @@ def _compare(
     worse = [i for i in range(len(names)) if i != best and means[i] - means[best] > limit]
     drops = [Drop(names[i], names[best], seeds, float(means[i] - means[best]), limit) for i in worse]
     left = [name for i, name in enumerate(names) if i not in worse]
+    ended: Ending | None = None
     if len(left) == 1:
-        return Decision(names[best], tuple(drops), (), "the best is known")
-    if look + 1 == len(rules.looks):
-        return Decision(names[best], tuple(drops), (), "the seeds are spent")
-    orders = tuple(Order(name, rules.looks[look + 1], level) for name in left)
-    return Decision(names[best], tuple(drops), orders, None)
+        ended = "the best is known"
+    elif look + 1 == len(rules.looks):
+        ended = "the seeds are spent"
+    orders = () if ended else tuple(Order(name, rules.looks[look + 1], level) for name in left)
+    return Decision(names[best], tuple(drops), orders, ended, tuple(means.tolist()))
 
 
-def _measure_outcomes(left: Floats, right: Floats, level: float, by: RaceBy) -> Floats:
+def measure_outcomes(left: Floats, right: Floats, level: float, by: RaceBy) -> Floats:
     """[seed] the smaller, the better: log of the middle of the interval, cut at the level, or 1 for unsolved by it."""
     solved = right <= level
     if by == "solve share":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from saltus.measure.intervals import Floats
-from saltus.measure.race import Arm, Calibration, RaceRules, decide
+from saltus.measure.race import Calibration, Order, RaceRules, follow_race
 
 Noise = Callable[[np.random.Generator, int, int], Floats]
 """[seed, arm] what is added to the log median steps of the arms; inf for a seed that never solves."""
@@ -61,22 +61,16 @@ def simulate_races(
         found[found > rules.budget] = np.inf
         grid = np.minimum(found[:grid_seeds], rules.budget)
         picked[1, repeat], costs[1, repeat] = np.log(grid).mean(axis=0).argmin(), grid.sum()
-        watched = np.zeros_like(found)
-        left = list(range(len(medians)))
-        while True:
-            decision = decide([_show(watched[:, arm], found[:, arm], every, str(arm)) for arm in left], calibration)
-            gone = {int(drop.arm) for drop in decision.drops}
-            dropped += best in gone
-            left = [arm for arm in left if arm not in gone]
-            if decision.ended is not None:
-                break
-            for order in decision.orders:
-                until = min(np.ceil(order.until / every) * every, rules.budget)
-                column = watched[: order.seeds, int(order.arm)]
-                np.maximum(column, np.minimum(found[: order.seeds, int(order.arm)], until), out=column)
-        assert decision.leader is not None
-        picked[0, repeat], costs[0, repeat] = int(decision.leader), watched.sum()
-        known += decision.ended == "the best is known"
+
+        def find(order: Order, found: Floats = found) -> tuple[Floats, Floats]:
+            return _show(found[: order.seeds, int(order.arm)], min(_round_up(order.until, every), rules.budget), every)
+
+        history = follow_race([str(arm) for arm in range(len(medians))], calibration, find)
+        assert history.leader is not None
+        picked[0, repeat] = int(history.leader)
+        costs[0, repeat] = sum(_count_steps(found, order, every, rules.budget) for order in history.reached)
+        dropped += str(best) in {drop.arm for drop in history.drops}
+        known += history.ended == "the best is known"
     race, full = (_judge(medians, picked[i], costs[i]) for i in range(2))
     return RaceTrial(race, full, dropped / repeats, known / repeats)
 
@@ -86,15 +80,20 @@ def draw_log_normal(spread: float) -> Noise:
     return lambda generator, seeds, arms: spread * generator.normal(size=(seeds, arms))
 
 
-def _show(watched: Floats, found: Floats, every: float, name: str) -> Arm:
-    """What an arm has to show: seeds that were begun, solved or not, on the grid."""
-    begun = watched > 0.0
-    solved = found[begun] <= watched[begun]
-    return Arm(
-        name,
-        np.where(solved, found[begun] - every, watched[begun]),
-        np.where(solved, found[begun], np.inf),
-    )
+def _show(found: Floats, until: float, every: float) -> tuple[Floats, Floats]:
+    """Intervals [seed] of seeds that were watched until a step, solved or not, on the grid."""
+    solved = found <= until
+    return np.where(solved, found - every, until), np.where(solved, found, np.inf)
+
+
+def _count_steps(found: Floats, order: Order, every: float, budget: float) -> float:
+    """Steps of the seeds of an order, each until it solved or the order ended."""
+    until = min(_round_up(order.until, every), budget)
+    return float(np.minimum(found[: order.seeds, int(order.arm)], until).sum())
+
+
+def _round_up(step: float, every: float) -> float:
+    return float(np.ceil(step / every) * every)
 
 
 def _judge(medians: Floats, picked: "np.ndarray[tuple[int], np.dtype[np.int64]]", costs: Floats) -> Picks:

@@ -103,6 +103,11 @@ class RunSpec(Spec):
         own = self._hash({*self.unhashed, "seeds"}, {"training": {"steps"}} if self.prolongable else None)
         return own, self.content_hash, self.former_hash
 
+    def includes(self, other: "RunSpec") -> bool:
+        """Whether another run is this one, or the same with fewer seeds or steps."""
+        fewer = other.seeds <= self.seeds and other.training.steps <= self.training.steps
+        return fewer and other.folder_hashes[0] == self.folder_hashes[0]
+
     @property
     def unhashed(self) -> frozenset[str]:
         """The name; and the rule, which belongs to reading, unless training stops by it."""

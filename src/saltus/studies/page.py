@@ -7,9 +7,11 @@ from pathlib import Path
 
 from saltus.errors import SaltusError
 from saltus.storage.files import write_file
+from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.costs import write_costs
 from saltus.studies.gate import Arm, Check, check_comparison
+from saltus.studies.race_words import write_race
 from saltus.studies.results import Results
 from saltus.studies.study import SCALES, Study
 from saltus.studies.tables import (
@@ -111,6 +113,8 @@ def _write_section(study: Study, results: Results, to: Path) -> tuple[str, Seque
         # No date and no version in the file: the same records give the same bytes.
         write_file(to / f"{study.name}.png", lambda p: figure.savefig(p, format="png", metadata={"Software": None}))
         text.append(f"![{study.title}]({study.name}.png)\n")
+    if study.race:
+        text += [write_race(heat, results.find) for heat in study.race.list_heats(_list_racing(study, results))]
     if checks:
         text.append(write_gate(checks))
         text.append(write_arms(arms))
@@ -136,6 +140,12 @@ def _write_section(study: Study, results: Results, to: Path) -> tuple[str, Seque
     scale = "" if all(result.scale == "full" for result in results) else " --scale laptop"
     text.append(f"Repeat it: `saltus run {study.path.as_posix()}{scale}`\n")
     return "\n".join(text), judged
+
+
+def _list_racing(study: Study, results: Results) -> list[Cell]:
+    """The cells that race against each other, with the seeds and steps that they may have at most."""
+    names = {cell.name for scale in study.scales for cell in study.at(scale)}
+    return [cell for cell in results.planned if cell.name in names]
 
 
 def _limit(claim: Claim) -> Claim:

@@ -128,7 +128,7 @@ class Archive:
         if spec.content_hash in self._runs:
             return self._runs[spec.content_hash]
         for row, there in self._alike.get(spec.folder_hashes[0], ()):
-            if there.seeds >= spec.seeds and there.training.steps >= spec.training.steps:
+            if there.includes(spec):
                 return self._runs[row]
         return None
 

@@ -244,4 +244,4 @@ class _Progress:
 
     def _is_solved(self, progress: NDArray[np.float64]) -> list[bool]:
         """Of progress [..., unit]."""
-        return [bool(each) for each in (progress >= self._spec.emergence.threshold).all(-1)]
+        return np.atleast_1d((progress >= self._spec.emergence.threshold).all(-1)).tolist()
