@@ -159,6 +159,10 @@ def follow_race(
 
     `find` gives the intervals [seed] of an order, as they were when it had been carried out and nothing more; None if
     it has not been. An arm's orders only ever grow, in seeds and in steps.
+
+    Raises:
+        ValueError: if a seed that has not solved was watched for fewer steps than its order says.
+
     """
     reached: dict[str, Order] = {}
     arms = {name: Arm(name, np.zeros(0), np.zeros(0)) for name in names}
@@ -172,6 +176,8 @@ def follow_race(
         if decision.ended:
             return History(tuple(rounds), (), decision.ended, tuple(reached.values()))
         orders = [_join(order, reached.get(order.arm)) for order in decision.orders]
+        if all(reached.get(order.arm) == order for order in orders):
+            raise ValueError(f"find gave seeds of fewer steps than the orders that it was given, {orders}")
         found = {order.arm: find(order) for order in orders}
         waiting = tuple(order for order in orders if found[order.arm] is None)
         reached |= {order.arm: order for order in orders if order not in waiting}
