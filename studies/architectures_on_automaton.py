@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from saltus.paper.claims import ON_MIXERS
 from saltus.paper.setting import Setting, automaton
 from saltus.specs import RunSpec
 from saltus.studies.claims import Claim
-from saltus.studies.contest import Contest, list_architectures, make_study, rank_arms
+from saltus.studies.contest import Contest, list_architectures, make_study
+from saltus.studies.ranking import rank_arms
 from saltus.studies.results import Results
 
 
@@ -41,4 +43,4 @@ def judge(results: Results) -> Sequence[Claim]:
     return rank_arms(full.list_arms(results), best="transformer", over="transformer")
 
 
-study = make_study(full, laptop, judge=judge)
+study = make_study(full, laptop, judge=judge, about=ON_MIXERS)

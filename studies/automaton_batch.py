@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
+from saltus.paper.levels import measure_level
 from saltus.paper.setting import PLATEAU_LEVEL, USUAL, automaton
 from saltus.paper.targets import read_plateaus
-from saltus.specs import RunSpec, ScheduleSpec
+from saltus.seeding import Streams
+from saltus.specs import CellularAutomatonSpec, RunSpec, ScheduleSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison, Verdict
 from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
@@ -19,6 +21,9 @@ BATCH = 131_072
 
 RATES = {"3e-3": 3e-3, "1e-2": 1e-2, "1e-3": 1e-3}
 """By their names in the names of runs, in the order of training."""
+
+KNOWN = {"the shares of symbols": (), "one cell above": (0,), "two cells above": (0, 1)}
+"""Cells of the state before, relative to the one that is predicted."""
 
 ENDS = (250, 565)
 """Steps between which the plateau ends if the batch decides: the authors' 377 within a factor of 1.5."""
@@ -48,8 +53,18 @@ def draw(results: Results) -> Figure:
 
 
 def compare(results: Results) -> Sequence[Comparison]:
-    """Plateau length at each rate."""
-    return [
+    """Plateau length at each rate; and what the level of the plateau means at each S."""
+    levels = [
+        Comparison(
+            f"S={size}: loss of a predictor that knows {told}",
+            PLATEAU_LEVEL,
+            [measure_level(CellularAutomatonSpec(size=size, rules="fresh"), known, Streams(0).generator("evaluation"))],
+            "arithmetic",
+        )
+        for size in (8, 16, 32, 64)
+        for told, known in KNOWN.items()
+    ]
+    return levels + [
         Comparison(
             f"S=8, no bias, {BATCH:,} tokens, rate {result['rate']:g}",
             read_plateaus(biased=False)[8],
@@ -72,9 +87,10 @@ def judge(results: Results) -> Sequence[Claim]:
     return [
         Claim(
             f"the batch is what decides: with {BATCH:,} tokens the plateau of 8 cells ends between {ENDS[0]} and "
-            f"{ENDS[1]} steps (ours)",
+            f"{ENDS[1]} steps",
             _judge_ends([end for seeds in ends.values() for end in seeds]),
             f"step at which it ends, by rate: {'; '.join(told)}",
+            ours=True,
         )
     ]
 
@@ -87,7 +103,7 @@ def _judge_ends(ends: Sequence[int | None]) -> Verdict:
 
 
 study = Study(
-    cells=[Cell(rate=rate, run=make(name, rate)) for name, rate in RATES.items()],
+    cells=[Cell(rate=rate, short=True, run=make(name, rate)) for name, rate in RATES.items()],
     draw=draw,
     compare=compare,
     judge=judge,

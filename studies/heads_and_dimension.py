@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
+from saltus.paper.claims import ON_HEADS
 from saltus.paper.setting import LINEAR_MAP_MODEL, USUAL, automaton, linear_map, with_heads
-from saltus.paper.targets import read_targets
+from saltus.paper.targets import read_targets, read_tolerance
 from saltus.specs import RunSpec, TransformerSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
@@ -90,14 +91,13 @@ def compare(results: Results) -> Sequence[Comparison]:
     """Final loss of each cell."""
     full = {cell.name: cell.run.task for cell in study.cells}
     return [
-        Comparison(
+        result.compare_loss(
             f"{TASKS[str(result['task'])]}: {result['heads']} heads of {result['dimension']}",
             # An automaton of other rules than theirs has another loss.
             list_theirs(str(result["task"]), int(result["dimension"]))[int(result["heads"])]
             if result.cell.run.task == full[result.name]
             else None,
-            list(result.final_loss),
-            result.scale,
+            read_tolerance("heads_width"),
         )
         for result in results
     ]
@@ -132,4 +132,4 @@ def judge(results: Results) -> Sequence[Claim]:
     return claims
 
 
-study = Study(cells=make(small=False), laptop=make(small=True), draw=draw, compare=compare, judge=judge)
+study = Study(cells=make(small=False), laptop=make(small=True), draw=draw, compare=compare, judge=judge, about=ON_HEADS)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from heads_and_dimension import TASKS, make_run
+from saltus.paper.claims import ON_HEADS
 from saltus.paper.setting import with_heads
 from saltus.specs import TransformerSpec
 from saltus.studies.cells import Cell
@@ -45,7 +46,7 @@ def draw(results: Results) -> Figure:
 
 def compare(results: Results) -> Sequence[Comparison]:
     """Final loss; the authors' points of this figure were not read off."""
-    return [Comparison(result.name, None, list(result.final_loss), result.scale) for result in results]
+    return [result.compare_loss(result.name) for result in results]
 
 
 def judge(results: Results) -> Sequence[Claim]:
@@ -89,5 +90,10 @@ def _judge_automaton(results: Results) -> Sequence[Claim]:
 
 
 study = Study(
-    cells=make(HEADS, small=False), laptop=make(HEADS[:6], small=True), draw=draw, compare=compare, judge=judge
+    cells=make(HEADS, small=False),
+    laptop=make(HEADS[:6], small=True),
+    draw=draw,
+    compare=compare,
+    judge=judge,
+    about=ON_HEADS,
 )

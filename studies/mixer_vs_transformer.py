@@ -1,18 +1,26 @@
 """MLP-Mixer against transformer on the linear map, each at its own best learning rate (S=16, s=3, 5, 7)."""
 
 from collections.abc import Mapping, Sequence
-from math import inf
 
-from saltus.measure.outcomes import median_step
+from saltus.measure.comparison import compare_emergences
+from saltus.measure.interval_tests import adjust_holm
+from saltus.paper.claims import ON_MIXERS
 from saltus.paper.setting import LINEAR_MAP_MODEL, linear_map
-from saltus.paper.targets import read_targets
+from saltus.paper.targets import read_targets, read_tolerance
+from saltus.seeding import Streams
 from saltus.specs import MlpMixerSpec
-from saltus.studies.claims import Claim, Comparison
+from saltus.studies.claims import Claim, Comparison, Verdict
 from saltus.studies.contest import Contest, make_study
+from saltus.studies.ranking import SHOWN
 from saltus.studies.results import Results
 
 LEVEL = 0.45
 """The training loss, in nats, whose step the authors' figure tells."""
+
+ARMS = ("transformer", "mixer")
+
+DRAWS = 500
+"""Bootstrap draws behind an interval."""
 
 SPARSITIES = {f"s{s}": s for s in (3, 5, 7)}
 """By the name of a cell."""
@@ -35,43 +43,53 @@ laptop = make((3, 7), {3: 3_000}, seeds=8, steps=3_000)
 
 def compare(results: Results) -> Sequence[Comparison]:
     """Final loss, and the step at which the training loss passes 0.45."""
-    targets = read_targets("mixer_vs_transformer")["data"]
+    targets, within = read_targets("mixer_vs_transformer")["data"], read_tolerance("mixer_vs_transformer")
     rows: list[Comparison] = []
     for arm in full.list_arms(results):
         for cell, result in arm.cells.items():
             theirs = targets.get(f"s={SPARSITIES[cell]}", {})
             named = f"{arm.name}, {cell}"
-            rows.append(Comparison(f"{named}: loss", theirs.get(arm.name), list(result.final_loss), result.scale))
+            rows.append(result.compare_loss(f"{named}: loss", theirs.get(arm.name), within))
             there, ours = theirs.get("steps to loss .45", {}).get(arm.name), result.passings(LEVEL)
             rows.append(Comparison(f"{named}: step to loss {LEVEL}", there, ours, result.scale, digits=0))
     return rows
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """In each cell: which arm has more rows at the end, and which had half of the rows sooner."""
+    """In each cell: whether the seeds show that one of the two finds rows sooner."""
     arms = {arm.name: arm for arm in full.list_arms(results)}
+    both = [cell for cell in full.cells if all(name in arms and cell in arms[name].cells for name in ARMS)]
+    compared = {
+        cell: compare_emergences(
+            {name: arms[name].cells[cell].units for name in ARMS}, Streams(0).generator("bootstrap"), draws=DRAWS
+        )
+        for cell in both
+    }
+    adjusted = adjust_holm([found.pairs[0].test.p_value for found in compared.values()])
     claims: list[Claim] = []
-    for cell in full.cells:
-        if not all(name in arms and cell in arms[name].cells for name in ("transformer", "mixer")):
-            continue
-        learned = {name: arm.cells[cell].learned for name, arm in arms.items()}
-        ahead = learned["mixer"].mean() > learned["transformer"].mean()
-        halves = {name: median_step(arm.cells[cell].units) for name, arm in arms.items()}
-        sooner = halves["mixer"] is not None and halves["mixer"] < (halves["transformer"] or inf)
+    for (cell, found), p_value in zip(compared.items(), adjusted, strict=True):
+        told = "; ".join(
+            f"{name}: all rows in {(rows == 16).sum()} of {len(rows)} seeds ({', '.join(map(str, rows))})"
+            for name in ARMS
+            if len(rows := arms[name].cells[cell].learned)
+        )
+        test = found.pairs[0].test
         claims.append(
             Claim(
                 f"MLP-Mixer finds the rows of the linear map sooner than the transformer, {cell}",
-                "reproduced" if ahead and sooner else "in part" if ahead or sooner else "not reproduced",
-                "; ".join(
-                    f"{name}: all rows in {(learned[name] == 16).sum()} of {len(learned[name])} seeds "
-                    f"({', '.join(map(str, learned[name]))}), "
-                    f"half of all rows {'not in the budget' if (half := halves[name]) is None else f'by {half:,.0f}'}"
-                    for name in learned
-                ),
+                _judge_pair(p_value, mixer_sooner=test.excess[1] > 0),
+                f"{found.pairs[0].sentence}; adjusted over {len(both)} cells p = {p_value:.3g}. {told}",
                 cell,
             )
         )
     return claims
 
 
-study = make_study(full, laptop, compare=compare, judge=judge)
+def _judge_pair(p_value: float, *, mixer_sooner: bool) -> Verdict:
+    """What seeds do not show is not measured."""
+    if p_value > SHOWN:
+        return "not measured"
+    return "reproduced" if mixer_sooner else "not reproduced"
+
+
+study = make_study(full, laptop, compare=compare, judge=judge, about=ON_MIXERS)

@@ -6,8 +6,9 @@ from math import comb, log
 from matplotlib.figure import Figure
 
 from saltus.measure.outcomes import estimate_share
-from saltus.paper.setting import linear_map
-from saltus.paper.targets import read_rows, read_targets
+from saltus.paper.claims import ON_SEARCH
+from saltus.paper.setting import FITTED_SPARSITIES, linear_map
+from saltus.paper.targets import read_rows, read_targets, read_tolerance
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, add_legend, draw_ours, draw_theirs, label, open_panels
@@ -78,11 +79,15 @@ def compare(results: Results) -> Sequence[Comparison]:
     for size in SIZES:
         for s, result in find(results, size).items():
             cell, loss = f"S={size}, s={s}", list_theirs(size).get(s)
-            rows.append(Comparison(f"{cell}: loss", loss, list(result.final_loss), result.scale))
+            fitted = size == 16 and s in FITTED_SPARSITIES
+            rows.append(
+                result.compare_loss(f"{cell}: loss", loss, read_tolerance("linear_map_sparsity"), fitted=fitted)
+            )
             learned = read_rows(size, s)
             if learned is not None:
                 ours = [float(n) for n in result.learned]
-                rows.append(Comparison(f"{cell}: rows", learned, ours, result.scale, digits=1))
+                note = f"beyond the level at the last evaluation: {', '.join(map(str, result.there_at_end))}"
+                rows.append(Comparison(f"{cell}: rows", learned, ours, result.scale, 1, fitted=fitted, note=note))
     return rows
 
 
@@ -145,4 +150,5 @@ study = Study(
     draw=draw,
     compare=compare,
     judge=judge,
+    about=ON_SEARCH,
 )

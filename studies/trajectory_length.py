@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from saltus.measure.outcomes import count_learned
+from saltus.paper.claims import ON_EXAMPLES
 from saltus.paper.setting import PLATEAU_LEVEL, automaton, linear_map
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison, Verdict
@@ -40,14 +42,12 @@ def find(results: Results, task: str) -> dict[int, Result]:
 def count_rows(results: Results) -> tuple[int, dict[int, list[int]]]:
     """The shortest budget of the maps that have been run, and by T the rows of each seed that came within it.
 
-    Cells may be of different scales, and so of different budgets.
+    Cells may be of different scales, and so of different budgets. What came later is not read: a row of a longer run
+    could be confirmed by evaluations that the shorter ones do not have.
     """
     cells = find(results, MAP)
     budget = min((result.budget for result in cells.values()), default=0)
-    return budget, {
-        t: [sum(row.by is not None and row.by <= budget for row in seed) for seed in result.units.by_seed().values()]
-        for t, result in cells.items()
-    }
+    return budget, {t: count_learned(result.read_units(until=budget)).tolist() for t, result in cells.items()}
 
 
 def draw(results: Results) -> Figure:
@@ -72,7 +72,9 @@ def compare(results: Results) -> Sequence[Comparison]:
     for result in results:
         cell = f"{result['task']}, t{result['states']}"
         if result["task"] == MAP:
-            rows.append(Comparison(f"{cell}: rows", None, [float(n) for n in result.learned], result.scale, digits=0))
+            learned = [float(n) for n in result.learned]
+            note = f"beyond the level at the last evaluation: {', '.join(map(str, result.there_at_end))}"
+            rows.append(Comparison(f"{cell}: rows", None, learned, result.scale, digits=0, note=note))
         else:
             steps = result.passings(PLATEAU_LEVEL)
             rows.append(Comparison(f"{cell}: plateau", None, steps, result.scale, digits=0))
@@ -140,4 +142,5 @@ study = Study(
     draw=draw,
     compare=compare,
     judge=judge,
+    about=ON_EXAMPLES,
 )

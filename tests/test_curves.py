@@ -222,3 +222,18 @@ def test_coarser_grid_brackets_the_finer_one(crossing: int, kept: set[int]) -> N
     coarse = find_emergence(make_curve(steps[chosen], values[chosen]), Rule(above=1.0))
     assert coarse.after <= fine.after
     assert coarse.by is None or (fine.by is not None and coarse.by >= fine.by)
+
+
+def test_curves_until_a_step_are_read_as_if_training_had_ended_there() -> None:
+    """Of a hold of 2, what comes at 20 is confirmed at 30; until 20 it is not, as in a run that ended there."""
+    steps, values = np.array([0, 10, 20, 30]), np.array([0.0, 0.0, 1.0, 1.0])
+    curve = Curve(Key("g", "0", "u"), steps, values, missing=(5, 25), standard_error=np.array([0.1, 0.2, 0.3, 0.4]))
+    curves = Curves((curve,), "accuracy", Rule(above=0.5, hold=2))
+    short = curves.until(29)
+    assert (curves.emergences()[0].by, short.emergences()[0]) == (20, Emergence(10, None, None, (), curve.key))
+    assert (short[0].steps.tolist(), short[0].missing) == ([0, 10, 20], (5,))
+    assert short[0].standard_error is not None
+    assert short[0].standard_error.tolist() == [0.1, 0.2, 0.3]
+    assert curves.until(30)[0].steps.tolist() == steps.tolist()
+    with pytest.raises(SaltusError, match="u: step -1 was given, and the first evaluation is at 0"):
+        curves.until(-1)

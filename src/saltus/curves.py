@@ -278,6 +278,22 @@ class Curves(Sequence[Curve]):
         chosen = tuple(c for c in self.curves if all(w in (None, k) for w, k in zip(wanted, c.key, strict=True)))
         return replace(self, curves=chosen)
 
+    def until(self, step: int) -> Self:
+        """The curves without what was measured after a step, so that curves of different budgets are read alike.
+
+        Raises:
+            SaltusError: if a curve has nothing until then.
+
+        """
+        if late := [curve for curve in self.curves if curve.steps[0] > step]:
+            raise SaltusError(
+                f"{late[0].key.unit}: step {step} was given, and the first evaluation is at {late[0].steps[0]}; "
+                "give a step at or after it"
+            )
+        return replace(
+            self, curves=tuple(_cut(curve, int(np.searchsorted(curve.steps, step, "right"))) for curve in self)
+        )
+
     def emergences(self, rule: Rule | None = None) -> Emergences:
         """When each curve's unit emerged, by the curves' own rule or by another one."""
         rule = rule or self.rule
@@ -334,6 +350,19 @@ def gather_curves(
         Curve(Key(group, seed, unit), steps, array[s, :, u], (), float(low[u]), float(high[u]))
         for s, seed in enumerate(seeds)
         for u, unit in enumerate(units)
+    )
+
+
+def _cut(curve: Curve, evaluations: int) -> Curve:
+    """The first evaluations of a curve."""
+    errors = None if curve.standard_error is None else curve.standard_error[:evaluations]
+    last = curve.steps[evaluations - 1]
+    return replace(
+        curve,
+        steps=curve.steps[:evaluations],
+        values=curve.values[:evaluations],
+        missing=tuple(step for step in curve.missing if step < last),
+        standard_error=errors,
     )
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from saltus.curves import Curves
 from saltus.errors import SaltusError
+from saltus.ingest.folder import CurvesFolder
 from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
+from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
@@ -20,10 +23,10 @@ from saltus.train.records import RunRecords
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder
-Records = RunRecords | ScanRecords | PatchRecords | AuditRecords
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | CurvesFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | Curves
 
-KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder)
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, CurvesFolder)
 """What `ls`, `show` and `report` know."""
 
 
@@ -41,7 +44,7 @@ class Listing:
 
 
 def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
-    """The runs, scans, patches and audits in `out`, each kind by name; readable or not."""
+    """The runs, scans, patches, audits and curves in `out`, each kind by name; readable or not."""
     return [folder for kind in KINDS for folder in kind.list(out)]
 
 
@@ -73,7 +76,7 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan, patch or audit"
+    what = "is the beginning of more than one name" if found else "is no run, scan, patch, audit or set of curves"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
@@ -105,6 +108,12 @@ def show(
             audited = folder.records()
             console.print(tabulate_audit(audited))
             console.print(Text(f"{audited.faults} faults in {len(audited.checkpoints)} checkpoints"), soft_wrap=True)
+        case CurvesFolder():
+            read = folder.records()
+            read = read.reread(read.rule.change(threshold=threshold, hold=hold))
+            console.print(summarise_curves(read.curves))
+            for note in read.curves.notes:
+                console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def report(
@@ -143,6 +152,9 @@ def _describe(folder: Folder) -> str:
             return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
         case AuditFolder():
             return folder.spec().suite
+        case CurvesFolder():
+            paths = folder.spec().paths
+            return f"from {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
@@ -150,5 +162,8 @@ def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
         case RunFolder() | ScanFolder():
             records = folder.records()
             return records.reread(records.rule.change(threshold=threshold, hold=hold))
+        case CurvesFolder():
+            read = folder.records()
+            return read.reread(read.rule.change(threshold=threshold, hold=hold)).curves
         case PatchFolder() | AuditFolder():
             return folder.records()

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
+from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
 from saltus.cli.statistics import compare, plan
 from saltus.errors import SaltusError
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, ls, show, report, compare, plan):
+for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, read, ls, show, report, compare, plan):
     app.command()(command)
 
 

@@ -17,9 +17,6 @@ PASSED = 0.35
 RANKS = (0, 3, 7, 11, 15)
 """Rows, by the order in which they pass, whose steps are compared: the first and every fourth of 16."""
 
-WATCHED = 1.5
-"""Lengths of the authors' plateau after which one counts as censored, whatever the budget of its cell."""
-
 
 @dataclass(frozen=True)
 class Target:
@@ -47,7 +44,16 @@ class Round:
     distances: dict[str, float]
     """By setting, nearest first, see `average`."""
     censored: dict[str, int]
-    """By setting, how many of the distances behind it are lower bounds."""
+    """By setting, how many of the distances behind it are lower bounds; where there is one, so is the setting's."""
+
+    def nearest(self, name: str) -> bool | None:
+        """Whether a setting is the nearest; None where lower bounds leave it open."""
+        others = {other: distance for other, distance in self.distances.items() if other != name}
+        if any(self.distances[name] > distance for other, distance in others.items() if not self.censored[other]):
+            return False
+        if self.censored[name] or any(self.distances[name] > distance for distance in others.values()):
+            return None
+        return True
 
 
 def measure_jumps(result: Result, kind: str) -> list[Target]:
@@ -97,12 +103,15 @@ def measure_rows(result: Result, kind: str, sparsity: int) -> list[Target]:
 
 
 def measure_plateau(result: Result, kind: str, size: int, *, biased: bool) -> list[Target]:
-    """The end of the plateau on cellular automata; a budget that ends before the authors' says nothing."""
+    """The end of the plateau on cellular automata.
+
+    A seed that has not come to it is as far off as its budget at least; a budget that ends before the authors' says
+    nothing.
+    """
     theirs, ours = float(read_plateaus(biased=biased)[size]), result.passings(PLATEAU_LEVEL)
-    ends = [(min(end or result.budget, WATCHED * theirs), end is None or end > WATCHED * theirs) for end in ours]
-    telling = [(step, late) for step, late in ends if not late or step > theirs]
-    distances = [abs(log(step / theirs)) for step, _ in telling]
-    return [Target(kind, "", theirs, ours, distances, sum(late for _, late in telling))]
+    telling = [end for end in ours if end is not None or result.budget > theirs]
+    distances = [abs(log((end or result.budget) / theirs)) for end in telling]
+    return [Target(kind, "", theirs, ours, distances, telling.count(None))]
 
 
 def average(targets: Sequence[Target]) -> float:

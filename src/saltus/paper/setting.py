@@ -63,8 +63,14 @@ PAPER = Preset(
     linear_map=replace(USUAL.linear_map, batch=64, learning_rate=3e-4, initialisation_scale=3.0),
     automaton=replace(USUAL.automaton, learning_rate=3e-3, initialisation_scale=0.5, bias=4.0),
 )
-"""The settings of the studies, the nearest that the search found: results/README.md, calibration, has the distances of
-all settings to the authors' numbers."""
+"""The settings of the studies, chosen in a search: results/calibration.md has the distance of every setting to the
+authors' numbers."""
+
+FITTED_SPARSITIES = (4, 8, 13)
+"""s of the linear map at S=16 by whose rows the setting was chosen, besides the jumps at s=3."""
+
+FITTED_SIZES = (8, 16, 32)
+"""S of the automata by whose plateaus the setting was chosen."""
 
 PLATEAU_LEVEL = 1.3
 """The training loss on cellular automata, in nats, below which the plateau is over (the paper); chance is ln 4."""

@@ -19,6 +19,11 @@ def read_targets(name: str) -> dict[str, Any]:
     return json.loads((folder / f"{name}.json").read_text())
 
 
+def read_tolerance(name: str) -> float:
+    """How far a number of a target may be off, as it was read off a figure: in its unit, for plateaus as a share."""
+    return float(read_targets(name)["tolerance"])
+
+
 def read_plateaus(*, biased: bool) -> Mapping[int, int]:
     """By S, the step at which the plateau of cellular automata ends, without or with the true pattern as a bias."""
     data = read_targets("cellular_automata_plateau")["data"]["biased" if biased else "standard"]

@@ -19,8 +19,10 @@ class Cell:
     run: RunSpec
     patterns: bool
     """Whether measures of heads and all snapshots are kept with the records, not the steps and units alone."""
+    short: bool
+    """Whether its budget is shorter than the paper's, though the size is the paper's."""
 
-    def __init__(self, *, run: RunSpec, patterns: bool = False, **key: Value) -> None:
+    def __init__(self, *, run: RunSpec, patterns: bool = False, short: bool = False, **key: Value) -> None:
         """A run without a name is named by its keys."""
         if run.name == UNNAMED and key:
             values: dict[str, Any] = run.model_dump(warnings=False) | {"name": _name(key)}
@@ -28,6 +30,7 @@ class Cell:
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "run", run)
         object.__setattr__(self, "patterns", patterns)
+        object.__setattr__(self, "short", short)
 
     @property
     def name(self) -> str:
@@ -40,7 +43,8 @@ class Cell:
 
     def change(self, *, seeds: int | None, steps: int | None) -> "Cell":
         """The same cell with another number of seeds or steps."""
-        return Cell(run=self.run.with_overrides(seeds=seeds, steps=steps), patterns=self.patterns, **self.key)
+        run = self.run.with_overrides(seeds=seeds, steps=steps)
+        return Cell(run=run, patterns=self.patterns, short=self.short, **self.key)
 
 
 def _name(key: Keys) -> str:

@@ -23,6 +23,12 @@ class Comparison:
     """At which ours was run: full, laptop, or nothing."""
     digits: int = 3
     """Decimal places that mean something."""
+    tolerance: float | None = None
+    """How far theirs may be off, as it was read off a figure, in its unit; None where that is not known."""
+    fitted: bool = False
+    """Whether our settings were chosen by this number: then an agreement is no prediction."""
+    note: str = ""
+    """What else a reader of the row has to know."""
 
     @property
     def middle(self) -> float | None:
@@ -45,3 +51,5 @@ class Claim:
     why: str
     cell: str | None = None
     """In a comparison of architectures, the cell that the claim is about; None if it is about all cells."""
+    ours: bool = False
+    """Whether it is a control or a question of ours, not a claim of the paper."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isinf
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -25,7 +24,7 @@ from saltus.specs import (
 from saltus.specs.models import BackboneSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
-from saltus.studies.gate import Arm, choose_rate, score_learning
+from saltus.studies.gate import Arm, choose_rate
 from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
 from saltus.studies.race import Race
 from saltus.studies.results import Result, Results
@@ -196,10 +195,11 @@ def make_study(
     *,
     compare: Callable[[Results], Sequence[Comparison]] | None = None,
     judge: Callable[[Results], Sequence[Claim]] | None = None,
+    about: str = "",
 ) -> Study:
     """The study of a contest: its sweeps, then its cells, each arm at the rate that its sweep chooses.
 
-    `laptop` is the same contest, smaller and with fewer cells; `compare` and `judge` go to the study.
+    `laptop` is the same contest, smaller and with fewer cells; `compare`, `judge` and `about` go to the study.
     """
 
     def follow(results: Results, scale: str) -> list[Cell]:
@@ -214,6 +214,7 @@ def make_study(
         follow=follow,
         race=None if full.race is None else replace(full.race, within=("arm", "sweep")),
         arms=full.list_arms,
+        about=about,
     )
 
 
@@ -237,41 +238,3 @@ def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> R
     """The run of `template` with other values, checked again."""
     base = template.model_dump()
     return RunSpec(**(base | values | {"training": base["training"] | training}))
-
-
-def rank_arms(arms: Sequence[Arm], *, best: str, over: str) -> list[Claim]:
-    """For each cell: that `best` is ahead of all others, and that most of the others are behind `over`.
-
-    The arm with more units at the end, in the mean over seeds, is ahead; of equal arms the one that had half of its
-    units sooner.
-    """
-    claims: list[Claim] = []
-    for cell in dict.fromkeys(cell for arm in arms for cell in arm.cells):
-        scores = {arm.name: score_learning(arm.cells[cell]) for arm in arms if cell in arm.cells}
-        if not {best, over} < scores.keys():
-            continue
-        ranked = sorted(scores, key=lambda name: scores[name], reverse=True)
-        told = "; ".join(
-            f"{name} {scores[name][0]:.1f}" + ("" if isinf(scores[name][1]) else f", half by {-scores[name][1]:,.0f}")
-            for name in ranked
-        )
-        place = ranked.index(best)
-        claims.append(
-            Claim(
-                f"{best} is ahead of all others, {cell}",
-                ("reproduced", "in part")[place] if place < 2 else "not reproduced",
-                f"units learned, mean over seeds, and the median step of a unit: {told}",
-                cell,
-            )
-        )
-        others = [name for name in ranked if name not in (best, over)]
-        behind = [name for name in others if scores[name] < scores[over]]
-        claims.append(
-            Claim(
-                f"most others are behind {over}, {cell}",
-                "reproduced" if len(behind) > len(others) / 2 else "not reproduced",
-                f"{len(behind)} of {len(others)} are: {', '.join(behind) or 'none'}",
-                cell,
-            )
-        )
-    return claims

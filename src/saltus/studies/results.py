@@ -12,7 +12,11 @@ from saltus.errors import SaltusError
 from saltus.measure.outcomes import count_learned
 from saltus.specs import RunSpec
 from saltus.studies.cells import Cell, Value
+from saltus.studies.claims import Comparison
 from saltus.train.records import RunRecords
+
+_LATELY = 500
+"""Steps before the end over which it is said how much a loss was still falling."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Result:
     cell: Cell
     records: RunRecords
     scale: str
-    """The scale at which the cell was run."""
+    """The scale at which the cell was run; `short` at full size with a budget that is shorter than the paper's."""
 
     @property
     def name(self) -> str:
@@ -57,6 +61,36 @@ class Result:
     def final_loss(self) -> NDArray[np.float64]:
         """[seed] mean training loss, in nats, between the last two evaluations."""
         return self.records.cube("steps", "train_loss")[:, -1]
+
+    @property
+    def there_at_end(self) -> NDArray[np.int64]:
+        """[seed] units that are beyond the rule's level at the last evaluation, confirmed or not."""
+        curves = self.records.curves.parts
+        last: dict[str, int] = {}
+        for curve in curves:
+            last[curve.key.seed] = last.get(curve.key.seed, 0) + int(curve.there(curves.rule)[-1])
+        return np.array(list(last.values()))
+
+    def read_units(self, *, hold: int | None = None, until: int | None = None) -> Emergences:
+        """When units emerged with another hold, or from the evaluations up to a step alone."""
+        curves = self.records.curves.parts
+        curves = curves if until is None else curves.until(until)
+        return curves.emergences(curves.rule.change(hold=hold))
+
+    def compare_loss(
+        self, cell: str, theirs: float | None = None, tolerance: float | None = None, *, fitted: bool = False
+    ) -> Comparison:
+        """The loss at the end beside theirs; a run that stopped when it was solved may not have come to its end."""
+        steps, note = self.records.evaluated_steps, ""
+        if steps[-1] < self.budget and len(steps) > 2:
+            before = int(np.searchsorted(steps, steps[-1] - _LATELY).clip(min=1, max=len(steps) - 2))
+            mean, last = self.records.cube("steps", "train_loss").mean(0), int(steps[-1])
+            note = (
+                f"stopped when solved, at step {last:,}, and so ends high: it fell by {mean[before] - mean[-1]:.3f} "
+                f"in the last {last - steps[before]:,} steps"
+            )
+        losses = list(self.final_loss)
+        return Comparison(cell, theirs, losses, self.scale, tolerance=tolerance, fitted=fitted, note=note)
 
     def passings(self, level: float, column: str = "train_loss") -> list[int | None]:
         """[seed] the first evaluated step with a training loss below `level`, in nats; None within the budget.

@@ -60,7 +60,8 @@ def read_results(study: Study, source: Source, change: Change = lambda cell: cel
         for cell in list_cells(study, scale, source, change, waiting=False):
             records = source.find(cell.run)
             if records is not None:
-                found.setdefault(cell.name, Result(cell, records, scale))
+                named = "short" if cell.short and scale == "full" else scale
+                found.setdefault(cell.name, Result(cell, records, named))
             if scale == "full" or records is not None:
                 planned.setdefault(cell.name, whole.get(cell.name, cell))
     order = list(planned)

@@ -44,6 +44,8 @@ class Study:
     """Results -> the arms of a comparison, which then has to pass the gate."""
     race: Race | None = None
     """The cells are trained only until the best of them is known; they say the most that each of them gets."""
+    about: str = ""
+    """The claim that it asks about, in a sentence; studies with the same one share a line of the results."""
     measures: Sequence[Measure] = ()
     """What is recorded of every evaluation besides `saltus.train.measures.MEASURES`."""
     name: str = field(default="", kw_only=True)

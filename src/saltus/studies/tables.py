@@ -13,21 +13,23 @@ from saltus.studies.results import Results
 
 
 def write_comparisons(rows: Sequence[Comparison]) -> str:
-    """A Markdown table: theirs, ours, difference, seeds."""
+    """A Markdown table: theirs with its tolerance, ours, difference, seeds."""
     lines = [
-        "| cell | theirs | ours, mean | ours, by seed | difference | seeds | scale |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| cell | theirs | read off within | ours, mean | ours, by seed | difference | seeds | scale | note |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         seeds = ", ".join("censored" if v is None else _number(v, row.digits) for v in row.ours)
         cells = (
             escape(row.cell),
             _number(row.theirs, row.digits),
+            "" if row.theirs is None or row.tolerance is None else f"±{_number(row.tolerance, row.digits)}",
             _number(row.middle, row.digits),
             seeds,
             "" if row.difference is None else f"{row.difference:+,.{row.digits}f}",
             str(len(row.ours)) if row.ours else "",
             row.scale or "not run",
+            "; ".join(filter(None, ("fitted" if row.fitted else "", escape(row.note)))),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -81,14 +83,16 @@ def write_arms(arms: Sequence[Arm]) -> str:
 def write_emergence(results: Results) -> str:
     """A Markdown table with a line for each cell: units learned, and when, censored seeds counted as such."""
     lines = [
-        "| cell | steps run | units learned, by seed | median step of a unit | seeds with all | median step of all |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| cell | steps run | units learned, by seed | there at the end, by seed | median step of a unit "
+        "| seeds with all | median step of all |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in results:
         line = (
             escape(result.name),
             f"{result.records.evaluated_steps[-1]:,}",
             f"{', '.join(map(str, result.learned))} of {len(result.records.facts.units)}",
+            ", ".join(map(str, result.there_at_end)),
             _say_median(result.units),
             _say_share(result.tasks),
             _say_median(result.tasks),
@@ -103,17 +107,18 @@ def write_seeds(results: Results) -> str:
     Censored seeds have no `first_step_with`; all that is known is `last_step_without`.
     """
     keys = list(dict.fromkeys(key for result in results for key in result.cell.key))
-    columns = ["run", *keys, "scale", "seed", "steps_run", "final_train_loss", "units_learned", "units"]
+    columns = ["run", *keys, "scale", "seed", "steps_run", "final_train_loss"]
+    columns += ["units_learned", "units_there_at_end", "units"]
     columns += ["last_step_without", "first_step_with", "lost_at"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for result in results:
         values = [result.cell.key.get(key, "") for key in keys]
-        loss, learned = result.final_loss, result.learned
+        loss, learned, last = result.final_loss, result.learned, result.there_at_end
         for place, task in enumerate(result.tasks):
             row = [result.name, *values, result.scale, task.key.seed, int(result.records.evaluated_steps[-1])]
-            row += [repr(float(loss[place])), int(learned[place]), len(result.records.facts.units)]
+            row += [repr(float(loss[place])), int(learned[place]), int(last[place]), len(result.records.facts.units)]
             row += [task.after, "" if task.by is None else task.by, "" if task.lost is None else task.lost]
             writer.writerow(row)
     return file.getvalue()
