@@ -64,7 +64,7 @@ class TrainingSpec(Spec):
     evaluate: ScheduleSpec = ScheduleSpec()
     snapshot: ScheduleSpec = Field(default=ScheduleSpec(), description="steps whose patterns are kept")
     checkpoint: ScheduleSpec = Field(default=ScheduleSpec(every=500), description="steps whose weights are kept")
-    stop_when_solved: bool = Field(default=False, description="stop once every seed has solved every unit")
+    stop_when_solved: bool = Field(default=False, description="stop each seed once it has solved every unit")
 
     @field_validator("betas")
     @classmethod
