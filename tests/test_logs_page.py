@@ -31,7 +31,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for step in (0, 100, 200, 300, 400, 500, 600):
                 value = 0.6 if step > middle + 30 * seed else 0.1
                 metrics = {"acc,none": value, "acc_stderr,none": 0.02, "perplexity,none": 5.0 / value}
-                results = dict.fromkeys(("lambada_openai", "piqa"), metrics)
+                results: dict[str, dict[str, float]] = dict.fromkeys(("lambada_openai", "piqa"), metrics)
                 write_new(
                     tmp_path / "evals" / model.replace("/", "__") / f"results_{step}.json", model, step, results, step
                 )

@@ -65,6 +65,8 @@ def test_every_option_reaches_the_reading(saltus: Saltus, tmp_path: Path, monkey
     code, _, error = saltus("read", "a-7.csv", "--step", "at", "--below", "2", "--errors", "0", "--out", "there")
     assert (code, error) == (0, "")
     assert CurvesFolder(tmp_path / "there" / "a-7").records().rule == Rule(below=2.0, hold=2)
+    write(tmp_path / "pythia-v1.1" / "a.csv", "step,acc\n0,0.5\n")
+    assert saltus("read", "pythia-v1.1")[1].endswith("curves: runs/pythia-v1.1\n")
 
 
 @pytest.mark.parametrize(
@@ -110,10 +112,20 @@ def test_own_folders_are_read_like_any_other(finished: RunFolder, tmp_path: Path
     own = finished.records().curves
     alone = saltus.read(tmp_path / "runs" / "one")
     assert ([curve.key for curve in alone], alone.rule) == ([curve.key for curve in own], own.rule)
-    both = saltus.read(tmp_path / "runs", only=["row*"], rule=Rule(above=0.25), name="both", out=tmp_path / "runs")
+    folders = [tmp_path / "runs" / name for name in ("one", "two")]
+    both = saltus.read(*folders, only=["row*"], rule=Rule(above=0.25), name="both", out=tmp_path / "runs")
     assert both.groups == ["one/tiny", "two/tiny"]
     assert (set(both.units), len(both)) == ({f"row {row}" for row in range(4)}, 16)
     assert len(api.compare(both, unit="row 1").pairs) == 1
+    shutil.copytree(finished.path, tmp_path / "elsewhere" / "one")
+    same = saltus.read(tmp_path / "runs" / "one", tmp_path / "elsewhere" / "one")
+    assert same.groups == [f"{tmp_path}/runs/one/tiny", f"{tmp_path}/elsewhere/one/tiny"]
+    with pytest.raises(
+        SaltusError, match="only: column was given, and no unit has such a name; there are row 0, row 1"
+    ):
+        saltus.read(tmp_path / "runs" / "one", only=["column"])
+    with pytest.raises(SaltusError, match="there is nothing to read; 3 folders are some of saltus and were left alone"):
+        saltus.read(tmp_path / "runs")
     write(tmp_path / "log.csv", "step,task,acc\n0,a,0.5\n")
     with pytest.raises(SaltusError, match=r"of different measures \(acc, progress\); read them one by one"):
         saltus.read(tmp_path / "runs" / "one", tmp_path / "log.csv")

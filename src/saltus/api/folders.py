@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,9 @@ from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
+
+AnyPath = str | PathLike[str]
+"""A path, or its text."""
 
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
@@ -43,8 +47,9 @@ class Listing:
     readable: bool
 
 
-def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
+def ls(out: AnyPath = DEFAULT_ROOT) -> list[Folder]:
     """The runs, scans, patches, audits and curves in `out`, each kind by name; readable or not."""
+    out = Path(out)
     return [folder for kind in KINDS for folder in kind.list(out)]
 
 
@@ -67,8 +72,9 @@ def describe(folder: Folder) -> Listing:
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
 
 
-def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
+def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
     """The folder at the path `name`, or the one in `out` whose name starts with it."""
+    out = Path(out)
     if there := [folder for folder in ls(Path(name).parent) if folder.path.name == Path(name).name]:
         return there[0]
     there = ls(out)
@@ -118,7 +124,7 @@ def show(
 
 def report(
     folders: Sequence[Folder],
-    to: Path = DEFAULT_REPORT,
+    to: AnyPath = DEFAULT_REPORT,
     *,
     threshold: float | None = None,
     hold: int | None = None,
@@ -127,6 +133,7 @@ def report(
 
     `threshold` and `hold` stand in for those of the folders' rules.
     """
+    to = Path(to)
     from saltus.report.html.page import write_report
     from saltus.report.sections import describe as describe_sections
 

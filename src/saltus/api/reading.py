@@ -1,6 +1,5 @@
 """Read what other people measured, and what saltus did, as curves."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,11 +69,11 @@ def read(
         ceiling=ceiling,
     )
     folder = None if name is None else CurvesFolder.of(out, name)
-    own = {str(path): _list_own(Path(path)) for path in paths}
-    parts = {found.path.name: _read_own(found, spec) for folders in own.values() for found in folders}
-    if others := tuple(path for path in spec.paths if not own[path]):
-        parts[""] = read_files(spec.model_copy(update={"paths": others}), rule)
-    curves = _join(parts, rule)
+    parts = {path: _read_own(path) for path in map(Path, spec.paths) if _find_own(path) is not None}
+    if others := tuple(path for path in spec.paths if Path(path) not in parts):
+        files = spec.model_copy(update={"paths": others})
+        parts[Path()] = read_files(files, rule, skip=lambda path: _find_own(path) is not None)
+    curves = _join(parts, spec, rule)
     if folder is not None:
         with folder.writing(spec, again=True):
             folder.commit(curves)
@@ -82,35 +81,44 @@ def read(
     return curves
 
 
-def _list_own(path: Path) -> list[Folder]:
-    """The folder of results that a path is, or those with curves in it."""
-    if here := [kind(path) for kind in KINDS if (path / kind.description).exists()]:
-        return here
-    return [found for kind in KINDS for found in kind.list(path) if not isinstance(found, PatchFolder | AuditFolder)]
+def _find_own(path: Path) -> Folder | None:
+    """The folder of results that a path is, if it is one."""
+    return next((kind(path) for kind in KINDS if (path / kind.description).exists()), None)
 
 
-def _read_own(folder: Folder, spec: ReadSpec) -> Curves:
-    """The curves of a folder of results, of the units that are asked for."""
-    if isinstance(folder, PatchFolder | AuditFolder):
-        raise SaltusError(f"{folder.path} is a {folder.kind}, which has no curves; give runs, scans or curves")
-    curves = folder.records().curves
-    return replace(curves, curves=tuple(curve for curve in curves if is_wanted(curve.key.unit, spec)))
+def _read_own(path: Path) -> Curves:
+    folder = _find_own(path)
+    if folder is None or isinstance(folder, PatchFolder | AuditFolder):
+        raise SaltusError(f"{path} is a folder of saltus without curves; give runs, scans or curves")
+    return folder.records().curves
 
 
-def _join(parts: Mapping[str, Curves], rule: Rule | None) -> Curves:
-    """Curves of several origins as one set; groups of the same name are told apart by their folders."""
+def _join(parts: Mapping[Path, Curves], spec: ReadSpec, rule: Rule | None) -> Curves:
+    """The curves of several folders, of the units that are asked for; equal groups are told apart by their folders.
+
+    Raises:
+        SaltusError: if the folders have different measures, or none of the units.
+
+    """
     first = next(iter(parts.values()))
     if len(measures := {curves.measure for curves in parts.values()}) > 1:
         raise SaltusError(
             f"the curves are of different measures ({', '.join(sorted(measures))}); read them one by one, and give "
             "report the folders of all"
         )
-    several = Counter(curve.key for curves in parts.values() for curve in curves).most_common(1)
-    rename = bool(several) and several[0][1] > 1
+    names = {path: path.name if [p.name for p in parts].count(path.name) == 1 else str(path) for path in parts}
+    keys = [curve.key for part in parts.values() for curve in part]
+    twice = len(set(keys)) < len(keys)
     curves = [
-        replace(curve, key=curve.key._replace(group=f"{name}/{curve.key.group}")) if rename and name else curve
-        for name, part in parts.items()
+        replace(curve, key=curve.key._replace(group=f"{names[path]}/{curve.key.group}"))
+        if twice and path.name
+        else curve
+        for path, part in parts.items()
         for curve in part
+        if is_wanted(curve.key.unit, spec)
     ]
+    if not curves:
+        units = ", ".join(dict.fromkeys(key.unit for key in keys))
+        raise SaltusError(f"only: {', '.join(spec.only)} was given, and no unit has such a name; there are {units}")
     notes = dict.fromkeys(note for part in parts.values() for note in part.notes)
     return replace(first, curves=tuple(curves), rule=rule or first.rule, notes=tuple(notes))

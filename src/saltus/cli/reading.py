@@ -79,6 +79,7 @@ def read(
 
 def _name(path: str) -> str:
     """A name for what is read from a path: its own, without what no folder should be called."""
-    stem = Path(path).resolve().name.removesuffix(Path(path).suffix)
+    whole = Path(path).resolve()
+    stem = whole.stem if whole.is_file() else whole.name
     without_hash = re.sub(rf"-[0-9a-f]{{{DIGITS}}}$", "-curves", stem)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", without_hash).strip("-._")[:64] or "curves"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from saltus import api
 from saltus.api import DEFAULT_ROOT
-from saltus.cli.options import Device, Out, print_path
+from saltus.cli.options import Device, Out, Processes, print_path
 from saltus.errors import SaltusError
 from saltus.studies.study import load_study
 
@@ -25,6 +25,7 @@ def demo(
     out: Out = DEFAULT_ROOT,
     device: Device = "auto",
     steps: Steps = None,
+    processes: Processes = None,
     lm: Annotated[bool, typer.Option("--lm", help="Small language models instead: train, scan, patch.")] = False,
 ) -> None:
     """Train 8 seeds of a small linear map, show what emerged when, and write the report."""
@@ -38,7 +39,7 @@ def demo(
         return
     from saltus.demo import DEMO
 
-    folder = api.run(DEMO.with_overrides(steps=steps), out=out, device=device, console=console)
+    folder = api.run(DEMO.with_overrides(steps=steps), out=out, device=device, processes=processes, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], folder.path / "report.html"))
 
@@ -55,6 +56,7 @@ def run(
     ] = None,
     scale: Scale = "full",
     grid: Annotated[bool, typer.Option("--grid", help="Train the cells of a race in full.")] = False,
+    processes: Processes = None,
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed.
 
@@ -71,6 +73,7 @@ def run(
         scale=scale,
         grid=grid,
         device=device,
+        processes=processes,
         console=console,
     )
     for folder in (each for each in trained if each.finished):

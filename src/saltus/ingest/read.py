@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,18 +38,18 @@ class Labelled:
     """When the results were made, in seconds since the epoch."""
 
 
-def read_files(spec: ReadSpec, rule: Rule | None = None) -> Curves:
+def read_files(spec: ReadSpec, rule: Rule | None = None, skip: Callable[[Path], bool] = lambda folder: False) -> Curves:
     """Read all files that a description names; what is wrong with some of them is in the notes of the curves.
 
     Labels come from the pattern; otherwise from columns; otherwise from the model that the content names; otherwise
-    from the path. A seed that nothing names is `0`.
+    from the path. A seed that nothing names is `0`. `skip` says which folders are results of saltus.
 
     Raises:
         SaltusError: if there is nothing that can be read.
 
     """
     ledger = Ledger()
-    files = [*_read_all(spec, ledger)]
+    files = [*_read_all(spec, list_sources(spec.paths, skip, ledger), ledger)]
     values: dict[Origin, list[Value]] = defaultdict(list)
     for count, (origin, value) in enumerate(_list_values(_audit(files, ledger), ledger), 1):
         values[origin].append(value)
@@ -64,7 +64,7 @@ def read_files(spec: ReadSpec, rule: Rule | None = None) -> Curves:
     return gather(values, spec, rule, ledger)
 
 
-def list_sources(paths: Sequence[str], ledger: Ledger) -> Iterator[Source]:
+def list_sources(paths: Sequence[str], skip: Callable[[Path], bool], ledger: Ledger) -> Iterator[Source]:
     """All files at and below some paths, by name and each once; those whose name begins with a dot are left out.
 
     Raises:
@@ -81,10 +81,18 @@ def list_sources(paths: Sequence[str], ledger: Ledger) -> Iterator[Source]:
     def is_new(path: Path) -> bool:
         return not (path.resolve() in seen or seen.add(path.resolve()))
 
+    def is_walked(path: Path) -> bool:
+        if not skip(path):
+            return not path.name.startswith(".") and is_new(path)
+        one = "folder is one of saltus and was left alone; give its own path to read it"
+        many = "folders are some of saltus and were left alone; give their own paths to read them"
+        ledger.tell(one, many, clean(path.as_posix()))
+        return False
+
     for root in map(Path, paths):
         if root.is_dir():
             for folder, folders, names in os.walk(root, onerror=tell, followlinks=True):
-                folders[:] = [n for n in sorted(folders) if not n.startswith(".") and is_new(Path(folder, n))]
+                folders[:] = [name for name in sorted(folders) if is_walked(Path(folder, name))]
                 found = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
                 yield from (Source(path, root) for path in found if is_new(path))
         elif not root.exists():
@@ -93,10 +101,10 @@ def list_sources(paths: Sequence[str], ledger: Ledger) -> Iterator[Source]:
             yield Source(root, root)
 
 
-def _read_all(spec: ReadSpec, ledger: Ledger) -> Iterator[Labelled]:
+def _read_all(spec: ReadSpec, sources: Iterable[Source], ledger: Ledger) -> Iterator[Labelled]:
     """What is in all files that a reader takes, whether or not their labels are right."""
     pattern = compile_pattern(spec.pattern) if spec.pattern is not None else None
-    for source in list_sources(spec.paths, ledger):
+    for source in sources:
         said = Labels() if pattern is None else read_pattern(pattern, source.path.as_posix())
         try:
             reader = _choose_reader(source)

@@ -195,6 +195,13 @@ class RunRecords:
         return np.concatenate([np.full((1, *shape), np.nan), values])[at + 1]
 
     @cached_property
+    def diverged(self) -> dict[str, int]:
+        """By the name of a seed, the first evaluated step from which on no loss was finite; seeds that did not lack."""
+        losses, steps = self.cube("units", "loss"), self.evaluated_steps
+        ends = [int(np.flatnonzero([True, *np.isfinite(seed).all(axis=1)])[-1]) for seed in losses]  # after the last
+        return {str(seed): int(steps[end]) for seed, end in zip(self.seeds, ends, strict=True) if end < len(steps)}
+
+    @cached_property
     def curves(self) -> Curves:
         """The progress of every unit of every seed, and of the whole task, which is that of its last unit.
 
@@ -227,7 +234,7 @@ class RunRecords:
         for place, (seed, last) in enumerate(self.last_steps.items()):
             steps = self.evaluated_steps[self.evaluated_steps <= last]
             own = values[place : place + 1, : len(steps)]
-            curves += gather_curves(self.spec.name, [str(seed)], units, steps, own, **levels)
+            curves += gather_curves(self.spec.name, [str(seed)], units, steps, own, diverged=self.diverged, **levels)
         return tuple(curves)
 
     def of(self, spec: RunSpec) -> "RunRecords":

@@ -2,7 +2,17 @@
 
 import math
 
-from saltus.specs import TrainingSpec
+from saltus.specs import ScheduleSpec, TrainingSpec
+
+
+def count_steps(spec: ScheduleSpec, steps: int) -> int:
+    """How many steps `ScheduleSpec.list_steps` has, without listing them.
+
+    >>> count_steps(ScheduleSpec(first=1, factor=2, every=10), 35)
+    9
+    """
+    growing = spec.list_steps(min(spec.every, steps))
+    return len(growing) + max(0, -(-steps // spec.every) - 1)
 
 
 def learning_rate_at(spec: TrainingSpec, step: int) -> float:
