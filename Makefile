@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In the order of the page.
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
 	automaton_batch linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
-	architectures_on_map architectures_on_automaton architectures_on_recall))
+	architectures_on_map architectures_on_automaton architectures_on_recall race_heads))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-lm test lint types unit bench figures pictures clean

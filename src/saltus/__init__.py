@@ -6,6 +6,7 @@ from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
 from saltus.errors import SaltusError
 from saltus.specs import *
 from saltus.studies.cells import Cell
+from saltus.studies.race import Race
 from saltus.studies.study import Study
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Emergence",
     "Emergences",
     "Key",
+    "Race",
     "Rule",
     "SaltusError",
     "Study",

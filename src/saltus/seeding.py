@@ -21,6 +21,7 @@ StreamName = Literal[
     "bootstrap",
     "pocket_init",
     "pocket_data",
+    "race",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -35,6 +36,7 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "pocket_data": 9,
     "intervention": 10,
     "influence": 11,
+    "race": 12,
 }
 
 

@@ -37,7 +37,6 @@ from saltus.monitor.pacing import Pace
 from saltus.monitor.records import Event
 from saltus.specs.training import ScheduleSpec
 from saltus.storage.files import HeldError
-from saltus.train.schedule import list_steps
 
 
 class Known(nn.Module):
@@ -207,7 +206,7 @@ def test_a_kill_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
         last = next(int(line) for line in process.stdout if int(line) >= 23)
         process.send_signal(signal.SIGKILL)
     steps = [row.step for row in MonitorFolder(tmp_path).rows()]
-    assert steps[: steps.index(20) + 1] == list(list_steps(OFTEN, 20))
+    assert steps[: steps.index(20) + 1] == list(OFTEN.list_steps(20))
     assert last >= 23
     assert not MonitorFolder(tmp_path).finished
     with (tmp_path / "rows.jsonl").open("a") as file:  # as if it had been killed in the midst of a line
@@ -306,7 +305,7 @@ def test_the_schedule_is_kept_while_probes_are_cheap_and_stretched_when_they_are
             clock.now += 1.0
         return probed
 
-    assert follow(0.0) == list(list_steps(ScheduleSpec(every=10), 1000))
+    assert follow(0.0) == list(ScheduleSpec(every=10).list_steps(1000))
     dear = follow(1.0)  # one second, of which 0.02 is 50 seconds of training
     assert dear == [0, *range(100, 1001, 50)]
     assert follow(0.1)[-1] == 1000

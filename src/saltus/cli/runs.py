@@ -56,6 +56,7 @@ def run(
         typer.Option(help="Only the run of this name, or else those whose name contains it; again for more of them."),
     ] = None,
     scale: Scale = "full",
+    grid: Annotated[bool, typer.Option("--grid", help="Train the cells of a race in full.")] = False,
     processes: Processes = None,
     watch: Watch = False,
 ) -> None:
@@ -73,6 +74,7 @@ def run(
             steps=steps,
             only=tuple(only or ()),
             scale=scale,
+            grid=grid,
             device=device,
             processes=processes,
             console=console,
@@ -80,7 +82,7 @@ def run(
     for folder in (each for each in trained if each.finished):
         api.show(folder, console)
         print_path(console, "records", folder.path)
-    if loaded.draw:
+    if loaded.draw or loaded.race:
         page = api.draw_results([loaded], out, out / loaded.name, seeds=seeds, steps=steps)
         print_path(console, "figure and tables", page)
 
@@ -95,13 +97,16 @@ def status(
 ) -> None:
     """Say of each run of a study whether it is finished, failed, begun or waiting, and estimate the time left."""
     from saltus.engines.local import choose_device
-    from saltus.studies.sources import RunFolders, change_cells, list_cells
+    from saltus.studies.sources import RunFolders, change_cells, list_cells, tell_races
     from saltus.studies.status import summarise_progress, tabulate_status
 
     console = Console()
-    cells = list_cells(load_study(study), scale, RunFolders(out), change_cells(seeds=seeds, steps=steps))
+    loaded, change, source = load_study(study), change_cells(seeds=seeds, steps=steps), RunFolders(out)
+    cells = list_cells(loaded, scale, source, change)
     specs = [cell.run for cell in cells]
     console.print(tabulate_status(specs, out))
+    for line in tell_races(loaded, [change(cell) for cell in loaded.at(scale)], source):
+        console.print(line, markup=False, highlight=False)
     console.print(summarise_progress(specs, out, choose_device(device).type), markup=False, highlight=False)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import islice
 
 from saltus.specs.training import ScheduleSpec
-from saltus.train.schedule import generate_steps
 
 Clock = Callable[[], float]
 """Seconds from any origin."""
@@ -78,5 +77,5 @@ class Pace:
         every = self._schedule.every
         if step >= every:
             return (step // every + 1) * every
-        growing = list(islice(generate_steps(self._schedule), every + 1))
+        growing = list(islice(self._schedule.generate_steps(), every + 1))
         return growing[bisect_right(growing, step)]

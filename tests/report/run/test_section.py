@@ -10,7 +10,7 @@ from tests.report.page import HOSTILE, render
 
 from saltus.curves import Rule
 from saltus.specs import CustomSpec, RunSpec
-from saltus.train.records import RunRecords, Snapshots
+from saltus.train.records import RunRecords, SnapshotRows, Snapshots
 
 Build = Callable[..., RunRecords]
 
@@ -71,7 +71,7 @@ def test_an_unknown_floor(build: Build, tmp_path: Path) -> None:
 def test_one_evaluation_and_no_snapshot(build: Build, tmp_path: Path) -> None:
     records = build(np.zeros((2, 1, 2)))
     none = Snapshots(np.arange(0), records.snapshots.attention[:0])
-    page = render(tmp_path, replace(records, snapshots=none))
+    page = render(tmp_path, replace(records, kept=SnapshotRows.of(none)))
     assert page.sections[0]["maps"] == {}
     assert not page.find("canvas")
 
@@ -120,7 +120,7 @@ def test_code_of_a_module_of_one_s_own_is_shown_and_not_run(three_seeds: RunReco
     spec = RunSpec.model_validate(three_seeds.spec.model_dump() | {"model": model})
     tables = {**three_seeds.tables, "heads": three_seeds.tables["heads"].slice(0, 0)}
     none = Snapshots(np.arange(0), three_seeds.snapshots.attention[:0])
-    page = render(tmp_path, replace(three_seeds, spec=spec, tables=tables, snapshots=none))
+    page = render(tmp_path, replace(three_seeds, spec=spec, tables=tables, kept=SnapshotRows.of(none)))
     assert page.find("img") == []
     assert " ".join(code.split()) in page.text
     assert f"heads 2, label {HOSTILE}" in page.text

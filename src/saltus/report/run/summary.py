@@ -107,8 +107,13 @@ def summarise(records: RunRecords) -> RunSummary:
 
 
 def find_there(records: RunRecords) -> NDArray[np.bool_]:
-    """[seed, evaluation, unit] whether the unit is there at that evaluation, whatever holds later."""
-    there = np.stack([curve.there(records.rule) for curve in records.curves.parts])
+    """[seed, evaluation, unit] whether the unit is there at that evaluation, whatever holds later.
+
+    A seed that has stopped stays as it was.
+    """
+    evaluations = len(records.evaluated_steps)
+    own = [curve.there(records.rule) for curve in records.curves.parts]
+    there = np.stack([np.pad(each, (0, evaluations - len(each)), mode="edge") for each in own])
     return there.reshape(len(records.seeds), -1, there.shape[-1]).transpose(0, 2, 1)
 
 
