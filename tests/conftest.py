@@ -82,7 +82,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
             return Ensemble(specs, list_members(specs), torch.device("cpu"), stacked=False)
 
     @contextmanager
-    def open_engine(device: torch.device) -> Generator[Here, None, None]:
+    def open_engine(device: torch.device, processes: int | None) -> Generator[Here, None, None]:
         yield Here()
 
     monkeypatch.setattr(local, "open_engine", open_engine)

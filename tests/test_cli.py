@@ -1,5 +1,6 @@
 """The command line: whatever is wrong is one line and exit code 2, and nothing is created."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_study_without_good_runs(
         (["--steps", "-1"], ["TrainingSpec.steps: -1 was given", "greater than or equal to 1"]),
         (["--seeds", "0"], ["RunSpec.seeds: 0 was given", "greater than or equal to 1"]),
         (["--only", "nothing"], ["only: 'nothing'", "tiny"]),
-        (["--device", "tpu"], ["device: 'tpu' was given", "'auto', 'cpu' and 'cuda'"]),
+        (["--device", "tpu"], ["device: 'tpu' was given", "'auto', 'cpu', 'cuda' and 'mps'"]),
         (["--device", "cuda"], ["device: 'cuda' was given", "no CUDA device"]),
     ],
 )
@@ -363,3 +364,9 @@ def test_python_m_saltus(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: none.py: there is no such study file")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_said(saltus: Saltus) -> None:
+    code, out, error = saltus("--version")
+    assert (code, error) == (0, "")
+    assert re.fullmatch(r"saltus \d+\.\d+\.\d+\n", out)

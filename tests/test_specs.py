@@ -108,7 +108,11 @@ def test_bad_value_is_one_sentence(path: str, value: object, parts: list[str]) -
     [
         (lambda: CellularAutomatonSpec(size=8, window=4), ["window is 4", "odd numbers up to the size 8"]),
         (lambda: CellularAutomatonSpec(size=4, window=5), ["window is 5", "odd numbers up to the size 4"]),
-        (lambda: CellularAutomatonSpec(size=32, window=9), ["symbols**window is 262144", "at most 65536"]),
+        (
+            lambda: CellularAutomatonSpec(size=32, window=9),
+            ["window is 9 and symbols 4", "symbols**window = 65536"],
+        ),
+        (lambda: CellularAutomatonSpec(size=4096, symbols=64, window=4095), ["window is 4095 and symbols 64"]),
         (lambda: CellularAutomatonSpec(size=8, rules=0), ["Spec.rules:", "0 was given", "equal to 1 or", "'fresh'"]),
         (lambda: TransformerSpec(d_model=6, heads=2, positions="rotary"), ["d_head is 3", "even"]),
         (lambda: TransformerSpec(heads=1, d_head=5, positions="rotary"), ["d_head is 5", "even"]),

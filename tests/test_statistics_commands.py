@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,22 @@ def test_groups_of_anybody_s_curves_are_compared() -> None:
     assert again.pairs[0].adjusted == pair.adjusted
 
 
+def test_groups_that_several_sources_have_are_one_arm() -> None:
+    curves = draw_curves({"70m": 1500.0, "160m": 500.0})
+    some, more = (
+        replace(curves, curves=tuple(curve for curve in curves if (curve.key.seed in "0123") == early))
+        for early in (True, False)
+    )
+    compared = api.compare(some, more, by="group")
+    assert [(arm.name, arm.seeds) for arm in compared.arms] == [("70m", 8), ("160m", 8)]
+    assert [arm.seeds for arm in api.compare(some, more).arms] == [8, 8]  # 4 of each group in each source
+    assert compared.pairs[0].adjusted == api.compare(curves, by="group").pairs[0].adjusted
+    with pytest.raises(SaltusError, match="group 70m has the seed 0 in two of the folders"):
+        api.compare(curves, some, by="group")
+    with pytest.raises(SaltusError, match="a comparison needs two arms"):
+        api.compare(curves, by="folder")
+
+
 def test_runs_are_compared_on_the_command_line(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
     for name in ("one", "two"):
         shutil.copytree(finished.path, tmp_path / name)
@@ -46,6 +63,8 @@ def test_runs_are_compared_on_the_command_line(saltus: Saltus, finished: RunFold
     assert "With 2 against 2 seeds no difference could be shown at all" in " ".join(out.split())
     code, out, _ = saltus("compare", "one", "two", "--unit", "row 1", "--threshold", "0.01", "--out", tmp_path)
     assert code == 0
+    code, _, error = saltus("compare", "one", "two", "--by", "group", "--out", tmp_path)
+    assert (code, "group tiny has the seed 0 in two of the folders" in error) == (2, True)
     code, _, error = saltus("compare", "one", "--out", tmp_path)
     assert (code, "a comparison needs two arms" in error) == (2, True)
     code, _, error = saltus("compare", "one", "two", "--unit", "row 9", "--out", tmp_path)

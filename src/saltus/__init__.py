@@ -1,11 +1,26 @@
 """saltus: when a capability appears in training, why, how reliably over seeds, and how to make it come sooner."""
 
 from saltus import api, specs
+from saltus.api import compare, plan, read
 from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
 from saltus.errors import SaltusError
 from saltus.specs import *
 from saltus.studies.cells import Cell
 from saltus.studies.study import Study
 
-__all__ = ["Cell", "Curve", "Curves", "Emergence", "Emergences", "Key", "Rule", "SaltusError", "Study", "api"]
+__all__ = [
+    "Cell",
+    "Curve",
+    "Curves",
+    "Emergence",
+    "Emergences",
+    "Key",
+    "Rule",
+    "SaltusError",
+    "Study",
+    "api",
+    "compare",
+    "plan",
+    "read",
+]
 __all__ += specs.__all__

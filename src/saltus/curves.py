@@ -5,7 +5,7 @@ A **curve** is one unit of one seed of one group over training. A **rule** turns
 from.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
@@ -99,6 +99,8 @@ class Curve:
     """The best value that can be reached; NaN where that is not known."""
     standard_error: NDArray[np.float64] | None = None
     """[evaluation] of the values; None where that is not known."""
+    diverged: int | None = None
+    """First evaluated step from which on the training had diverged; None if it had not, or that is not known."""
 
     def __post_init__(self) -> None:
         if self.steps.ndim != 1 or not len(self.steps):
@@ -154,6 +156,11 @@ class Emergence:
     missing: tuple[int, ...] = ()
     """Steps inside the interval, or after a censored one, that should have been measured: it is so much wider."""
     key: Key = NOBODY
+    diverged: int | None = None
+    """First evaluated step at which the training had diverged, in steps; None if it had not.
+
+    What had not emerged by then never will: it is watched to the end and does not come, as one that is hopeless.
+    """
 
     @property
     def censored(self) -> bool:
@@ -313,7 +320,8 @@ def find_emergence(curve: Curve, rule: Rule) -> Emergence:
     first = _find_first(there, rule.hold)
     if first is None:
         after = int(steps[-rule.hold]) if len(steps) >= rule.hold else -1
-        return Emergence(after, None, None, tuple(s for s in curve.missing if s > after), curve.key)
+        missing = tuple(step for step in curve.missing if step > after)
+        return Emergence(after, None, None, missing, curve.key, curve.diverged)
     loss = _find_first(~there[first:], rule.hold)
     after, by = int(steps[first - 1]) if first else -1, int(steps[first])
     return Emergence(
@@ -322,6 +330,7 @@ def find_emergence(curve: Curve, rule: Rule) -> Emergence:
         lost=None if loss is None else int(steps[first + loss]),
         missing=tuple(step for step in curve.missing if after < step < by),
         key=curve.key,
+        diverged=curve.diverged,
     )
 
 
@@ -334,11 +343,14 @@ def gather_curves(
     *,
     chance: ArrayLike = float("nan"),
     ceiling: ArrayLike = float("nan"),
+    diverged: Mapping[str, int] | None = None,
 ) -> tuple[Curve, ...]:
     """The curves of seeds that were evaluated together, seed by seed.
 
-    `steps` is [evaluation], `values` [seed, evaluation, unit]; `chance` and `ceiling` are numbers or [unit].
+    `steps` is [evaluation], `values` [seed, evaluation, unit]; `chance` and `ceiling` are numbers or [unit]; `diverged`
+    has, for the seeds that did, the step at which they had.
     """
+    gone = diverged or {}
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (len(seeds), len(steps), len(units)):
         raise ValueError(
@@ -347,7 +359,7 @@ def gather_curves(
         )
     low, high = (np.broadcast_to(np.asarray(level, dtype=np.float64), len(units)) for level in (chance, ceiling))
     return tuple(
-        Curve(Key(group, seed, unit), steps, array[s, :, u], (), float(low[u]), float(high[u]))
+        Curve(Key(group, seed, unit), steps, array[s, :, u], (), float(low[u]), float(high[u]), None, gone.get(seed))
         for s, seed in enumerate(seeds)
         for u, unit in enumerate(units)
     )

@@ -1,8 +1,22 @@
-"""Starting processes that work for this one."""
+"""The processes that work for this one: how many, and how they are started."""
 
+import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+
+
+def count_cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: those it is bound to, and no more than its container's share of time.
+
+    Where a system does not say what a process is bound to, as macOS does not, they are the machine's.
+    """
+    bound = getattr(os, "sched_getaffinity", None)
+    cores = len(bound(0)) if bound else os.cpu_count() or 1
+    quota = _read_quota(groups)
+    return cores if quota is None else max(1, min(cores, ceil(quota)))
 
 
 @contextmanager
@@ -13,3 +27,17 @@ def without_interrupts() -> Generator[None, None, None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _read_quota(groups: Path) -> float | None:
+    """Cores' worth of time that a container is given (cgroup v2, then v1); None where it is not bounded."""
+    try:
+        quota, period = (groups / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        given, period = (int((groups / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return given / period if given > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

@@ -102,3 +102,21 @@ def test_of_rates_that_learn_as_much_one_between_others_that_do_is_best() -> Non
     assert choose(None, 300, 200, None) == 3e-3
     assert choose(None, 300, None, 100) == 1e-3
     assert choose(None, None, None, 100) == 1e-2  # what learned more is better, wherever it is
+
+
+def test_a_sweep_in_which_nothing_is_learned_chooses_no_rate() -> None:
+    """0 of 5 rows at all three rates is no signal, whatever the losses are."""
+    sweeps = make_sweeps({3e-4: None, 1e-3: None, 3e-3: None})
+    (check,) = failing(make_arm("one"), make_arm("other", sweeps=sweeps))
+    assert check.name == "each arm has its own best learning rate"
+    assert "other (easy) learned nothing at any rate" in check.why
+    assert "other (hard) learned nothing at any rate" in check.why
+    assert "one" not in check.why
+
+
+def test_the_median_step_of_the_gate_counts_seeds_that_never_solve() -> None:
+    """Kaplan and Meier's, as everywhere: of 200, 300 and two that never solve half are there by 300, not by 250."""
+    cells = {"easy": make_result([200, 300, None, None]), "hard": make_result([600, None, None, None])}
+    checks = {check.name: check for check in check_comparison([make_arm("one", cells=cells)])}
+    assert "one easy: 300" in checks["emergence varies with difficulty"].why
+    assert "hard" not in checks["emergence varies with difficulty"].why

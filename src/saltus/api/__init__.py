@@ -2,8 +2,9 @@
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
+from saltus.api.reading import read
 from saltus.api.runs import run, run_all
-from saltus.api.statistics import compare, find_emergences, plan
+from saltus.api.statistics import Arms, compare, find_emergences, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "DEFAULT_POCKETS",
     "DEFAULT_REPORT",
     "DEFAULT_ROOT",
+    "Arms",
     "Folder",
     "Listing",
     "audit",
@@ -24,6 +26,7 @@ __all__ = [
     "patch",
     "plan",
     "pocket",
+    "read",
     "report",
     "run",
     "run_all",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.folders import DEFAULT_ROOT, AnyPath
 from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
@@ -31,8 +31,9 @@ _CHECKPOINT = ["size", "seed", "step"]
 # Modules that load torch or transformers are imported late: listing and reporting must not wait for them.
 
 
-def pocket(spec: PocketSpec, *, out: Path = DEFAULT_POCKETS, console: Console | None = None) -> Path:
+def pocket(spec: PocketSpec, *, out: AnyPath = DEFAULT_POCKETS, console: Console | None = None) -> Path:
     """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name."""
+    out = Path(out)
     from saltus.lm.pocket.folder import PocketFolder
     from saltus.lm.pocket.train import train_pocket
     from saltus.report.terminal.pocket import PocketView
@@ -48,10 +49,11 @@ def audit(
     *,
     sizes: Sequence[str] = (),
     seeds: Sequence[str] = (),
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
     console: Console | None = None,
 ) -> AuditFolder:
     """Are the checkpoints of a suite what they say they are? Kept under `out`, where scans look for it."""
+    out = Path(out)
     from saltus.lm.audit.audit import audit_suite
     from saltus.report.terminal.audit import AuditView
 
@@ -71,7 +73,7 @@ def scan(
     spec: ScanSpec,
     *,
     suite: Suite | None = None,
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
     device: str = "auto",
     console: Console | None = None,
 ) -> ScanFolder:
@@ -81,6 +83,7 @@ def scan(
     could not be measured, and what has other weights. `suite` is opened by its name if it is not given. What an audit
     under `out` found to be faulty, or is known to be, is left out.
     """
+    out = Path(out)
     console = console or Console()
     folder = ScanFolder.find(out, spec, "scan")
     if folder.finished:
@@ -139,7 +142,7 @@ def patch(
     spec: PatchSpec,
     *,
     suite: Suite | None = None,
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
     device: str = "auto",
     trajectory: bool = True,
     console: Console | None = None,
@@ -149,6 +152,7 @@ def patch(
     A finished patch is returned as it is. Unless `trajectory` is False, the target's probability is measured at some
     checkpoints around the pair as well, of those that are at hand; whatever goes wrong there costs nothing else.
     """
+    out = Path(out)
     console = console or Console()
     folder = PatchFolder.find(out, spec, "patch")
     if folder.finished:

@@ -2,28 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from saltus.curves import Curves
 from saltus.errors import SaltusError
+from saltus.ingest.folder import CurvesFolder
 from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
+from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
+AnyPath = str | PathLike[str]
+"""A path, or its text."""
+
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder
-Records = RunRecords | ScanRecords | PatchRecords | AuditRecords
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | CurvesFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | Curves
 
-KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder)
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, CurvesFolder)
 """What `ls`, `show` and `report` know."""
 
 
@@ -40,8 +47,9 @@ class Listing:
     readable: bool
 
 
-def ls(out: Path = DEFAULT_ROOT) -> list[Folder]:
-    """The runs, scans, patches and audits in `out`, each kind by name; readable or not."""
+def ls(out: AnyPath = DEFAULT_ROOT) -> list[Folder]:
+    """The runs, scans, patches, audits and curves in `out`, each kind by name; readable or not."""
+    out = Path(out)
     return [folder for kind in KINDS for folder in kind.list(out)]
 
 
@@ -64,8 +72,9 @@ def describe(folder: Folder) -> Listing:
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
 
 
-def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
+def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
     """The folder at the path `name`, or the one in `out` whose name starts with it."""
+    out = Path(out)
     if there := [folder for folder in ls(Path(name).parent) if folder.path.name == Path(name).name]:
         return there[0]
     there = ls(out)
@@ -73,7 +82,7 @@ def find(name: str, out: Path = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan, patch or audit"
+    what = "is the beginning of more than one name" if found else "is no run, scan, patch, audit or set of curves"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
@@ -105,11 +114,17 @@ def show(
             audited = folder.records()
             console.print(tabulate_audit(audited))
             console.print(Text(f"{audited.faults} faults in {len(audited.checkpoints)} checkpoints"), soft_wrap=True)
+        case CurvesFolder():
+            read = folder.records()
+            read = read.reread(read.rule.change(threshold=threshold, hold=hold))
+            console.print(summarise_curves(read.curves))
+            for note in read.curves.notes:
+                console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def report(
     folders: Sequence[Folder],
-    to: Path = DEFAULT_REPORT,
+    to: AnyPath = DEFAULT_REPORT,
     *,
     threshold: float | None = None,
     hold: int | None = None,
@@ -118,6 +133,7 @@ def report(
 
     `threshold` and `hold` stand in for those of the folders' rules.
     """
+    to = Path(to)
     from saltus.report.html.page import write_report
     from saltus.report.sections import describe as describe_sections
 
@@ -143,6 +159,9 @@ def _describe(folder: Folder) -> str:
             return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
         case AuditFolder():
             return folder.spec().suite
+        case CurvesFolder():
+            paths = folder.spec().paths
+            return f"from {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
@@ -150,5 +169,8 @@ def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
         case RunFolder() | ScanFolder():
             records = folder.records()
             return records.reread(records.rule.change(threshold=threshold, hold=hold))
+        case CurvesFolder():
+            read = folder.records()
+            return read.reread(read.rule.change(threshold=threshold, hold=hold)).curves
         case PatchFolder() | AuditFolder():
             return folder.records()

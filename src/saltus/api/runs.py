@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.folders import DEFAULT_ROOT, AnyPath
 from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
+from saltus.processes import count_cores
 from saltus.specs import RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import read_facts
@@ -37,24 +38,28 @@ class _Waiting:
 def run(
     spec: RunSpec,
     *,
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
     device: str = "auto",
+    processes: int | None = None,
     measures: Sequence[Measure] = (),
     console: Console | None = None,
 ) -> RunFolder:
     """Train `spec` in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
 
-    A finished run is returned as it is. `device` is 'cpu', 'cuda', or 'auto': CUDA where it is there. `measures` are
-    recorded besides `saltus.train.measures.MEASURES`.
+    A finished run is returned as it is. `device` is 'cpu', 'cuda', 'mps', or 'auto': CUDA where it is there.
+    `processes` is how many train at a time on a CPU, one for each core unless it is given. `measures` are recorded
+    besides `saltus.train.measures.MEASURES`.
     """
-    return run_all([spec], out=out, device=device, measures=measures, console=console)[0]
+    out = Path(out)
+    return run_all([spec], out=out, device=device, processes=processes, measures=measures, console=console)[0]
 
 
 def run_all(
     specs: Sequence[RunSpec],
     *,
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
     device: str = "auto",
+    processes: int | None = None,
     measures: Sequence[Measure] = (),
     console: Console | None = None,
 ) -> list[RunFolder]:
@@ -67,9 +72,11 @@ def run_all(
         SaltusError: if a run cannot be trained as it is described; or at the end, if any failed.
 
     """
+    out = Path(out)
     # Imported late: listing and reporting must not wait for torch.
     from saltus.engines.local import choose_device, open_engine
     from saltus.studies.status import summarise_progress
+    from saltus.train.concerns import list_concerns
 
     recorded = join_measures(measures)
     console = console or Console()
@@ -90,9 +97,13 @@ def run_all(
                 folder.finish({"last_step": last, **describe_provenance("torch")})
         else:
             waiting.append(_Waiting(spec, folder))
+    if processes is not None and processes < 1:
+        raise SaltusError(f"processes: {processes} was given; allowed is 1 or more")
     for each in waiting:
-        check_run(each.spec)
-    with open_engine(chosen) as engine:
+        check_run(each.spec, processes or count_cores())
+    for concern in dict.fromkeys(concern for each in waiting for concern in list_concerns(each.spec, chosen.type)):
+        console.print(Text(f"note: {concern}"), soft_wrap=True)
+    with open_engine(chosen, processes) as engine:
         sweep = _Sweep(engine, recorded, chosen.type, console)
         while waiting:
             group = _choose_group(waiting, engine)
@@ -108,13 +119,16 @@ def run_all(
     return [folders[spec.content_hash] for spec in specs]
 
 
-def check_run(spec: RunSpec) -> None:
-    """Raise a SaltusError, which names the run, if it cannot be trained as it is described."""
+def check_run(spec: RunSpec, processes: int) -> None:
+    """Raise a SaltusError, which names the run, if it cannot be trained as it is described by so many processes."""
     from saltus.models.build import build_model
     from saltus.seeding import Streams
     from saltus.train.interventions.base import build_intervention
+    from saltus.train.memory import check_memory, read_available
 
     try:
+        if (available := read_available()) is not None:
+            check_memory(spec, processes, available)
         if spec.intervention is not None:
             facts = read_facts(spec)
             generator = Streams(spec.master_seed).generator("intervention")
@@ -175,13 +189,17 @@ class _Sweep:
                 self.train([each], alone=False)
 
     def _record(self, each: _Waiting, error: Exception) -> None:
-        text = str(error) if isinstance(error, SaltusError) else f"{type(error).__name__}: {error}"
+        from saltus.engines.workers import WorkerError
+
+        told = isinstance(error, SaltusError | WorkerError)  # these name what was raised themselves
+        text = str(error) if told else f"{type(error).__name__}: {error}"
         reason = self.failed[each.spec.name] = " ".join(text.split())
         with suppress(SaltusError):  # on a full disk there is no room for this either
             each.folder.fail(reason)
 
     def _train_together(self, group: Sequence[_Waiting]) -> None:
         from saltus.report.terminal.training import LiveView
+        from saltus.train.concerns import find_unknown_floor
         from saltus.train.loop import Job, train
 
         specs = [each.spec for each in group]
@@ -196,6 +214,9 @@ class _Sweep:
 
         with ExitStack() as stack:
             jobs = [Job(each.spec, each.folder, read_facts(each.spec), self.measures) for each in group]
+            unknown = (find_unknown_floor(job.spec.name, job.facts) for job in jobs)
+            for concern in filter(None, unknown):
+                self.console.print(Text(f"note: {concern}"), soft_wrap=True)
             for job in jobs:
                 stack.enter_context(job.folder.training(job.spec, job.facts))
             trainer = self.engine.open(specs)

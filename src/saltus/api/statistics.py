@@ -1,6 +1,7 @@
 """Questions asked of curves, whoever made them: compare arms, plan seeds and budgets."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -20,11 +21,15 @@ from saltus.seeding import Streams
 Source = Folder | Curves | Emergences
 """What has emergences, or gives them by a rule."""
 
+Arms = Literal["folder", "group"]
+"""What an arm of a comparison is."""
+
 _SHOWN_UNITS = 8
 
 
 def compare(
     *sources: Source,
+    by: Arms | None = None,
     unit: str | None = None,
     paired: bool = False,
     threshold: float | None = None,
@@ -34,6 +39,7 @@ def compare(
 ) -> ArmComparison:
     """Compare when a unit emerged: each source is an arm, or of a single source each group.
 
+    `by` says which of the two, whatever the number of sources; a group that several of them have is then one arm.
     `unit` is the whole task if it is not given; a source without one needs it named. `paired` says that seeds of the
     same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules. Where a `console` is
     given the tables are printed.
@@ -43,12 +49,16 @@ def compare(
 
     """
     arms: dict[str, Emergences] = {}
+    grouped = by == "group" or (by is None and len(sources) == 1)
     for source in sources:
         found = find_emergences(source, unit=unit, threshold=threshold, hold=hold)
-        names = found.groups if len(sources) == 1 else [_name(source, found)]
-        for name in names:
-            own = found.group(name) if len(sources) == 1 else found
-            arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = own
+        for name in found.groups if grouped else [_name(source, found)]:
+            if not grouped:
+                arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = found
+            elif name in arms:
+                arms[name] = _join_seeds(arms[name], found.group(name))
+            else:
+                arms[name] = found.group(name)
     compared = compare_emergences(arms, Streams(master_seed).generator("bootstrap"), paired=paired)
     if console is not None:
         for table in tabulate_comparison(compared):
@@ -135,7 +145,7 @@ def find_emergences(
 
     """
     if isinstance(source, PatchFolder | AuditFolder):
-        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs or scans")
+        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
     curves = source if isinstance(source, Curves | Emergences) else source.records().curves
     if isinstance(curves, Curves):
         found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
@@ -161,3 +171,18 @@ def _read_pilot(source: Source, unit: str | None, generator: np.random.Generator
 
 def _name(source: Source, found: Emergences) -> str:
     return source.path.name if not isinstance(source, Curves | Emergences) else ", ".join(found.groups)
+
+
+def _join_seeds(some: Emergences, more: Emergences) -> Emergences:
+    """The seeds of a group that are in two sources.
+
+    Raises:
+        SaltusError: if one seed is in both.
+
+    """
+    if twice := sorted({e.key for e in some} & {e.key for e in more}):
+        raise SaltusError(
+            f"group {twice[0].group} has the seed {twice[0].seed} in two of the folders; give each seed once, or "
+            "compare by folder"
+        )
+    return Emergences((*some, *more), some.rule)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from saltus.api.folders import DEFAULT_ROOT
+from saltus.api.folders import DEFAULT_ROOT, AnyPath
 from saltus.api.runs import run_all
 from saltus.errors import SaltusError
 from saltus.studies.cells import Cell
@@ -21,23 +21,25 @@ DEFAULT_KEPT = Path("results/records")
 def run_study(
     study: Study,
     *,
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
     seeds: int | None = None,
     steps: int | None = None,
     only: tuple[str, ...] = (),
     scale: str = "full",
     device: str = "auto",
+    processes: int | None = None,
     console: Console | None = None,
 ) -> list[RunFolder]:
     """Train the cells of a study at one scale, and then those that follow from them; the folders of all.
 
     `seeds` and `steps` stand in for what the study says; `only` are the names that are wanted, or parts of names.
     """
+    out = Path(out)
     change = change_cells(seeds=seeds, steps=steps)
 
     def train(cells: Sequence[Cell], known: Sequence[Cell]) -> list[RunFolder]:
         chosen = [cell.run for cell in _choose(cells, known, only)]
-        return run_all(chosen, out=out, device=device, measures=study.measures, console=console)
+        return run_all(chosen, out=out, device=device, processes=processes, measures=study.measures, console=console)
 
     first = [change(cell) for cell in study.at(scale)]
     names = ", ".join(cell.name for cell in first)
@@ -54,21 +56,22 @@ def run_study(
 
 def keep_results(
     study: Study,
-    out: Path = DEFAULT_ROOT,
-    to: Path = DEFAULT_KEPT,
+    out: AnyPath = DEFAULT_ROOT,
+    to: AnyPath = DEFAULT_KEPT,
     *,
     seeds: int | None = None,
     steps: int | None = None,
 ) -> int:
     """Add the small records of the finished runs of a study in `out` to the archive at `to`; how many are new."""
+    out, to = Path(out), Path(to)
     _, new = keep(study, RunFolders(out), Archive(to), change_cells(seeds=seeds, steps=steps))
     return new
 
 
 def draw_results(
     studies: Sequence[Study],
-    out: Path = DEFAULT_KEPT,
-    to: Path | None = None,
+    out: AnyPath = DEFAULT_KEPT,
+    to: AnyPath | None = None,
     *,
     seeds: int | None = None,
     steps: int | None = None,
@@ -77,6 +80,8 @@ def draw_results(
 
     `out` is an archive or a folder of runs, `to` the folder of the page: that above `out` if it is not given.
     """
+    out = Path(out)
+    to = None if to is None else Path(to)
     source, change = open_source(out), change_cells(seeds=seeds, steps=steps)
     return write_results([(study, read_results(study, source, change)) for study in studies], to or out.parent)
 

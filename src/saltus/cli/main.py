@@ -1,6 +1,8 @@
 """The program `saltus`."""
 
 import sys
+from importlib.metadata import version as find_version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -8,19 +10,34 @@ from rich.text import Text
 
 from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
+from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
 from saltus.cli.statistics import compare, plan
 from saltus.errors import SaltusError
 
 app = typer.Typer(
-    help="Find out when a capability appears in training, why, and how reliably over seeds.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, ls, show, report, compare, plan):
+for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, read, ls, show, report, compare, plan):
     app.command()(command)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        Console().print(f"saltus {find_version('saltus')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version, and end.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find out when a capability appears in training, why, and how reliably over seeds."""
 
 
 def main() -> None:

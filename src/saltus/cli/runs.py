@@ -9,7 +9,7 @@ from rich.text import Text
 
 from saltus import api
 from saltus.api import DEFAULT_ROOT
-from saltus.cli.options import Device, Out, print_path
+from saltus.cli.options import Device, Out, Processes, print_path
 from saltus.errors import SaltusError
 from saltus.studies.study import load_study
 
@@ -25,6 +25,7 @@ def demo(
     out: Out = DEFAULT_ROOT,
     device: Device = "auto",
     steps: Steps = None,
+    processes: Processes = None,
     lm: Annotated[bool, typer.Option("--lm", help="Small language models instead: train, scan, patch.")] = False,
 ) -> None:
     """Train 8 seeds of a small linear map, show what emerged when, and write the report."""
@@ -38,7 +39,7 @@ def demo(
         return
     from saltus.demo import DEMO
 
-    folder = api.run(DEMO.with_overrides(steps=steps), out=out, device=device, console=console)
+    folder = api.run(DEMO.with_overrides(steps=steps), out=out, device=device, processes=processes, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], folder.path / "report.html"))
 
@@ -54,6 +55,7 @@ def run(
         typer.Option(help="Only the run of this name, or else those whose name contains it; again for more of them."),
     ] = None,
     scale: Scale = "full",
+    processes: Processes = None,
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed.
 
@@ -62,7 +64,15 @@ def run(
     console = Console()
     loaded = load_study(study)
     trained = api.run_study(
-        loaded, out=out, seeds=seeds, steps=steps, only=tuple(only or ()), scale=scale, device=device, console=console
+        loaded,
+        out=out,
+        seeds=seeds,
+        steps=steps,
+        only=tuple(only or ()),
+        scale=scale,
+        device=device,
+        processes=processes,
+        console=console,
     )
     for folder in (each for each in trained if each.finished):
         api.show(folder, console)

@@ -18,15 +18,18 @@ Unit = Annotated[
 
 def compare(
     names: Names,
+    by: Annotated[
+        api.Arms | None, typer.Option(help="What an arm is; of several folders each, of a single one each group.")
+    ] = None,
     unit: Unit = None,
     paired: Annotated[bool, typer.Option("--paired", help="Seeds of the same name are the same seed.")] = False,
     threshold: Threshold = None,
     hold: Hold = None,
     out: Out = DEFAULT_ROOT,
 ) -> None:
-    """Compare when it emerged: each folder is an arm, or of a single scan each size."""
+    """Compare when it emerged: each folder is an arm, or each group, such as the size in a scan."""
     folders = [api.find(name, out) for name in names]
-    api.compare(*folders, unit=unit, paired=paired, threshold=threshold, hold=hold, console=Console())
+    api.compare(*folders, by=by, unit=unit, paired=paired, threshold=threshold, hold=hold, console=Console())
 
 
 def plan(

@@ -1,7 +1,7 @@
 """What trains on this machine: one process a core on a CPU, one stacked program on a CUDA device."""
 
-import os
 import shutil
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
+from saltus.processes import count_cores
 from saltus.specs import RunSpec
 from saltus.train.ensemble import Ensemble, Member, SeedState, list_members
 from saltus.train.evaluation import Evaluation, TrainLoss
@@ -19,6 +20,15 @@ from saltus.train.loop import Trainer
 
 STACKED_TOKENS = 2**20
 """Tokens of a step on a CUDA device: 128 seeds of 8,192. More would not make a step cheaper, and takes memory."""
+
+PATIENCE = 2.0
+"""Seconds that all processes together are given to end by themselves."""
+
+_DEVICES: dict[str, tuple[Callable[[], bool], str]] = {
+    "cuda": (lambda: torch.cuda.is_available(), "CUDA device"),
+    "mps": (lambda: torch.backends.mps.is_available(), "GPU of Apple's"),
+}
+"""What PyTorch may find, by name: whether it is there, and what it is."""
 
 _COMPILERS = ("g++", "c++", "clang++")
 
@@ -36,12 +46,12 @@ class Engine(Protocol):
 
 
 @contextmanager
-def open_engine(device: torch.device) -> Generator[Engine, None, None]:
-    """The engine of a device."""
-    if device.type == "cuda":
+def open_engine(device: torch.device, processes: int | None = None) -> Generator[Engine, None, None]:
+    """The engine of a device; on a CPU it has so many processes, or one for each core."""
+    if device.type != "cpu":
         yield Stacked(device)
         return
-    pool = ProcessPool(len(os.sched_getaffinity(0)))
+    pool = ProcessPool(processes or count_cores())
     try:
         yield pool
     finally:
@@ -49,13 +59,16 @@ def open_engine(device: torch.device) -> Generator[Engine, None, None]:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device that a user named; `auto` takes CUDA where it is there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise SaltusError(f"device: {device!r} was given; allowed are 'auto', 'cpu' and 'cuda'")
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise SaltusError("device: 'cuda' was given, but PyTorch finds no CUDA device here; use 'cpu' or 'auto'")
-    return torch.device("cuda" if there and device != "cpu" else "cpu")
+    """The device that a user named; `auto` takes CUDA where it is there.
+
+    Apple's `mps` has to be named: it has no float64, so losses are summed less exactly there.
+    """
+    if device not in ("auto", "cpu", *_DEVICES):
+        raise SaltusError(f"device: {device!r} was given; allowed are 'auto', 'cpu', 'cuda' and 'mps'")
+    there = {name: available() for name, (available, _) in _DEVICES.items()}
+    if device in there and not there[device]:
+        raise SaltusError(f"device: {device!r} was given, but PyTorch finds no {_DEVICES[device][1]} here; use 'cpu'")
+    return torch.device("cuda" if device == "auto" and there["cuda"] else "cpu" if device == "auto" else device)
 
 
 class Stacked:
@@ -134,9 +147,13 @@ class ProcessPool:
         self._ask("retire", lambda _: (run,))
 
     def close(self) -> None:
-        """End the processes."""
-        for worker in [*self._workers, *self._idle]:
-            worker.close()
+        """End the processes, all within `PATIENCE`: one may be in the middle of a step of half a minute."""
+        everyone = [*self._workers, *self._idle]
+        for worker in everyone:
+            worker.leave()
+        until = time.monotonic() + PATIENCE
+        for worker in everyone:
+            worker.end(max(0.0, until - time.monotonic()))
 
     def _ask(self, method: str, arguments: Callable[[Worker], tuple[Any, ...]] = lambda _: ()) -> dict[Member, Any]:
         """Call a method of every worker's ensemble at the same time, and put the answers together."""

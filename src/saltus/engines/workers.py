@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import tempfile
+import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -16,6 +19,50 @@ from saltus.errors import SaltusError
 from saltus.processes import without_interrupts
 from saltus.specs import RunSpec
 from saltus.train.ensemble import Ensemble, Member
+from saltus.train.memory import is_out_of_memory
+
+OWN = "<code of "
+"""How the file names of a user's own code begin."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a worker raised, as text: its class may be one that only the worker knows."""
+
+    text: str
+    """One sentence."""
+    trace: str
+    """The traceback, with the lines of the code; empty where the sentence says all."""
+
+    def as_error(self) -> Exception:
+        """What this process raises in its place."""
+        if not self.trace:
+            return SaltusError(self.text)
+        error = WorkerError(self.text)
+        error.add_note(f"in the process that trained:\n{self.trace}")
+        return error
+
+
+class WorkerError(RuntimeError):
+    """Something was raised in a process that trains, for which there is no remedy to name."""
+
+
+def describe_failure(error: Exception) -> Failure:
+    """What a worker tells of an error: where it lies in the user's own code, or that memory ended, or all of it."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    if isinstance(error, SaltusError):
+        return Failure(str(error), "")
+    if is_out_of_memory(error):
+        return Failure(
+            f"memory ended ({text}); take fewer sequences in a batch or an evaluation, or fewer processes, and run the "
+            "same command again: it resumes from the last checkpoint",
+            "",
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    own = next((frame for frame in reversed(frames) if frame.filename.startswith(OWN)), None)
+    if own is not None:
+        return Failure(f"{own.filename[1:-1]} raised {text}, at line {own.lineno}: {own.line}", "")
+    return Failure(text, "".join(traceback.format_exception(error)))
 
 
 class Worker:
@@ -49,14 +96,17 @@ class Worker:
             answer = self._connection.recv()
         except (EOFError, OSError):
             raise self._lost() from None
-        if isinstance(answer, BaseException):
-            raise answer
+        if isinstance(answer, Failure):
+            raise answer.as_error()
         return answer
 
-    def close(self) -> None:
-        """End the process."""
-        self._connection.close()  # one that waits for work ends by itself, and tidies up
-        self._process.join(timeout=2)
+    def leave(self) -> None:
+        """Ask for nothing any more: one that waits for work ends by itself, and tidies up."""
+        self._connection.close()
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for the process to end, then end it, whatever it is at: it holds no files."""
+        self._process.join(timeout=seconds)
         self._process.terminate()
         self._process.join()
 
@@ -87,7 +137,7 @@ def _serve(connection: Connection) -> None:
             else:
                 answer = getattr(ensemble, method)(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
-            answer = error
+            answer = describe_failure(error)
         try:
             connection.send(answer)
         except ConnectionError:
@@ -103,8 +153,21 @@ def _choose_environment() -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": str(2**32),
         "MALLOC_TOP_PAD_": str(2**26),
         # PyTorch's default is a temporary folder, which a restart of the machine empties.
-        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "saltus")),
+        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(find_cache())),
     }
+
+
+def find_cache() -> Path:
+    """Where compiled steps are kept: in the user's home, or in the temporary folder where there is none.
+
+    A container may run as a user that the system does not know, and then has no home unless HOME says so.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("~")
+    known = home.is_dir() and os.access(home, os.W_OK)
+    return home / ".cache" / "saltus" if known else Path(tempfile.gettempdir()) / f"saltus-{os.getuid()}"
 
 
 @contextmanager

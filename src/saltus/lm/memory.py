@@ -7,10 +7,9 @@ from typing import TypeVar
 import torch
 
 from saltus.errors import SaltusError
+from saltus.train.memory import is_out_of_memory
 
 T = TypeVar("T")
-
-_SIGNS = ("out of memory", "can't allocate memory", "Cannot allocate memory")
 
 
 def run_in_parts(run: Callable[[slice], T], total: int, limit: int) -> list[T]:
@@ -48,9 +47,3 @@ def explain_memory() -> Generator[None, None, None]:
         raise SaltusError(
             "a single sequence does not fit into memory; use shorter prompts, a smaller model or a larger machine"
         ) from None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has ended, as far as its kind or its text tells."""
-    oom = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return oom or any(sign in str(error) for sign in _SIGNS)

@@ -34,6 +34,28 @@ def build_custom(spec: CustomSpec, length: int) -> nn.Module:
     return module
 
 
+def find_leak(spec: CustomSpec, length: int) -> str | None:
+    """A sentence where later tokens move earlier outputs of the module: then it reads what it is to predict.
+
+    Every parameter is moved a little first, so that a way that is closed at the start, as by weights of zero, is open.
+    """
+    module = build_custom(spec, length)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        x = torch.randn(2, length, spec.d_model, generator=generator)
+        half = length // 2
+        other = torch.cat([x[:, :half], torch.randn(2, length - half, spec.d_model, generator=generator)], dim=1)
+        moved = (module(x) - module(other))[:, :half].abs().max().item() if half else 0.0
+    if moved <= 1e-4:
+        return None
+    return (
+        f"model: {spec.name} lets later tokens move earlier outputs (by {moved:.2g}), so it may read what it is to "
+        "predict; make its output at a position depend on that position and earlier ones alone"
+    )
+
+
 def _define(spec: CustomSpec) -> Any:
     """Execute the code as a module of its own, once in a process, and look the class up in it."""
     name = f"saltus_custom_{hashlib.sha256(spec.source.encode()).hexdigest()[:16]}"

@@ -1,5 +1,6 @@
 """Descriptions of synthetic tasks. A task is added here, with the class that its description builds."""
 
+from math import log2
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -98,9 +99,10 @@ class CellularAutomatonSpec(SyntheticSpec):
     def _check_window(self) -> Self:
         if self.window % 2 == 0 or self.window > self.size:
             raise ValueError(f"window is {self.window}; allowed are odd numbers up to the size {self.size}")
-        if self.symbols**self.window > 65536:
+        if self.window * log2(self.symbols) > 16.0:  # the power itself may have more digits than Python writes
             raise ValueError(
-                f"symbols**window is {self.symbols**self.window} table entries for a rule; at most 65536 are allowed"
+                f"window is {self.window} and symbols {self.symbols}; allowed are at most symbols**window = 65536 "
+                "table entries for a rule"
             )
         return self
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from statistics import median
 
 import numpy as np
 
@@ -147,6 +146,8 @@ def _check_sweeps(arms: Sequence[Arm]) -> Check:
         for cell, reported in arm.cells.items():
             sweep, used, name = arm.sweeps[cell], reported.cell.run.training.learning_rate, f"{arm.name} ({cell})"
             best = choose_rate(sweep) if sweep else None
+            if sweep and not any(score_learning(result)[0] for result in sweep.values()):
+                problems[f"{name} learned nothing at any rate"] = cell
             if len(sweep) < 3:
                 problems[f"{name} was swept over {len(sweep)} rates"] = cell
             elif used != best:
@@ -184,7 +185,8 @@ def _check_difficulty(arms: Sequence[Arm]) -> Check:
     told: list[str] = []
     for arm in arms:
         steps = {cell: [task.by for task in result.tasks] for cell, result in arm.cells.items()}
-        solved = {cell: median(by) for cell, found in steps.items() if (by := [b for b in found if b is not None])}
+        medians = {cell: median_step(result.tasks) for cell, result in arm.cells.items()}
+        solved = {cell: step for cell, step in medians.items() if step is not None}
         told.append(f"{arm.name} " + (", ".join(f"{cell}: {step:,.0f}" for cell, step in solved.items()) or "none"))
         whole = [cell for cell, found in steps.items() if all(by is not None for by in found)]
         if len(whole) > 1 and np.ptp([solved[cell] for cell in whole]) <= 0.1 * min(solved[cell] for cell in whole):
@@ -193,5 +195,5 @@ def _check_difficulty(arms: Sequence[Arm]) -> Check:
         "emergence varies with difficulty",
         not flat,
         (f"no difference in {', '.join(flat)}; " if flat else "")
-        + f"median step of the seeds that solved: {'; '.join(told)}",
+        + f"median step of the whole task, where half of the seeds had it: {'; '.join(told)}",
     )

@@ -88,7 +88,9 @@ class Result:
                 f"stopped when solved, at step {last:,}, and so ends high: it fell by {mean[before] - mean[-1]:.3f} "
                 f"in the last {last - steps[before]:,} steps"
             )
-        losses = list(self.final_loss)
+        if gone := self.records.diverged:
+            note = f"{len(gone)} of {len(self.records.seeds)} seeds diverged"
+        losses = [float(loss) if np.isfinite(loss) else None for loss in self.final_loss]
         return Comparison(cell, theirs, losses, self.scale, tolerance=tolerance, fitted=fitted, note=note)
 
     def passings(self, level: float, column: str = "train_loss") -> list[int | None]:

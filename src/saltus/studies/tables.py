@@ -9,7 +9,7 @@ from saltus.measure.outcomes import estimate_share
 from saltus.measure.survival import estimate_survival, times_of
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.gate import Arm, Check
-from saltus.studies.results import Results
+from saltus.studies.results import Result, Results
 
 
 def write_comparisons(rows: Sequence[Comparison]) -> str:
@@ -91,7 +91,7 @@ def write_emergence(results: Results) -> str:
         line = (
             escape(result.name),
             f"{result.records.evaluated_steps[-1]:,}",
-            f"{', '.join(map(str, result.learned))} of {len(result.records.facts.units)}",
+            f"{', '.join(map(str, result.learned))} of {len(result.records.facts.units)}{_say_diverged(result)}",
             ", ".join(map(str, result.there_at_end)),
             _say_median(result.units),
             _say_share(result.tasks),
@@ -109,7 +109,7 @@ def write_seeds(results: Results) -> str:
     keys = list(dict.fromkeys(key for result in results for key in result.cell.key))
     columns = ["run", *keys, "scale", "seed", "steps_run", "final_train_loss"]
     columns += ["units_learned", "units_there_at_end", "units"]
-    columns += ["last_step_without", "first_step_with", "lost_at"]
+    columns += ["last_step_without", "first_step_with", "lost_at", "diverged_at"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
@@ -119,7 +119,7 @@ def write_seeds(results: Results) -> str:
         for place, task in enumerate(result.tasks):
             row = [result.name, *values, result.scale, task.key.seed, int(result.records.evaluated_steps[-1])]
             row += [repr(float(loss[place])), int(learned[place]), int(last[place]), len(result.records.facts.units)]
-            row += [task.after, "" if task.by is None else task.by, "" if task.lost is None else task.lost]
+            row += ["" if step is None else step for step in (task.after, task.by, task.lost, task.diverged)]
             writer.writerow(row)
     return file.getvalue()
 
@@ -128,6 +128,11 @@ def _say_share(tasks: Sequence[Emergence]) -> str:
     """How many of the seeds have the whole task, with the exact interval of that probability."""
     share = estimate_share(sum(not task.censored for task in tasks), len(tasks))
     return f"{share.count} of {share.of}, {share.lower:.2f} to {share.upper:.2f}"
+
+
+def _say_diverged(result: Result) -> str:
+    gone = result.records.diverged
+    return f" ({len(gone)} diverged)" if gone else ""
 
 
 def _say_median(emergences: Sequence[Emergence]) -> str:

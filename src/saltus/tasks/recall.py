@@ -83,7 +83,10 @@ class Layout:
     def _describe_corners(self, values: int, noun: str) -> tuple[str, ...]:
         if self.shown == 1:
             return (f"{noun}s = 1: there is one value to repeat; nothing has to be found.",)
-        corners: list[str] = []
+        corners = [
+            f"{noun.capitalize()}s stand at fixed places: a mixer whose weights depend on the position alone can bring "
+            "all of them together, and find the right one without attention."
+        ]
         left = self.shown - np.arange(self.asked)  # values that have not been an answer yet
         gained = 1.0 - float(np.log(left).mean() / np.log(values))
         if gained >= 0.5:

@@ -19,10 +19,11 @@ from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.tasks.build import build_task
-from saltus.train.evaluate import evaluate_seed
+from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.influence import measure_influence
 from saltus.train.interventions.base import Intervention, build_intervention
+from saltus.train.memory import DATA_BLOCK
 from saltus.train.program import Program
 from saltus.train.schedule import learning_rate_at
 
@@ -30,9 +31,6 @@ SeedState = dict[str, NDArray[np.float32]]
 """Weights of a seed by name, and the optimiser's moments, flat, under the names in `MOMENTS`."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-
-DATA_BLOCK = 32
-"""Steps whose data one generator call draws: part of what a seed's data are, so it never changes with the hardware."""
 
 
 class Member(NamedTuple):
@@ -146,7 +144,7 @@ class _Lane:
 
     def advance(self, step: int) -> dict[Member, TrainLoss]:
         """Train until `step`; what the batches of each seed cost."""
-        total = torch.zeros(len(self._members), device=self._program.device, dtype=torch.float64)
+        total = torch.zeros(len(self._members), device=self._program.device, dtype=choose_exact(self._program.device))
         lowest = torch.full_like(total, torch.inf)
         start = self._step
         while self._step < step:

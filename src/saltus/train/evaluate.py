@@ -27,6 +27,7 @@ def evaluate_seed(
     facts = task.facts
     candidates = torch.from_numpy(facts.candidates).to(tokens.device)
     scored = torch.from_numpy(facts.scored).to(tokens.device)
+    exact_type = choose_exact(tokens.device)
     named = {f"model.{name}": value for name, value in weights.items()}
     sums: list[Tensor] = []
     exact = 0.0
@@ -36,14 +37,14 @@ def evaluate_seed(
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
         values = [
-            -log_probability.double().sum(0),
-            right.double().sum(0),
-            log_probability.double().exp().sum(0),
+            -log_probability.to(exact_type).sum(0),
+            right.to(exact_type).sum(0),
+            log_probability.to(exact_type).exp().sum(0),
         ]
         if attention:
             stacked = torch.stack(attention, dim=1)  # [n, layer, h, q, k]
             surprise = torch.special.entr(stacked) * candidates
-            values += [surprise.sum(-1).double().sum(0), stacked.double().sum(0)]
+            values += [surprise.sum(-1).to(exact_type).sum(0), stacked.to(exact_type).sum(0)]
             if facts.varies:
                 truth = torch.from_numpy(task.truth_of(part.cpu().numpy().astype(np.uint8))).to(tokens.device)
                 values += [measure.sum(0) for measure in align(stacked, truth[:, None, None])]
@@ -60,6 +61,11 @@ def evaluate_seed(
     return Evaluation(loss, accuracy, probability, exact, entropy, mass, overlap, pattern)
 
 
+def choose_exact(device: torch.device) -> torch.dtype:
+    """What sums are taken in: float64, but on Apple's GPUs, which do not have it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Attention on the true keys, and the share of a query's s true keys among its s most attended keys.
 
@@ -68,7 +74,7 @@ def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """
     keys = torch.arange(pattern.shape[-1], device=pattern.device)
     needed = truth.sum(-1)  # [..., query]
-    mass = (pattern * truth).sum(-1, dtype=torch.float64)
+    mass = (pattern * truth).sum(-1, dtype=choose_exact(pattern.device))
     hits = torch.zeros_like(mass)
     places = truth.byte().argsort(dim=-1, descending=True, stable=True)  # the true keys first
     for rank in range(int(needed.max())):

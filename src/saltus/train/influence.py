@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from saltus.models.decoder import Decoder
+from saltus.train.evaluate import choose_exact
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def measure_influence(
         flipped = inputs.clone()
         flipped[:, key] = (flipped[:, key] + shift[:, key]) % symbols
         moved = (_predict(model, weights, flipped, bias) - before).abs().sum(-1) / 2  # [sequence, query]
-        influence[:, key] = moved.double().mean(0).cpu().numpy()
+        influence[:, key] = moved.to(choose_exact(moved.device)).mean(0).cpu().numpy()
     return influence
 
 

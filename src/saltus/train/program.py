@@ -1,8 +1,8 @@
 """Loss and gradient of one seed as a function of its parameters, mapped over seeds where they are stacked."""
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value, vmap
 
+from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
@@ -70,15 +71,16 @@ class Program:
         `bias` is [seed, layer, head, query, key]. Where seeds are not stacked there is one.
         """
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
-        for part in tokens.tensor_split(self._parts, dim=1):
-            share = part.shape[1] / self.batch
-            if self.stacked:
-                part_gradient, part_loss = self._mapped(parameters, part, bias)
-            else:
-                one = self._mapped(parameters[0], part[0], None if bias is None else bias[0])
-                part_gradient, part_loss = one[0][None], one[1][None]
-            gradient.add_(part_gradient, alpha=share)
-            loss.add_(part_loss, alpha=share)
+        with explain_compiler() if self.spec.training.compile else nullcontext():
+            for part in tokens.tensor_split(self._parts, dim=1):
+                share = part.shape[1] / self.batch
+                if self.stacked:
+                    part_gradient, part_loss = self._mapped(parameters, part, bias)
+                else:
+                    one = self._mapped(parameters[0], part[0], None if bias is None else bias[0])
+                    part_gradient, part_loss = one[0][None], one[1][None]
+                gradient.add_(part_gradient, alpha=share)
+                loss.add_(part_loss, alpha=share)
         return gradient, loss
 
     def differentiate(self, added: Callable[[dict[str, Tensor]], Tensor], flat: Tensor) -> Tensor:
@@ -105,6 +107,22 @@ class Program:
             logits = functional_call(self._trained, weights, (inputs, bias))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
+
+
+@contextmanager
+def explain_compiler() -> Generator[None, None, None]:
+    """Turn what a compiler complains of into one sentence: a module of the user's own, or the C++ compiler itself."""
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        if not kind.__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "without a message")
+        raise SaltusError(
+            f"training.compile: True was given, and the training step cannot be compiled ({kind.__name__}: {first}); "
+            "set compile=False"
+        ) from None
 
 
 def _choose_backend(device: torch.device) -> Any:

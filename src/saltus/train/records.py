@@ -122,6 +122,13 @@ class RunRecords:
         return data[column].to_numpy()[order].reshape(shape).astype(np.float64)
 
     @cached_property
+    def diverged(self) -> dict[str, int]:
+        """By the name of a seed, the first evaluated step from which on no loss was finite; seeds that did not lack."""
+        losses, steps = self.cube("units", "loss"), self.evaluated_steps
+        ends = [int(np.flatnonzero([True, *np.isfinite(seed).all(axis=1)])[-1]) for seed in losses]  # after the last
+        return {str(seed): int(steps[end]) for seed, end in zip(self.seeds, ends, strict=True) if end < len(steps)}
+
+    @cached_property
     def curves(self) -> Curves:
         """The progress of every unit of every seed, and of the whole task, which is that of its last unit.
 
@@ -132,7 +139,8 @@ class RunRecords:
         both = np.concatenate([progress, progress.min(axis=2, keepdims=True)], axis=2)
         seeds = [str(seed) for seed in self.seeds]
         units = [*self.facts.units, WHOLE]
-        found = gather_curves(self.spec.name, seeds, units, self.evaluated_steps, both, chance=0.0, ceiling=1.0)
+        steps, diverged = self.evaluated_steps, self.diverged
+        found = gather_curves(self.spec.name, seeds, units, steps, both, chance=0.0, ceiling=1.0, diverged=diverged)
         return Curves(found, "progress", self.rule, whole=WHOLE)
 
     def curves_of(self, column: str, rule: Rule) -> Curves:
@@ -148,7 +156,8 @@ class RunRecords:
                 f"the records of {self.spec.name} do not say {column}, as version 0.1 or before made them; leave them "
                 "where they are, and run the study again in another folder"
             )
-        found = gather_curves(self.spec.name, [str(s) for s in self.seeds], [column], self.evaluated_steps, values)
+        seeds = [str(seed) for seed in self.seeds]
+        found = gather_curves(self.spec.name, seeds, [column], self.evaluated_steps, values, diverged=self.diverged)
         return Curves(found, column, rule)
 
     def of(self, spec: RunSpec) -> "RunRecords":

@@ -19,6 +19,16 @@ def list_steps(spec: ScheduleSpec, steps: int) -> tuple[int, ...]:
     return tuple(sorted({0, *growing, *range(spec.every, steps, spec.every), steps}))
 
 
+def count_steps(spec: ScheduleSpec, steps: int) -> int:
+    """How many steps `list_steps` has, without listing them.
+
+    >>> count_steps(ScheduleSpec(first=1, factor=2, every=10), 35)
+    9
+    """
+    growing = list_steps(spec, min(spec.every, steps))
+    return len(growing) + max(0, -(-steps // spec.every) - 1)
+
+
 def learning_rate_at(spec: TrainingSpec, step: int) -> float:
     """The learning rate of update `step` (0 is the first): linear warm-up, then constant or cosine to zero."""
     if step < spec.warmup:

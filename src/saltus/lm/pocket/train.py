@@ -24,7 +24,7 @@ from saltus.lm.pocket.folder import PocketFolder
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
 from saltus.lm.suites.base import Run
-from saltus.processes import without_interrupts
+from saltus.processes import count_cores, without_interrupts
 from saltus.specs.pocket import PocketModelSpec, PocketSpec
 
 
@@ -77,7 +77,7 @@ def train_jobs(spec: PocketSpec, root: Path, jobs: Sequence[Job], listener: Pock
     waiting = list(jobs)
     workers: dict[Connection, _Worker] = {}
     try:
-        for _ in range(min(len(waiting), len(os.sched_getaffinity(0)))):
+        for _ in range(min(len(waiting), count_cores())):
             worker = _Worker(spec, root)
             workers[worker.connection] = worker
             worker.begin(waiting.pop(0))

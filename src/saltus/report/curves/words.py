@@ -15,9 +15,9 @@ Run = tuple[str, str]
 
 
 def format_interval(emergence: Emergence) -> str:
-    """Such as `(1,180, 1,200]`, or `> 2,000` where it is censored."""
+    """Such as `(1,180, 1,200]`, or `> 2,000` where it is censored, or `diverged at 350`."""
     if emergence.by is None:
-        return f"> {max(emergence.after, 0):,}"
+        return f"> {max(emergence.after, 0):,}" if emergence.diverged is None else f"diverged at {emergence.diverged:,}"
     return f"({emergence.after:,}, {emergence.by:,}]" if emergence.after >= 0 else f"at {emergence.by:,}"
 
 
@@ -48,7 +48,8 @@ def tell_limits(seeds: int) -> str:
 def describe_emergence(emergence: Emergence) -> str:
     """When a unit emerged and whether it was lost, such as `(20, 30], lost at 50` or `not by 80`."""
     if emergence.by is None:
-        return f"not by {max(emergence.after, 0):,}"
+        gone = "" if emergence.diverged is None else f", diverged at {emergence.diverged:,}"
+        return f"not by {max(emergence.after, 0):,}{gone}"
     return format_interval(emergence) + ("" if emergence.lost is None else f", lost at {emergence.lost:,}")
 
 
@@ -94,5 +95,8 @@ def caption_raster(found: Sequence[Emergence], noun: str = "unit", labels: Mappi
         units = [shorten((labels or {}).get(unit, unit)) for unit, emerged in there.items() if emerged == count]
         if 0 < len(units) < len(there):
             text += f" {seed} learned {join(units)}."
+    gone = {(e.key.group, e.key.seed) for e in found if e.diverged is not None}
+    if gone:
+        text += f" {plural(len(gone), 'seed')} diverged: what had not emerged there never will."
     lost = sum(emergence.lost is not None for emergence in found)
     return text + (f" A cross marks {plural(lost, 'tile')} lost at least once after." if lost else "")

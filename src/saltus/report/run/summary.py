@@ -1,7 +1,7 @@
 """What a run found, as numbers and in a sentence: by seed and by unit."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,6 +68,8 @@ class RunSummary:
     end: int
     """The last evaluated step."""
     finished: bool
+    diverged: Mapping[str, int]
+    """By seed, the step at which it had diverged."""
 
     @cached_property
     def median(self) -> Estimate:
@@ -106,6 +108,7 @@ def summarise(records: RunRecords) -> RunSummary:
         noun=_name_units(records.facts.units),
         end=records.curves.end,
         finished=records.finished,
+        diverged=records.diverged,
     )
 
 
@@ -126,6 +129,9 @@ def describe_result(summary: RunSummary) -> str:
         start = f"{summary.solved or 'None'} of {count} seeds learned {everything} {within}"
         if not summary.solved and summary.first_steps:
             start += f" (the best learned {max(seed.learned for seed in summary.seeds)})"
+    if summary.diverged:
+        told = ", ".join(f"seed {seed} at step {step:,}" for seed, step in summary.diverged.items())
+        start += f"; {len(summary.diverged)} of {plural(count, 'seed')} diverged ({told})"
     firsts = summary.first_steps
     if not firsts:
         return f"{start}; no {summary.noun} emerged in any seed." if count > 1 else f"{start}."

@@ -2,7 +2,7 @@
 
 import numpy as np
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from saltus.curves import Curves, Emergence, Rule
@@ -32,7 +32,8 @@ def tabulate_curves(curves: Curves, rule: Rule | None = None) -> Table:
     """
     found = curves.emergences(rule)
     title = f"{count_emerged(found)} of {plural(len(found), 'curve')} emerged: {found.rule.describe(curves.measure)}"
-    table = Table("group", "seed", "unit", "interval", "lost at", "missing", title=Text(title))
+    names = [Column(name, overflow="fold") for name in ("group", "seed", "unit")]
+    table = Table(*names, "interval", "lost at", "missing", title=Text(title))
     for emergence in found:
         _add_row(table, *emergence.key, *_show(emergence), ", ".join(f"{step:,}" for step in emergence.missing))
     return table

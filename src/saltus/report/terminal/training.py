@@ -32,6 +32,7 @@ class LiveView(Display):
         self._task = self._bar.add_task(waiting, total=self._steps)
         self._next_line = dict.fromkeys(range(len(specs)), 0)
         self._progress: dict[int, NDArray[np.float64]] = {}
+        self._diverged: dict[int, set[int]] = {run: set() for run in range(len(specs))}
         if not self._live:
             self._say(waiting)
 
@@ -49,6 +50,10 @@ class LiveView(Display):
         """An evaluation of a run gave `progress`, [seed, unit]."""
         self._progress[run] = progress
         spec = self._specs[run]
+        gone = {seed for seed, row in enumerate(progress) if not np.isfinite(row).all()}
+        for seed in sorted(gone - self._diverged[run]):
+            self._say(f"{spec.name}: seed {seed} has diverged at step {step}: its loss is not a finite number")
+        self._diverged[run] |= gone
         if self._live:
             self._live.update(Group(self._draw_seeds(), self._bar))
         elif step >= self._next_line[run]:
@@ -64,6 +69,7 @@ class LiveView(Display):
         table = Table.grid(padding=(0, 2))
         lines = [(run, seed, row) for run, progress in self._progress.items() for seed, row in enumerate(progress)]
         for run, seed, row in lines[:SHOWN_SEEDS]:
+            row = np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0)  # of one that diverged
             levels = np.clip(row * (len(_LEVELS) - 1), 0, len(_LEVELS) - 1).astype(int)
             blocks = Text("".join(_LEVELS[level] for level in levels), style="cyan")
             learnt = (row >= state_rule(self._specs[run]).level).sum()
