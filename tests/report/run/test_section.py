@@ -109,8 +109,8 @@ def test_the_seed_shown_first_learned_most_and_soonest(build: Build, tmp_path: P
 def test_several_runs_are_compared(build: Build, three_seeds: RunRecords, tmp_path: Path) -> None:
     page = render(tmp_path, three_seeds, build(np.zeros((2, 5, 3)), name="other"))
     assert "The runs side by side 1 of 5 seeds of 2 runs learned everything." in page.text
-    assert "small 3 1 > 70 20 to 30 3 of 6 80" in page.text
-    assert "other 2 0 > 30 \N{EN DASH} 0 of 6 40" in page.text
+    assert "small 3 1 not reached [0, ∞] 20 to 30 3 of 6 80" in page.text
+    assert "other 2 0 not reached [0, ∞] \N{EN DASH} 0 of 6 40" in page.text
     assert [bool(section["figures"]) for section in page.sections] == [False, True, True]
 
 
