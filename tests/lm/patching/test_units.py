@@ -128,8 +128,10 @@ def test_a_person_is_told_how_long_it_takes_after_the_first_prompt() -> None:
     console = Console(record=True, width=200, file=StringIO())
     view = PatchView("patch-0", console, lambda: clock[0])
     view.planned(ahead=110.0, everything=1210.0, exact=16, heads=270)
+    clock[0] = 4.0
+    view.worked("first prompt", 1.0)
     clock[0] = 5.0
-    view.worked("first prompt", 10.0)
+    view.worked("patterns", 9.0)
     view.spared(10.0)
     clock[0] = 30.0
     view.worked("patch-0-3", 50.0)

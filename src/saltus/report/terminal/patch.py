@@ -20,6 +20,7 @@ class PatchView(Display):
         self._name, self._clock = name, clock
         self._since = clock()
         self._said: float | None = None
+        self._heard = 0
         self._done = self._kept = self._ahead = 0.0  # work: done by this call, done before it, still to be done
         self._all: tuple[float, int, int] | None = None  # work of all heads, measured exactly, heads
         self._task = self._bar.add_task(f"{name}: preparing", total=100)
@@ -32,7 +33,8 @@ class PatchView(Display):
         """A unit was measured."""
         self._done += work
         self._ahead = max(self._ahead - work, 0.0)
-        first, now = self._said is None, self._clock()
+        self._heard += 1
+        first, now = self._heard == 2, self._clock()  # the first pass reads the weights into the caches, and is slow
         left = f"about {_name_time(self._estimate(self._ahead))} left"
         share = 100 * (self._done + self._kept) / max(self._done + self._kept + self._ahead, 1.0)
         self._bar.update(self._task, completed=int(share), description=f"{self._name}: {unit}, {left}")
