@@ -1,7 +1,7 @@
 """Commands of the language-model half: pocket, audit, scan, patch and the demo."""
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
-from saltus.specs.checkpoints import PatchSpec, PatternName, Precision, Queries, ScanSpec, Stage, Strategy
+from saltus.specs.checkpoints import EffectKind, PatchSpec, PatternName, Precision, Queries, ScanSpec, Stage, Strategy
 
 _GIB = 2**30
 
@@ -84,6 +84,10 @@ def patch(
     stage: Annotated[Stage, typer.Option(help="Before the softmax, or after it.")] = "pattern",
     queries: Annotated[Queries, typer.Option(help="All of them, or the scored ones alone.")] = "all",
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
+    exact: Annotated[int, typer.Option(help="Heads measured exactly, the first of the screen; 0 for all.")] = 16,
+    kind: Annotated[
+        list[EffectKind] | None, typer.Option(help="Only patch and this control; may be given again.")
+    ] = None,
     rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
     precision: Precise = "float32",
     trajectory: Annotated[bool, typer.Option(help="Measure checkpoints at hand around the pair as well.")] = True,
@@ -108,6 +112,8 @@ def patch(
         stage=stage,
         queries=queries,
         share=share,
+        exact=exact,
+        effects=("patch", *kind) if kind else get_args(EffectKind),
         rows=rows,
         precision=precision,
     )
