@@ -86,7 +86,10 @@ def patch(
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
     exact: Annotated[int, typer.Option(help="Heads measured exactly, the first of the screen; 0 for all.")] = 16,
     kind: Annotated[
-        list[EffectKind] | None, typer.Option(help="Only patch and this control; may be given again.")
+        list[str] | None,
+        typer.Option(
+            help=f"Only patch and this control, of {', '.join(get_args(EffectKind)[1:])}; may be given again."
+        ),
     ] = None,
     rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
     precision: Precise = "float32",
@@ -113,7 +116,7 @@ def patch(
         queries=queries,
         share=share,
         exact=exact,
-        effects=("patch", *kind) if kind else get_args(EffectKind),
+        effects=cast(tuple[EffectKind, ...], ("patch", *kind) if kind else get_args(EffectKind)),  # checked there
         rows=rows,
         precision=precision,
     )
