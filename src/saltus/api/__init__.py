@@ -4,7 +4,7 @@ from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
-from saltus.api.statistics import Arms, compare, find_emergences, plan
+from saltus.api.statistics import Arms, compare, find_emergences, fit, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 from saltus.api.watching import DEFAULT_PORT, watch, watch_beside
 
@@ -23,6 +23,7 @@ __all__ = [
     "draw_results",
     "find",
     "find_emergences",
+    "fit",
     "keep_results",
     "ls",
     "patch",

@@ -1,4 +1,4 @@
-"""Questions asked of curves, whoever made them: compare arms, plan seeds and budgets."""
+"""Questions asked of curves, whoever made them: compare arms, fit steps against size, plan seeds and budgets."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,6 +14,7 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.comparison import ArmComparison, compare_emergences
 from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
+from saltus.measure.sizes import SizeFit, fit_sizes
 from saltus.monitor.folder import MonitorFolder
 from saltus.report.terminal.plans import describe_plan, tabulate_plan
 from saltus.report.terminal.tables import tabulate_comparison
@@ -70,6 +71,28 @@ def compare(
         for pair in compared.pairs:
             console.print(f"{pair.sentence}.", markup=False, highlight=False)
     return compared
+
+
+def fit(
+    *sources: Source,
+    unit: str | None = None,
+    threshold: float | None = None,
+    hold: int | None = None,
+    console: Console | None = None,
+) -> SizeFit:
+    """Fit the step of emergence against the size that the name of each group says, such as 160m in pythia-160m.
+
+    `unit`, `threshold` and `hold` are those of `compare`. Where a `console` is given the sentence is printed.
+
+    Raises:
+        SaltusError: if a name says no size, there is one size alone, or the steps set no slope.
+
+    """
+    found = [e for source in sources for e in find_emergences(source, unit=unit, threshold=threshold, hold=hold)]
+    fitted = fit_sizes(found)
+    if console is not None:
+        console.print(f"{fitted.sentence}.", markup=False, highlight=False)
+    return fitted
 
 
 def plan(

@@ -12,7 +12,7 @@ from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
 from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
-from saltus.cli.statistics import compare, plan
+from saltus.cli.statistics import compare, fit, plan
 from saltus.cli.watching import watch
 from saltus.errors import SaltusError
 
@@ -22,7 +22,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-_COMMANDS = (demo, run, status, keep, figures, pocket, audit, scan, patch, read, ls, show, report, compare, plan, watch)
+_COMMANDS = (
+    demo,
+    run,
+    status,
+    keep,
+    figures,
+    pocket,
+    audit,
+    scan,
+    patch,
+    read,
+    ls,
+    show,
+    report,
+    compare,
+    fit,
+    plan,
+    watch,
+)
 for command in _COMMANDS:
     app.command()(command)
 
