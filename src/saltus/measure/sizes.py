@@ -73,6 +73,6 @@ def read_size(name: str) -> float:
     said = {float(number) * _FACTORS[unit.lower()] for number, unit in _SIZE.findall(name)}
     if len(said) != 1:
         raise SaltusError(
-            f"fit: the name {name!r} says {len(said)} sizes; name each group with one, such as {name}-70m"
+            f"fit: the name {name!r} says {len(said)} sizes; name each group with one, such as pythia-70m"
         )
     return said.pop()
