@@ -48,6 +48,7 @@ def scan(
     size: Sizes = None,
     seed: Seeds = None,
     strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
+    threshold: Annotated[float, typer.Option(help="Share of right prompts with which a capability is there.")] = 0.75,
     precision: Precise = "float32",
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
@@ -63,6 +64,7 @@ def scan(
         seeds=tuple(seed or ()),
         capabilities=tuple(_choose(capability, prompts)),
         strategy=strategy,
+        threshold=threshold,
         precision=precision,
         patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
