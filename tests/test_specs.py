@@ -290,6 +290,5 @@ def test_json_and_key_order_change_nothing(spec: RunSpec) -> None:
 
 
 @given(runs, runs)
-def test_run_ids_are_equal_where_the_contents_are(one: RunSpec, other: RunSpec) -> None:
-    hashes = [spec.run_id.removeprefix(f"{spec.name}-") for spec in (one, other)]
-    assert (hashes[0] == hashes[1]) == (one.model_dump(exclude={"name"}) == other.model_dump(exclude={"name"}))
+def test_hashes_are_equal_where_the_contents_are(one: RunSpec, other: RunSpec) -> None:
+    assert (one.content_hash == other.content_hash) == (one.model_dump(exclude={"name"}) == other.model_dump(exclude={"name"}))

@@ -100,7 +100,7 @@ def test_a_cell_is_shown_at_the_largest_scale_that_was_run(
     out, kept = tmp_path / "runs", tmp_path / "results" / "records"
     assert saltus("run", study, "--scale", "laptop", "--out", out, "--device", "cpu")[0] == 0
     assert saltus("run", study, "--only", "a", "--out", out, "--device", "cpu")[0] == 0
-    assert saltus("keep", study, "--out", out, "--to", kept)[1] == f"{study}: 3 more runs in {kept}\n"
+    assert saltus("keep", study, "--out", out, "--to", kept)[1] == f"{study}: 2 more runs in {kept}\n"
     assert saltus("keep", study, "--out", out, "--to", kept)[1] == f"{study}: 0 more runs in {kept}\n"
     results = read_results(load_study(study), open_source(kept))
     assert {result.name: result.scale for result in results} == {"a": "full", "b": "laptop"}
@@ -317,7 +317,8 @@ def test_patterns_are_kept_where_a_cell_asks_for_them(little: Study, shelf: Shel
 
 
 def test_of_influence_the_last_is_kept(shelf: Shelf) -> None:
-    snapshots = replace(shelf.records.snapshots, influence=np.random.default_rng(0).random((3, 2, 5, 5), np.float32))
+    snapshots, generator = shelf.records.snapshots, np.random.default_rng(0)
+    snapshots = replace(snapshots, influence=generator.random((len(snapshots.steps), 2, 5, 5), np.float32))
     whole = replace(shelf.records, kept=SnapshotRows.of(snapshots))
     kept = slim(Cell(run=whole.spec), whole)
     assert_array_equal(kept.snapshots.influence, whole.snapshots.influence[-1:])
@@ -547,6 +548,7 @@ def test_the_csv_has_a_row_for_each_seed_with_the_keys_of_its_cell() -> None:
         "last_step_without": "200",
         "first_step_with": "300",
         "lost_at": "",
+        "diverged_at": "",
     }
     assert (second["seed"], second["units_learned"]) == ("1", "0")
     assert (second["last_step_without"], second["first_step_with"]) == ("900", "")  # could not be confirmed later

@@ -73,6 +73,13 @@ class PatchSpec(Spec):
             raise ValueError("effects lack 'patch', which the others are controls of; add it")
         return tuple(kind for kind in get_args(EffectKind) if kind in kinds)
 
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders; it measured all heads, with all controls."""
+        later = {"exact", "effects"}
+        changed = any(getattr(self, name) != type(self).model_fields[name].default for name in later)
+        return digest(self.model_dump(mode="json", exclude=set() if changed else later))
+
 
 class AuditSpec(Spec):
     """Are the checkpoints of a suite what they say they are?"""

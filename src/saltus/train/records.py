@@ -197,8 +197,12 @@ class RunRecords:
     @cached_property
     def diverged(self) -> dict[str, int]:
         """By the name of a seed, the first evaluated step from which on no loss was finite; seeds that did not lack."""
-        losses, steps = self.cube("units", "loss"), self.evaluated_steps
-        ends = [int(np.flatnonzero([True, *np.isfinite(seed).all(axis=1)])[-1]) for seed in losses]  # after the last
+        if not len(self.tables["units"]):
+            return {}
+        finite, steps = np.isfinite(self.cube("units", "loss")), self.evaluated_steps
+        if not finite.any():  # it was not recorded
+            finite = np.isfinite(self.cube("units", "progress"))
+        ends = [int(np.flatnonzero([True, *seed.all(axis=1)])[-1]) for seed in finite]  # after the last
         return {str(seed): int(steps[end]) for seed, end in zip(self.seeds, ends, strict=True) if end < len(steps)}
 
     @cached_property
