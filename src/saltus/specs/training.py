@@ -35,7 +35,9 @@ class ScheduleSpec(Spec):
 
     def has(self, step: int) -> bool:
         """Whether a step is one of its steps, and not only as the last of a run."""
-        return step in self.list_steps(step + 1)
+        if step >= self.every:
+            return step % self.every == 0
+        return step in takewhile(lambda each: each <= step, self.generate_steps())
 
 
 class EmergenceSpec(Spec):
