@@ -21,6 +21,8 @@ StreamName = Literal[
     "bootstrap",
     "pocket_init",
     "pocket_data",
+    "sets",
+    "map",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -35,6 +37,8 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "pocket_data": 9,
     "intervention": 10,
     "influence": 11,
+    "sets": 12,
+    "map": 13,
 }
 
 

@@ -14,14 +14,15 @@ from saltus.api.folders import DEFAULT_ROOT, AnyPath
 from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
-from saltus.specs import RunSpec
+from saltus.specs import CustomTask, RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import read_facts
 from saltus.train.folder import RunFolder
-from saltus.train.measures import Measure, join_measures
+from saltus.train.measures import TRAINING_SET, Measure, join_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
+    from saltus.train.loop import Job
 
 _SHOWN = 3
 """Failures that are told in full at the end of a sweep."""
@@ -123,12 +124,19 @@ def check_run(spec: RunSpec, processes: int) -> None:
     """Raise a SaltusError, which names the run, if it cannot be trained as it is described by so many processes."""
     from saltus.models.build import build_model
     from saltus.seeding import Streams
+    from saltus.tasks.build import build_task_of
+    from saltus.tasks.custom import check_task
+    from saltus.tasks.finite import draw_sets
     from saltus.train.interventions.base import build_intervention
     from saltus.train.memory import check_memory, read_available
 
     try:
         if (available := read_available()) is not None:
             check_memory(spec, processes, available)
+        if isinstance(spec.task, CustomTask):
+            check_task(spec.task)
+        if spec.data is not None:
+            draw_sets(spec.data, build_task_of(spec, 0), Streams(spec.master_seed).generator("sets", 0))
         if spec.intervention is not None:
             facts = read_facts(spec)
             generator = Streams(spec.master_seed).generator("intervention")
@@ -197,10 +205,16 @@ class _Sweep:
         with suppress(SaltusError):  # on a full disk there is no room for this either
             each.folder.fail(reason)
 
+    def _prepare(self, each: _Waiting) -> "Job":
+        from saltus.train.loop import Job
+
+        measures = (*self.measures, TRAINING_SET) if each.spec.data else self.measures
+        return Job(each.spec, each.folder, read_facts(each.spec), measures)
+
     def _train_together(self, group: Sequence[_Waiting]) -> None:
         from saltus.report.terminal.training import LiveView
         from saltus.train.concerns import find_unknown_floor
-        from saltus.train.loop import Job, train
+        from saltus.train.loop import train
 
         specs = [each.spec for each in group]
         seeds = sum(spec.seeds for spec in specs)
@@ -213,7 +227,7 @@ class _Sweep:
             jobs[run].folder.finish(summary | describe_provenance("torch"))
 
         with ExitStack() as stack:
-            jobs = [Job(each.spec, each.folder, read_facts(each.spec), self.measures) for each in group]
+            jobs = [self._prepare(each) for each in group]
             unknown = (find_unknown_floor(job.spec.name, job.facts) for job in jobs)
             for concern in filter(None, unknown):
                 self.console.print(Text(f"note: {concern}"), soft_wrap=True)
