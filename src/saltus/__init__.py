@@ -7,6 +7,7 @@ from saltus.errors import SaltusError
 from saltus.specs import *
 from saltus.studies.cells import Cell
 from saltus.studies.study import Study
+from saltus.tasks.base import TaskFacts
 
 __all__ = [
     "Cell",
@@ -18,6 +19,7 @@ __all__ = [
     "Rule",
     "SaltusError",
     "Study",
+    "TaskFacts",
     "api",
     "compare",
     "plan",

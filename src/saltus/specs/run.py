@@ -30,17 +30,17 @@ class RunSpec(Spec):
     model: ModelSpec
     training: TrainingSpec
     intervention: InterventionSpec | None = None
+    emergence: EmergenceSpec = Field(
+        default=EmergenceSpec(), description="the rule by which the records are read unless another one is given"
+    )
+    seeds: int = Field(default=8, ge=1, le=4096, description="K; the seeds are 0, 1, ..., K-1")
+    master_seed: int = Field(default=0, ge=0, lt=2**32)
     data: DataSpec | None = Field(default=None, description="finite data; fresh sequences at every step if None")
     map: Literal["run", "seed"] = Field(
         default="run",
         description="whether what a task draws once (A, rules) is drawn for the run or for each seed; floor, chance "
         "and corners are then those of seed 0",
     )
-    emergence: EmergenceSpec = Field(
-        default=EmergenceSpec(), description="the rule by which the records are read unless another one is given"
-    )
-    seeds: int = Field(default=8, ge=1, le=4096, description="K; the seeds are 0, 1, ..., K-1")
-    master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("name")
     @classmethod
