@@ -12,12 +12,12 @@ class SparseParity:
 
     >>> task = SparseParity(SparseParitySpec(bits=5, subset=2), np.random.default_rng(0))
     >>> task.subset
-    array([1, 4])
-    >>> task.sample(np.random.default_rng(0), 2)  # the last token is that of bits 1 and 4, added mod 2
-    array([[1, 1, 1, 0, 0, 1],
-           [0, 0, 0, 0, 1, 1]], dtype=uint8)
+    array([3, 4])
+    >>> task.sample(np.random.default_rng(0), 2)  # the last token is that of bits 3 and 4, added mod 2
+    array([[0, 1, 1, 1, 1, 0],
+           [1, 0, 1, 0, 1, 1]], dtype=uint8)
     >>> task.facts.truth[4].astype(int)
-    array([0, 1, 0, 0, 1])
+    array([0, 0, 0, 1, 1])
     """
 
     def __init__(self, spec: SparseParitySpec, generator: np.random.Generator) -> None:
