@@ -37,7 +37,8 @@ class Own:
 
 def own(old: str = "", new: str = "", **values: Any) -> CustomTask:
     assert old in OWN
-    return CustomTask(**{"name": "Own", "source": OWN.replace(old, new), "length": 4, "symbols": 3, **values})
+    given: dict[str, Any] = {"name": "Own", "source": OWN.replace(old, new), "length": 4, "symbols": 3, **values}
+    return CustomTask(**given)
 
 
 def test_facts_that_the_data_bear_out_are_taken() -> None:

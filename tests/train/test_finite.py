@@ -21,7 +21,8 @@ def make(**values: Any) -> RunSpec:
     training = TrainingSpec(steps=40, batch_sequences=5, compile=False, evaluation_sequences=16)
     task = ModularAdditionSpec(modulus=7)
     model = TransformerSpec(d_model=8, heads=2, d_mlp=8)
-    return RunSpec(**{"task": task, "model": model, "training": training, "seeds": 2, **values})
+    given: dict[str, Any] = {"task": task, "model": model, "training": training, "seeds": 2, **values}
+    return RunSpec(**given)
 
 
 def open_all(spec: RunSpec, members: list[Member] | None = None, *, stacked: bool = False) -> Any:
@@ -90,7 +91,7 @@ def test_the_fit_is_that_of_the_training_set() -> None:
 def test_each_seed_may_have_a_map_of_its_own() -> None:
     spec = make(task=LinearMapSpec(size=6, sparsity=2), map="seed")
     truths = [build_task_of(spec, seed).facts.truth for seed in (0, 1)]
-    assert not np.array_equal(*truths)
+    assert not np.array_equal(truths[0], truths[1])
     ensemble = open_all(spec)
     for lane, truth in zip(ensemble._lanes, truths, strict=True):
         np.testing.assert_array_equal(lane._cells[0].facts.truth, truth)
