@@ -6,10 +6,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In the order of the page.
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
 	automaton_batch linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
-	architectures_on_map architectures_on_automaton architectures_on_recall))
+	architectures_on_map architectures_on_automaton architectures_on_recall race_heads))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test lint types unit bench figures pictures clean
+.PHONY: help demo demo-lm test lint types unit bench simulate figures pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ unit: .venv/ready-to-develop ## the tests alone
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
+
+simulate: .venv/ready ## measure by simulation how often intervals hold and tests err, minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_race.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py
 
 figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training
 	$(BIN)/saltus figures $(STUDIES)

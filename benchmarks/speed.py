@@ -24,13 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from saltus import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
-from saltus.engines.local import open_engine
+from saltus.engines.local import Engine, open_engine
 from saltus.models import decoder
 from saltus.models.build import build_model
 from saltus.processes import count_cores
 from saltus.seeding import Streams
 from saltus.tasks.build import build_task
 from saltus.train.concerns import multiplies_low
+from saltus.train.ensemble import list_members
 from saltus.train.loop import Trainer
 
 SEEDS = 16
@@ -104,6 +105,11 @@ class EnsembleRun:
         return SEEDS * steps / (time.perf_counter() - start)
 
 
+def open_all(engine: Engine, spec: RunSpec) -> EnsembleRun:
+    """All seeds of a run."""
+    return EnsembleRun(engine.open([spec], list_members([spec])))
+
+
 def measure_on_cpu() -> list[Measurement]:
     """The plain loop at its best thread count, and saltus in both precisions."""
     plain = PlainLoop(make_spec("float32"))
@@ -117,7 +123,7 @@ def measure_on_cpu() -> list[Measurement]:
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
     with open_engine(cpu) as single:
-        float32 = EnsembleRun(single.open([make_spec("float32")]))
+        float32 = open_all(single, make_spec("float32"))
         float32.run(4)
         float32_memory = sum_peak_memory()
         with open_engine(cpu) as half:
@@ -126,7 +132,7 @@ def measure_on_cpu() -> list[Measurement]:
                 "saltus, float32": lambda: float32.run(2),
             }
             if multiplies_low():  # elsewhere it is some 35 times slower, and the benchmark takes ten minutes
-                bfloat16 = EnsembleRun(half.open([make_spec("bfloat16")]))
+                bfloat16 = open_all(half, make_spec("bfloat16"))
                 programs["saltus, bfloat16 products"] = lambda: bfloat16.run(3)
             rates: dict[str, list[float]] = {name: [] for name in programs}
             for _ in range(ROUNDS):
@@ -142,7 +148,7 @@ def measure_on_cuda() -> list[Measurement]:
     measured: list[Measurement] = []
     for precision in ("float32", "bfloat16"):
         with open_engine(torch.device("cuda")) as engine:
-            run = EnsembleRun(engine.open([make_spec(precision)]))
+            run = open_all(engine, make_spec(precision))
             rates = [run.run(500) for _ in range(3)]
         name = "TF32" if precision == "float32" else precision
         measured.append(Measurement(f"saltus, {name} products, {torch.cuda.get_device_name()}", rates, None))

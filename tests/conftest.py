@@ -1,7 +1,7 @@
 """A tiny run, and the command line as a person meets it, for the tests that need them."""
 
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Silence:
 
     def advanced(self, step: int) -> None: ...
 
-    def evaluated(self, run: int, step: int, progress: NDArray[np.float64]) -> None: ...
+    def evaluated(self, run: int, step: int, progress: Mapping[int, NDArray[np.float64]]) -> None: ...
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +57,10 @@ def finished(tiny: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> RunFold
 
     torch.set_num_threads(1)  # as in the processes that train
     folder = RunFolder(tmp_path_factory.mktemp("runs") / tiny.run_id)
-    job = Job(tiny, folder, read_facts(tiny))
+    job = Job(tiny, folder, read_facts(tiny), tuple(range(tiny.seeds)))
     with folder.training(tiny, job.facts):
         ensemble = Ensemble([tiny], list_members([tiny]), torch.device("cpu"), stacked=False)
-        train([job], ensemble, Silence(), lambda _, step: folder.finish({"last_step": step}))
+        train([job], ensemble, Silence(), lambda _: folder.finish({"last_step": tiny.training.steps}))
     return folder
 
 
@@ -70,16 +70,16 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from saltus.engines import local
-    from saltus.train.ensemble import Ensemble, list_members
+    from saltus.train.ensemble import Ensemble, Member
 
     torch.set_num_threads(1)
 
     class Here:
-        def choose(self, waiting: Sequence[RunSpec]) -> int:
+        def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
             return len(waiting)
 
-        def open(self, specs: Sequence[RunSpec]) -> Ensemble:
-            return Ensemble(specs, list_members(specs), torch.device("cpu"), stacked=False)
+        def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Ensemble:
+            return Ensemble(specs, members, torch.device("cpu"), stacked=False)
 
     @contextmanager
     def open_engine(device: torch.device, processes: int | None) -> Generator[Here, None, None]:

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import saltus
+from saltus.known_patterns import KNOWN_PATTERNS
 from saltus.specs.capabilities import CAPABILITIES
+from saltus.specs.checkpoints import PatternName
 from saltus.specs.interventions import INTERVENTIONS
 from saltus.specs.kinds import find_class
 from saltus.specs.models import MODELS
@@ -21,6 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "seeding": set(),
     "processes": set(),
+    "provenance": set(),
+    "known_patterns": {"errors"},
     "curves": {"errors"},
     "specs": {"errors"},
     "storage": {"errors", "specs"},
@@ -30,10 +35,12 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"errors", "seeding", "specs", "tasks"},
     "train": {"errors", "seeding", "curves", "specs", "storage", "tasks", "models"},
     "engines": {"errors", "processes", "specs", "train"},
-    "lm": {"errors", "seeding", "processes", "curves", "specs", "storage", "train"},
+    "lm": {"errors", "seeding", "processes", "known_patterns", "curves", "specs", "storage", "train"},
+    "monitor": {"errors", "provenance", "known_patterns", "curves", "specs", "storage", "train", "lm"},
     "studies": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "models", "train"},
     "paper": {"errors", "measure", "specs", "tasks", "studies"},
-    "report": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "train", "lm"},
+    "report": {"errors", "seeding", "curves", "measure", "specs", "storage", "tasks", "train", "lm", "monitor"},
+    "live": {"errors", "report"},
     "demo": {"specs"},
 }
 """What each part of saltus may import besides itself. `api` puts them together, and `cli` is its command line."""
@@ -140,7 +147,7 @@ def test_a_wrong_import_is_found(module: str, source: str, wrong: list[str]) -> 
     assert find_wrong_imports({module: source}) == wrong
 
 
-LIGHT = ("curves", "specs", "storage", "measure", "ingest", "report", "cli")
+LIGHT = ("curves", "known_patterns", "specs", "storage", "measure", "ingest", "report", "cli")
 """What must work without torch: reading, statistics, reports."""
 
 
@@ -163,6 +170,7 @@ def test_every_kind_in_a_registry_is_what_it_says_and_builds_something() -> None
     for kinds in (TASKS, MODELS, CAPABILITIES, INTERVENTIONS):
         assert list(kinds) == [spec.model_fields["kind"].default for spec in kinds.values()]
         assert all(callable(find_class(spec.builds)) for spec in kinds.values())
+    assert get_args(PatternName) == tuple(KNOWN_PATTERNS)
     streams = [spec.stream for spec in CAPABILITIES.values()]
     assert len(set(streams)) == len(streams)
     assert {spec.__name__ for kinds in (TASKS, MODELS, INTERVENTIONS) for spec in kinds.values()} <= {*saltus.__all__}

@@ -198,13 +198,14 @@ OTHER: dict[str, Any] = {
 }
 
 
-def test_every_key_but_the_name_and_the_rule_is_in_the_run_id() -> None:
+def test_every_key_but_the_name_the_seeds_and_the_rule_is_in_the_run_id() -> None:
     spec = RunSpec(**base())
     content = spec.model_dump()
     parts = ("task", "model", "training")
     keys = {key for key in content if key not in parts} | {f"{part}.{key}" for part in parts for key in content[part]}
     assert keys == {*OTHER, "name", "emergence"}, "a new key needs a line in OTHER"
-    others = [RunSpec(**put(path, value)) for path, value in OTHER.items() if value is not None]
+    assert RunSpec(**put("seeds", OTHER["seeds"])).run_id == spec.run_id
+    others = [RunSpec(**put(path, value)) for path, value in OTHER.items() if value is not None and path != "seeds"]
     others.append(RunSpec(**put("task", {"kind": "cellular_automaton", "size": 6})))
     others.append(RunSpec(**put("model", {"kind": "mlp_mixer", "d_model": 16})))
     others.append(RunSpec(**put("training", {"steps": 120, "batch_tokens": 16 * 12})))

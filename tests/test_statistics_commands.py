@@ -113,3 +113,13 @@ def test_a_pilot_in_which_nothing_emerged_asks_for_a_guess() -> None:
     flat = tuple(Curve(Key("a", str(seed), "x"), steps, np.zeros(3)) for seed in range(3))
     with pytest.raises(SaltusError, match="none of the pilot's 3 seeds emerged"):
         api.plan(Curves(flat, "accuracy", Rule(above=0.5)), ratio=2.0)
+
+
+def test_steps_are_fitted_against_sizes_on_the_command_line(saltus: Saltus, finished: RunFolder) -> None:
+    medians = {"70m": 2000.0, "160m": 1300.0, "410m": 800.0, "1.4b": 450.0}
+    fitted = api.fit(draw_curves(medians))
+    assert fitted.slope.lower < -0.5 < fitted.slope.upper < 0.0
+    assert api.fit(draw_curves(medians), threshold=1.0).slope == fitted.slope  # the curves go from 0 to 1
+    code, out, error = saltus("fit", finished.path)
+    assert (code, out) == (2, "")
+    assert "fit: the name 'tiny' says 0 sizes" in error

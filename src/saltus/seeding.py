@@ -21,6 +21,7 @@ StreamName = Literal[
     "bootstrap",
     "pocket_init",
     "pocket_data",
+    "race",
     "sets",
     "map",
 ]
@@ -37,8 +38,9 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "pocket_data": 9,
     "intervention": 10,
     "influence": 11,
-    "sets": 12,
-    "map": 13,
+    "race": 12,
+    "sets": 13,
+    "map": 14,
 }
 
 

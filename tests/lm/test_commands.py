@@ -74,6 +74,14 @@ def test_an_audited_fault_is_left_out_of_a_scan(suite: str, saltus: Saltus, tmp_
     assert all(row["seed"] == "1" and row["reason"].startswith("audit: ") for row in missing)
 
 
+def test_a_threshold_makes_another_scan_and_the_default_does_not(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    asked = ("scan", suite, "--capability", "repetition", "--size", "w8", "--seed", "0", "--out", tmp_path)
+    for threshold in ((), ("--threshold", "0.75"), ("--threshold", "0.5")):
+        assert saltus(*asked, *threshold)[0] == 0
+    specs = [folder.spec() for folder in api.ls(tmp_path)]
+    assert sorted(spec.threshold for spec in specs) == [0.5, 0.75]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -87,6 +95,7 @@ def test_an_audited_fault_is_left_out_of_a_scan(suite: str, saltus: Saltus, tmp_
         (("scan", "SUITE", "--capability", "copying", "--size", "w9"), "size: 'w9' is not in the suite"),
         (("scan", "SUITE", "--capability", "copying", "--seed", "7"), "seed: '7' is not in the suite"),
         (("scan", "SUITE", "--capability", "indirect_object"), "indirect_object: the tokenizer lacks"),
+        (("scan", "SUITE", "--capability", "copying", "--threshold", "1.5"), "ScanSpec.threshold: 1.5 was given"),
         (("scan", "SUITE", "--prompts", "EMPTY"), "is empty; give one JSON object a line"),
         (("scan", "SUITE", "--prompts", "MALFORMED"), "malformed.jsonl:2: this is no JSON"),
         (("scan", "SUITE", "--prompts", "LONG"), "needs 64 tokens and the model reads at most 32"),

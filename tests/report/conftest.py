@@ -20,7 +20,7 @@ from saltus.specs.capabilities import CopyingSpec, IndirectObjectSpec
 from saltus.specs.checkpoints import PatchSpec, ScanSpec
 from saltus.tasks.base import TaskFacts
 from saltus.train.measures import MEASURES, Measure
-from saltus.train.records import RunRecords, Snapshots, state_rule
+from saltus.train.records import RunRecords, SnapshotRows, Snapshots, state_rule
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -106,7 +106,7 @@ def build_records(
         spec=spec,
         facts=facts,
         tables={measure.name: tabulate(measure, steps, tables[measure.name]) for measure in MEASURES},
-        snapshots=_draw_snapshots(facts, steps, seeds, layers, heads),
+        kept=SnapshotRows.of(_draw_snapshots(facts, steps, seeds, layers, heads)),
         summary={} if finished else None,
         rule=state_rule(spec),
     )

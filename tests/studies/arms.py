@@ -14,7 +14,7 @@ from saltus.studies.gate import Arm
 from saltus.studies.results import Result
 from saltus.tasks.build import read_facts
 from saltus.train.measures import MEASURES
-from saltus.train.records import RunRecords, Snapshots, state_rule
+from saltus.train.records import RunRecords, SnapshotRows, state_rule
 
 STEPS = np.arange(0, 1001, 100)
 
@@ -43,7 +43,7 @@ def invent(cell: Cell, steps: Rows = (), units: Rows = (), *, scale: str = "full
         tables={
             each.name: pa.Table.from_pylist(list(rows.get(each.name, ())), schema=each.schema) for each in MEASURES
         },
-        snapshots=Snapshots.none(),
+        kept=SnapshotRows.none(),
         summary={},
         rule=state_rule(cell.run),
     )

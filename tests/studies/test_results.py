@@ -26,7 +26,7 @@ from saltus.studies.study import Study, load_study
 from saltus.studies.tables import write_claims, write_comparisons, write_emergence, write_seeds
 from saltus.train.archive import Archive
 from saltus.train.folder import RunFolder
-from saltus.train.records import RunRecords
+from saltus.train.records import RunRecords, SnapshotRows
 
 Saltus = Callable[..., tuple[int, str, str]]
 
@@ -318,7 +318,7 @@ def test_patterns_are_kept_where_a_cell_asks_for_them(little: Study, shelf: Shel
 
 def test_of_influence_the_last_is_kept(shelf: Shelf) -> None:
     snapshots = replace(shelf.records.snapshots, influence=np.random.default_rng(0).random((3, 2, 5, 5), np.float32))
-    whole = replace(shelf.records, snapshots=snapshots)
+    whole = replace(shelf.records, kept=SnapshotRows.of(snapshots))
     kept = slim(Cell(run=whole.spec), whole)
     assert_array_equal(kept.snapshots.influence, whole.snapshots.influence[-1:])
     assert kept.snapshots.attention.size == 0

@@ -70,10 +70,10 @@ def run(spec: RunSpec, path: Path) -> RunRecords:
     """Trained in this process to its end."""
     torch.set_num_threads(1)
     folder = RunFolder(path / spec.run_id)
-    job = Job(spec, folder, read_facts(spec))
+    job = Job(spec, folder, read_facts(spec), tuple(range(spec.seeds)))
     with folder.training(spec, job.facts):
         ensemble = Ensemble([spec], list_members([spec]), CPU, stacked=False)
-        train([job], ensemble, Silence(), lambda _, step: folder.finish({"last_step": step}))
+        train([job], ensemble, Silence(), lambda _: folder.finish({"last_step": spec.training.steps}))
     return folder.records()
 
 

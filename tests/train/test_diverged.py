@@ -85,7 +85,7 @@ def test_a_loss_that_comes_back_has_not_diverged(finished: RunFolder) -> None:
     losses[table["step"].to_numpy() == 10] = np.nan
     place = table.column_names.index("loss")
     once = records.select(
-        {**records.tables, "units": table.set_column(place, table.field(place), [losses])}, records.snapshots
+        {**records.tables, "units": table.set_column(place, table.field(place), [losses])}, records.kept
     )
     assert once.diverged == {}
 

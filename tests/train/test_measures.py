@@ -29,7 +29,7 @@ from saltus.train.records import list_axes
 def tabulate(
     step: int, evaluations: Sequence[Evaluation], losses: Sequence[TrainLoss], facts: TaskFacts
 ) -> dict[str, pa.Table]:
-    evaluated = Evaluated(step, facts, evaluations, losses)
+    evaluated = Evaluated(step, facts, range(len(evaluations)), evaluations, losses)
     return {measure.name: measure.tabulate(evaluated) for measure in MEASURES}
 
 
@@ -291,4 +291,4 @@ def test_a_measure_that_gives_something_else_is_one_sentence(given: dict[str, An
     one = evaluate_seed(model, dict(model.named_parameters()), tokens, TASK, None, patterns=True)
     measure = Measure("mine", (), (Column("x", ""),), lambda _: given)
     with pytest.raises(SaltusError, match=r"measure 'mine' gave .*; it is to give x, each of the shape \[seed\]"):
-        measure.tabulate(Evaluated(0, FACTS, [one, one], []))
+        measure.tabulate(Evaluated(0, FACTS, [0, 1], [one, one], []))

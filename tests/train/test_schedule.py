@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saltus.specs import ScheduleSpec, TrainingSpec
-from saltus.train.schedule import learning_rate_at, list_steps
+from saltus.train.schedule import learning_rate_at
 
 
 @given(st.integers(1, 50), st.floats(1.01, 20), st.integers(1, 500), st.integers(1, 3000))
 def test_steps_rise_from_0_to_the_last_and_are_regular_after_the_growth(
     first: int, factor: float, every: int, steps: int
 ) -> None:
-    listed = list_steps(ScheduleSpec(first=first, factor=factor, every=every), steps)
+    listed = ScheduleSpec(first=first, factor=factor, every=every).list_steps(steps)
     assert listed[0] == 0
     assert listed[-1] == steps
     assert list(listed) == sorted(set(listed))
@@ -23,7 +23,7 @@ def test_steps_rise_from_0_to_the_last_and_are_regular_after_the_growth(
 
 
 def test_steps_of_pythia() -> None:
-    listed = list_steps(ScheduleSpec(first=1, factor=2, every=1000), 143_000)
+    listed = ScheduleSpec(first=1, factor=2, every=1000).list_steps(143_000)
     assert len(listed) == 154  # 0, 1, 2, 4, ..., 512, 1000, 2000, ..., 143000
     assert listed[:13] == (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
 

@@ -89,8 +89,7 @@ def test_a_run_that_retires_leaves_the_others_as_they_were(stacked: bool) -> Non
     expected = unbroken.advance(STEPS)
     together = Ensemble(RUNS, list_members(RUNS), CPU, stacked=stacked)
     together.advance(20)
-    together.retire(0)
-    together.retire(3)
+    together.retire([member for member in list_members(RUNS) if member.run in (0, 3)])
     losses = together.advance(STEPS)
     assert {member.run for member in losses} == {1, 2}
     assert losses == {member: expected[member] for member in losses}

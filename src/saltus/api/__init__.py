@@ -4,12 +4,14 @@ from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
-from saltus.api.statistics import Arms, compare, find_emergences, plan
+from saltus.api.statistics import Arms, compare, find_emergences, fit, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
+from saltus.api.watching import DEFAULT_PORT, watch, watch_beside
 
 __all__ = [
     "DEFAULT_KEPT",
     "DEFAULT_POCKETS",
+    "DEFAULT_PORT",
     "DEFAULT_REPORT",
     "DEFAULT_ROOT",
     "Arms",
@@ -21,6 +23,7 @@ __all__ = [
     "draw_results",
     "find",
     "find_emergences",
+    "fit",
     "keep_results",
     "ls",
     "patch",
@@ -33,4 +36,6 @@ __all__ = [
     "run_study",
     "scan",
     "show",
+    "watch",
+    "watch_beside",
 ]

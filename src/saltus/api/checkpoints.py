@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT, AnyPath
-from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
@@ -18,6 +17,7 @@ from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
 from saltus.lm.suites.pythia import list_known_faults
+from saltus.provenance import describe_provenance
 from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
 from saltus.specs.pocket import PocketSpec
 
@@ -149,8 +149,9 @@ def patch(
 ) -> PatchFolder:
     """Which heads brought a capability? The patch of `spec`, in a folder of its own under `out`.
 
-    A finished patch is returned as it is. Unless `trajectory` is False, the target's probability is measured at some
-    checkpoints around the pair as well, of those that are at hand; whatever goes wrong there costs nothing else.
+    A finished patch is returned as it is, and one that was ended goes on after its last unit of work. Unless
+    `trajectory` is False, the target's probability is measured at some checkpoints around the pair as well, of those
+    that are at hand; whatever goes wrong there costs nothing else.
     """
     out = Path(out)
     console = console or Console()
@@ -178,8 +179,10 @@ def _measure_patch(
     """Everything but the trajectory, which is then in the folder."""
     from saltus.lm.capabilities.build import make_prompts
     from saltus.lm.patching.patch import patch_heads
+    from saltus.lm.patching.units import Units
     from saltus.lm.suites.load import load_model
     from saltus.lm.suites.tokenizers import find_tokenizer, load_tokenizer
+    from saltus.report.terminal.patch import PatchView
 
     recipient = _find_run(suite, spec.size, spec.seed)
     donor = _find_run(suite, spec.size, spec.donor_seed or spec.seed)
@@ -200,9 +203,9 @@ def _measure_patch(
     before, after = (load_model(path, spec.precision, device) for path in paths)
     for note in dict.fromkeys(each.note for each in (before, after) if each.note):
         console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
-    console.print(Text(f"{folder.path.name}: patching every head on {len(prompts)} prompts"), soft_wrap=True)
-    with folder.writing(spec):
-        folder.commit(patch_heads(spec, before.model, after.model, prompts, tokenizer))
+    with folder.writing(spec), PatchView(folder.path.name, console) as view:
+        units = Units(folder, view)
+        folder.commit(patch_heads(spec, before.model, after.model, prompts, tokenizer, units))
 
 
 def _add_trajectory(

@@ -16,8 +16,18 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
+from saltus.monitor.folder import MonitorFolder
+from saltus.monitor.records import MonitorRecords
 from saltus.report.terminal.curves import summarise_curves
-from saltus.report.terminal.tables import tabulate_audit, tabulate_patch, tabulate_run, tabulate_scan, tabulate_sizes
+from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
+from saltus.report.terminal.tables import (
+    tabulate_audit,
+    tabulate_orders,
+    tabulate_patch,
+    tabulate_run,
+    tabulate_scan,
+    tabulate_sizes,
+)
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
@@ -27,10 +37,10 @@ AnyPath = str | PathLike[str]
 DEFAULT_ROOT = Path("runs")
 DEFAULT_REPORT = Path("report.html")
 
-Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | CurvesFolder
-Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | Curves
+Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | MonitorFolder | CurvesFolder
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | MonitorRecords | Curves
 
-KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, CurvesFolder)
+KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, MonitorFolder, CurvesFolder)
 """What `ls`, `show` and `report` know."""
 
 
@@ -48,7 +58,7 @@ class Listing:
 
 
 def ls(out: AnyPath = DEFAULT_ROOT) -> list[Folder]:
-    """The runs, scans, patches, audits and curves in `out`, each kind by name; readable or not."""
+    """The folders of every kind in `out`, each kind by name; readable or not."""
     out = Path(out)
     return [folder for kind in KINDS for folder in kind.list(out)]
 
@@ -65,8 +75,7 @@ def describe(folder: Folder) -> Listing:
         elif folder.failure is not None:
             state = f"failed: {folder.failure}"
         else:
-            steps = folder.checkpoint_steps() if isinstance(folder, RunFolder) else []
-            state = f"at step {steps[-1]}" if steps else "not finished"
+            state = f"at step {steps[-1]}" if (steps := _list_steps(folder)) else "not finished"
     except SaltusError as error:
         return Listing(folder.path.name, folder.kind, "", f"cannot be read: {error}", readable=False)
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
@@ -82,7 +91,9 @@ def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is the beginning of more than one name" if found else "is no run, scan, patch, audit or set of curves"
+    what = "is no run, scan, patch, audit, monitored training or set of curves"
+    if found:
+        what = "is the beginning of more than one name"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
 
 
@@ -106,10 +117,18 @@ def show(
             scanned = scanned.reread(scanned.rule.change(threshold=threshold, hold=hold))
             console.print(tabulate_scan(scanned))
             console.print(tabulate_sizes(scanned))
+            for table in tabulate_orders(scanned):
+                console.print(table)
         case PatchFolder():
             table, verdict = tabulate_patch(folder.records())
             console.print(table)
             console.print(verdict, markup=False, highlight=False)
+        case MonitorFolder():
+            watched = folder.records()
+            watched = watched.reread(watched.rule.change(threshold=threshold, hold=hold))
+            for table in tabulate_monitor(watched):
+                console.print(table)
+            console.print(describe_monitor(watched), markup=False, highlight=False)
         case AuditFolder():
             audited = folder.records()
             console.print(tabulate_audit(audited))
@@ -137,7 +156,7 @@ def report(
     from saltus.report.html.page import write_report
     from saltus.report.sections import describe as describe_sections
 
-    records: list[Records] = [_read(folder, threshold, hold) for folder in folders]
+    records: list[Records] = [read_folder(folder, threshold, hold) for folder in folders]
     suites = dict.fromkeys(each.spec.suite for each in records if isinstance(each, ScanRecords | PatchRecords))
     audits = [AuditFolder.of(folders[0].path.parent, suite) for suite in suites]
     named = {folder.path for folder in folders}
@@ -159,14 +178,29 @@ def _describe(folder: Folder) -> str:
             return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
         case AuditFolder():
             return folder.spec().suite
+        case MonitorFolder():
+            watched = folder.spec()
+            return f"{watched.group}, seed {watched.seed}: {', '.join((*watched.capabilities, *watched.patterns))}"
         case CurvesFolder():
             paths = folder.spec().paths
             return f"from {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
-def _read(folder: Folder, threshold: float | None, hold: int | None) -> Records:
+def _list_steps(folder: Folder) -> list[int]:
+    """The steps that something that trains is known to have done."""
     match folder:
-        case RunFolder() | ScanFolder():
+        case RunFolder():
+            return folder.checkpoint_steps()
+        case MonitorFolder():
+            return [row.step for row in folder.rows()]
+        case _:
+            return []
+
+
+def read_folder(folder: Folder, threshold: float | None = None, hold: int | None = None) -> Records:
+    """The records of a folder, read by its own rule or with another threshold or hold."""
+    match folder:
+        case RunFolder() | ScanFolder() | MonitorFolder():
             records = folder.records()
             return records.reread(records.rule.change(threshold=threshold, hold=hold))
         case CurvesFolder():

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from saltus.api.folders import DEFAULT_ROOT, KINDS, Folder
-from saltus.api.provenance import describe_provenance
 from saltus.curves import Curves, Rule
 from saltus.errors import SaltusError
 from saltus.ingest.folder import CurvesFolder
@@ -13,6 +12,7 @@ from saltus.ingest.gather import is_wanted
 from saltus.ingest.read import read_files
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
+from saltus.provenance import describe_provenance
 from saltus.specs.reading import ReadSpec
 
 

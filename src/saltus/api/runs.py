@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from saltus.api.folders import DEFAULT_ROOT, AnyPath
-from saltus.api.provenance import describe_provenance
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
+from saltus.provenance import describe_provenance
 from saltus.specs import CustomTask, RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import read_facts
@@ -22,7 +22,6 @@ from saltus.train.measures import TRAINING_SET, Measure, join_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
-    from saltus.train.loop import Job
 
 _SHOWN = 3
 """Failures that are told in full at the end of a sweep."""
@@ -30,10 +29,16 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A run that is not finished, and its folder."""
+    """A run that is not finished, or not for so many seeds and steps, and its folder."""
 
     spec: RunSpec
     folder: RunFolder
+
+    def find_behind(self) -> tuple[int, tuple[int, ...]]:
+        """The seeds to train next, and the step that they stand at: `saltus.train.loop.find_behind`."""
+        from saltus.train.loop import find_behind
+
+        return find_behind(self.folder, self.spec)
 
 
 def run(
@@ -47,7 +52,8 @@ def run(
 ) -> RunFolder:
     """Train `spec` in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
 
-    A finished run is returned as it is. `device` is 'cpu', 'cuda', 'mps', or 'auto': CUDA where it is there.
+    A finished run is returned as it is. One that was finished for fewer seeds or steps takes the others alone, and ends
+    as if all had been asked for at once. `device` is 'cpu', 'cuda', 'mps', or 'auto': CUDA where it is there.
     `processes` is how many train at a time on a CPU, one for each core unless it is given. `measures` are recorded
     besides `saltus.train.measures.MEASURES`.
     """
@@ -91,13 +97,12 @@ def run_all(
         folder = folders[spec.content_hash] = RunFolder.of(out, spec)
         if folder.finished:
             folder.restore(spec, read_facts(spec))
+        if folder.covers(spec):
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
-        elif folder.gathered:  # a kill, or damage, has cost the summary alone
-            with folder.training(spec, read_facts(spec)):
-                last = int(folder.records().evaluated_steps[-1])
-                folder.finish({"last_step": last, **describe_provenance("torch")})
         else:
             waiting.append(_Waiting(spec, folder))
+            if not folder.path.exists() and (told := _tell_shorter(out, spec)):
+                console.print(Text(told), soft_wrap=True)
     if processes is not None and processes < 1:
         raise SaltusError(f"processes: {processes} was given; allowed is 1 or more")
     for each in waiting:
@@ -108,9 +113,10 @@ def run_all(
         sweep = _Sweep(engine, recorded, chosen.type, console)
         while waiting:
             group = _choose_group(waiting, engine)
+            before = len(waiting)
             sweep.train(group, alone=len(specs) == 1)
-            waiting = [each for each in waiting if each not in group]
-            if waiting:
+            waiting = [each for each in waiting if not (each in sweep.dropped or each.folder.covers(each.spec))]
+            if waiting and len(waiting) < before:
                 told = summarise_progress(specs, out, chosen.type)
                 console.print(told, markup=False, highlight=False)
     for folder in sweep.left:
@@ -147,15 +153,34 @@ def check_run(spec: RunSpec, processes: int) -> None:
         raise SaltusError(f"{spec.name}: {error}") from None
 
 
+def _tell_shorter(out: Path, spec: RunSpec) -> str | None:
+    """Why a run starts anew although the same run has been finished for fewer steps."""
+    shorter = RunFolder.find_shorter(out, spec)
+    if shorter is None:
+        return None
+    steps = shorter.spec().training.steps
+    if spec.training.decay != "constant":
+        why = "its learning rate falls over all its steps"
+    elif not shorter.spec().prolongable:
+        why = f"step {steps:,} was evaluated there only because it was the last"
+    else:
+        why = "the version before kept no moments to go on with"
+    return f"{spec.name}: a run of {spec.training.steps:,} steps starts anew beside the run of {steps:,}: {why}"
+
+
 def _choose_group(waiting: Sequence[_Waiting], engine: "Engine") -> list[_Waiting]:
     """The first run that waits and others that can be trained with it: of its shape, at the same checkpoint."""
-    from saltus.train.loop import find_start
-
     first = next((each for each in waiting if not each.folder.held), waiting[0])
-    shape, start = first.spec.shape, find_start(first.folder)
-    alike = [each for each in waiting if each.spec.shape == shape and find_start(each.folder) == start]
-    alike = [first, *(each for each in alike if each is not first and not each.folder.held)]
-    return alike[: engine.choose([each.spec for each in alike])]
+    start, seeds = first.find_behind()
+    alike, counts = [first], [len(seeds)]
+    for each in waiting:
+        known = any(each.folder.path == other.folder.path for other in alike)  # for other seeds or steps
+        if known or each.spec.shape != first.spec.shape or each.folder.held:
+            continue
+        its_start, seeds = each.find_behind()
+        if its_start == start and seeds:
+            alike, counts = [*alike, each], [*counts, len(seeds)]
+    return alike[: engine.choose([each.spec for each in alike], counts)]
 
 
 @dataclass
@@ -170,14 +195,18 @@ class _Sweep:
     """By the name of a run, why it failed."""
     left: list[RunFolder] = field(default_factory=list)
     """To another process."""
+    dropped: list[_Waiting] = field(default_factory=list)
+    """All that failed or was left."""
 
     def train(self, group: Sequence[_Waiting], *, alone: bool) -> None:
         """Train a group; of one that fails each run on its own. What fails is recorded, and raised if `alone`."""
         try:
             self._train_together(group)
         except HeldError:
-            self.left += [each.folder for each in group if each.folder.held]
-            self._train_apart([each for each in group if not each.folder.held], len(group))
+            held = [each for each in group if each.folder.held]
+            self.left += [each.folder for each in held]
+            self.dropped += held
+            self._train_apart([each for each in group if each not in held], len(group))
         except Exception as error:
             if len(group) == 1:
                 self._record(group[0], error)
@@ -193,7 +222,7 @@ class _Sweep:
         if before == 1:
             return
         for each in group:
-            if not each.folder.finished:
+            if not each.folder.covers(each.spec):
                 self.train([each], alone=False)
 
     def _record(self, each: _Waiting, error: Exception) -> None:
@@ -202,40 +231,63 @@ class _Sweep:
         told = isinstance(error, SaltusError | WorkerError)  # these name what was raised themselves
         text = str(error) if told else f"{type(error).__name__}: {error}"
         reason = self.failed[each.spec.name] = " ".join(text.split())
+        self.dropped.append(each)
         with suppress(SaltusError):  # on a full disk there is no room for this either
             each.folder.fail(reason)
 
-    def _prepare(self, each: _Waiting) -> "Job":
-        from saltus.train.loop import Job
-
-        measures = (*self.measures, TRAINING_SET) if each.spec.data else self.measures
-        return Job(each.spec, each.folder, read_facts(each.spec), measures)
-
     def _train_together(self, group: Sequence[_Waiting]) -> None:
+        """Train the seeds of each run that have furthest to go; a run of which no seed is behind is finished."""
         from saltus.report.terminal.training import LiveView
         from saltus.train.concerns import find_unknown_floor
-        from saltus.train.loop import train
+        from saltus.train.ensemble import Member
+        from saltus.train.loop import Job, check_checkpoints, train
 
-        specs = [each.spec for each in group]
-        seeds = sum(spec.seeds for spec in specs)
         started = time.monotonic()
 
-        def finish(run: int, step: int) -> None:
+        def finish(run: int) -> None:
             # Runs that are trained together share the time by their seeds.
-            seconds = (time.monotonic() - started) * specs[run].seeds / seeds
-            summary = {"device": self.device, "last_step": step, "seconds": seconds}
-            jobs[run].folder.finish(summary | describe_provenance("torch"))
+            job = jobs[run]
+            share = len(job.seeds) / len(members)
+            self._finish(job.folder, job.spec, (time.monotonic() - started) * share)
 
         with ExitStack() as stack:
-            jobs = [self._prepare(each) for each in group]
-            unknown = (find_unknown_floor(job.spec.name, job.facts) for job in jobs)
-            for concern in filter(None, unknown):
-                self.console.print(Text(f"note: {concern}"), soft_wrap=True)
-            for job in jobs:
-                stack.enter_context(job.folder.training(job.spec, job.facts))
-            trainer = self.engine.open(specs)
+            jobs: list[Job] = []
+            starts: set[int] = set()
+            for each in group:
+                facts = read_facts(each.spec)
+                if concern := find_unknown_floor(each.spec.name, facts):
+                    self.console.print(Text(f"note: {concern}"), soft_wrap=True)
+                stack.enter_context(each.folder.training(each.spec, facts))
+                start, seeds = each.find_behind()
+                if not seeds:  # a kill, or damage, has cost the summary alone
+                    check_checkpoints(each.folder, each.spec)
+                    self._finish(each.folder, each.spec, 0.0)
+                elif starts <= {start}:  # those that another process has trained meanwhile have another turn
+                    starts.add(start)
+                    measures = (*self.measures, TRAINING_SET) if each.spec.data else self.measures
+                    jobs.append(Job(each.spec, each.folder, facts, seeds, measures))
+            if not jobs:
+                return
+            members = [Member(run, seed) for run, job in enumerate(jobs) for seed in job.seeds]
+            specs = [job.spec for job in jobs]
+            trainer = self.engine.open(specs, members)
             view = stack.enter_context(LiveView(specs, self.console))
             train(jobs, trainer, view, finish)
+
+    def _finish(self, folder: RunFolder, spec: RunSpec, seconds: float) -> None:
+        """Finish a run unless some of its seeds are still behind."""
+        if _Waiting(spec, folder).find_behind()[1]:
+            return
+        before = folder.summary() if folder.finished else {}
+        last = [checkpoint.step for checkpoint in folder.newest().values()] or folder.records().last_steps.values()
+        summary = {
+            "device": self.device,
+            "asked": folder.ask(spec),
+            "last_step": max(last),
+            "seed_steps": sum(last),
+            "seconds": seconds + float(before.get("seconds") or 0.0),
+        }
+        folder.finish(summary | describe_provenance("torch"))
 
 
 def _tell_failures(failed: dict[str, str], total: int) -> str:

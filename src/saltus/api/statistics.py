@@ -1,4 +1,4 @@
-"""Questions asked of curves, whoever made them: compare arms, plan seeds and budgets."""
+"""Questions asked of curves, whoever made them: compare arms, fit steps against size, plan seeds and budgets."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,6 +14,8 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.comparison import ArmComparison, compare_emergences
 from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
+from saltus.measure.sizes import SizeFit, fit_sizes
+from saltus.monitor.folder import MonitorFolder
 from saltus.report.terminal.plans import describe_plan, tabulate_plan
 from saltus.report.terminal.tables import tabulate_comparison
 from saltus.seeding import Streams
@@ -39,7 +41,9 @@ def compare(
 ) -> ArmComparison:
     """Compare when a unit emerged: each source is an arm, or of a single source each group.
 
-    `by` says which of the two, whatever the number of sources; a group that several of them have is then one arm.
+    `by` says which of the two, whatever the number of sources; a group that several of them have is then one arm. A
+    monitored training is one seed of its group, and the seeds of a group are always one arm.
+
     `unit` is the whole task if it is not given; a source without one needs it named. `paired` says that seeds of the
     same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules. Where a `console` is
     given the tables are printed.
@@ -52,8 +56,9 @@ def compare(
     grouped = by == "group" or (by is None and len(sources) == 1)
     for source in sources:
         found = find_emergences(source, unit=unit, threshold=threshold, hold=hold)
-        for name in found.groups if grouped else [_name(source, found)]:
-            if not grouped:
+        one_by_one = not grouped and not isinstance(source, MonitorFolder)
+        for name in [_name(source, found)] if one_by_one else found.groups:
+            if one_by_one:
                 arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = found
             elif name in arms:
                 arms[name] = _join_seeds(arms[name], found.group(name))
@@ -66,6 +71,28 @@ def compare(
         for pair in compared.pairs:
             console.print(f"{pair.sentence}.", markup=False, highlight=False)
     return compared
+
+
+def fit(
+    *sources: Source,
+    unit: str | None = None,
+    threshold: float | None = None,
+    hold: int | None = None,
+    console: Console | None = None,
+) -> SizeFit:
+    """Fit the step of emergence against the size that the name of each group says, such as 160m in pythia-160m.
+
+    `unit`, `threshold` and `hold` are those of `compare`. Where a `console` is given the sentence is printed.
+
+    Raises:
+        SaltusError: if a name says no size, there is one size alone, or the steps set no slope.
+
+    """
+    found = [e for source in sources for e in find_emergences(source, unit=unit, threshold=threshold, hold=hold)]
+    fitted = fit_sizes(found)
+    if console is not None:
+        console.print(f"{fitted.sentence}.", markup=False, highlight=False)
+    return fitted
 
 
 def plan(
@@ -146,7 +173,13 @@ def find_emergences(
     """
     if isinstance(source, PatchFolder | AuditFolder):
         raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
-    curves = source if isinstance(source, Curves | Emergences) else source.records().curves
+    match source:
+        case Curves() | Emergences():
+            curves = source
+        case MonitorFolder():
+            curves = source.records().find_curves(unit)
+        case _:
+            curves = source.records().curves
     if isinstance(curves, Curves):
         found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
         unit = unit or curves.whole or None

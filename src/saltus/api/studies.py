@@ -1,6 +1,7 @@
 """Studies: their runs, what is kept of them, and the figures and tables made of what was kept."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,16 @@ from saltus.api.runs import run_all
 from saltus.errors import SaltusError
 from saltus.studies.cells import Cell
 from saltus.studies.page import write_results
-from saltus.studies.sources import RunFolders, change_cells, keep, list_cells, open_source, read_results
+from saltus.studies.sources import (
+    RunFolders,
+    change_cells,
+    keep,
+    list_cells,
+    open_source,
+    read_results,
+    take_cells,
+    tell_races,
+)
 from saltus.studies.study import Study
 from saltus.train.archive import Archive
 from saltus.train.folder import RunFolder
@@ -26,16 +36,19 @@ def run_study(
     steps: int | None = None,
     only: tuple[str, ...] = (),
     scale: str = "full",
+    grid: bool = False,
     device: str = "auto",
     processes: int | None = None,
     console: Console | None = None,
 ) -> list[RunFolder]:
     """Train the cells of a study at one scale, and then those that follow from them; the folders of all.
 
-    `seeds` and `steps` stand in for what the study says; `only` are the names that are wanted, or parts of names.
+    `seeds` and `steps` stand in for what the study says; `only` are the names that are wanted, or parts of names. With
+    `grid` the cells of a race are trained in full.
     """
     out = Path(out)
-    change = change_cells(seeds=seeds, steps=steps)
+    change, source = change_cells(seeds=seeds, steps=steps), RunFolders(out)
+    study = replace(study, race=None) if grid else study
 
     def train(cells: Sequence[Cell], known: Sequence[Cell]) -> list[RunFolder]:
         chosen = [cell.run for cell in _choose(cells, known, only)]
@@ -45,8 +58,18 @@ def run_study(
     names = ", ".join(cell.name for cell in first)
     if not study.follow and (unknown := _find_unknown(first, only)) is not None:
         raise SaltusError(f"only: {unknown!r} is in no run's name; the names are {names}")
+    while study.race is not None:
+        going, _ = take_cells(study, first, source)
+        behind = [cell for cell in _choose(going, going, only) if source.find(cell.run) is None]
+        if not behind:
+            first = going
+            break
+        (console or Console()).print("\n".join(tell_races(study, first, source)), markup=False, highlight=False)
+        train(behind, going)
+        if any(source.find(cell.run) is None for cell in behind):  # it is left to another process
+            return [RunFolder.of(out, cell.run) for cell in behind]
     folders = train(first, first)
-    following = list_cells(study, scale, RunFolders(out), change)[len(first) :]
+    following = list_cells(study, scale, source, change)[len(first) :]
     if (unknown := _find_unknown([*first, *following], only)) is not None:
         raise SaltusError(
             f"only: {unknown!r} is in the name of no run that can be trained; {study.name} starts with {names}"

@@ -1,7 +1,7 @@
 """Commands of the language-model half: pocket, audit, scan, patch and the demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -10,12 +10,14 @@ from rich.text import Text
 from saltus import api
 from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
+from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
+from saltus.known_patterns import KNOWN_PATTERNS
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
-from saltus.specs.checkpoints import PatchSpec, Precision, Queries, ScanSpec, Stage, Strategy
+from saltus.specs.checkpoints import EffectKind, PatchSpec, PatternName, Precision, Queries, ScanSpec, Stage, Strategy
 
 _GIB = 2**30
 
@@ -39,14 +41,20 @@ def scan(
     suite: SuiteName,
     capability: Capabilities = None,
     prompts: PromptFiles = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Look for it in every head: {', '.join(KNOWN_PATTERNS)}; may be given again."),
+    ] = None,
     size: Sizes = None,
     seed: Seeds = None,
     strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
+    threshold: Annotated[float, typer.Option(help="Share of right prompts with which a capability is there.")] = 0.75,
     precision: Precise = "float32",
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
     offline: Offline = False,
     disk: Disk = None,
+    watch: Watch = False,
 ) -> None:
     """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
     console = Console()
@@ -56,9 +64,12 @@ def scan(
         seeds=tuple(seed or ()),
         capabilities=tuple(_choose(capability, prompts)),
         strategy=strategy,
+        threshold=threshold,
         precision=precision,
+        patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
-    folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    with watch_if(watch, out):
+        folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], folder.path / "report.html"))
 
@@ -75,6 +86,13 @@ def patch(
     stage: Annotated[Stage, typer.Option(help="Before the softmax, or after it.")] = "pattern",
     queries: Annotated[Queries, typer.Option(help="All of them, or the scored ones alone.")] = "all",
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
+    exact: Annotated[int, typer.Option(help="Heads measured exactly, the first of the screen; 0 for all.")] = 16,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Only patch and this control, of {', '.join(get_args(EffectKind)[1:])}; may be given again."
+        ),
+    ] = None,
     rows: Annotated[int, typer.Option(help="Sequences in a pass; fewer take less memory.")] = 256,
     precision: Precise = "float32",
     trajectory: Annotated[bool, typer.Option(help="Measure checkpoints at hand around the pair as well.")] = True,
@@ -99,6 +117,8 @@ def patch(
         stage=stage,
         queries=queries,
         share=share,
+        exact=exact,
+        effects=cast(tuple[EffectKind, ...], ("patch", *kind) if kind else get_args(EffectKind)),  # checked there
         rows=rows,
         precision=precision,
     )

@@ -12,7 +12,8 @@ from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
 from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
-from saltus.cli.statistics import compare, plan
+from saltus.cli.statistics import compare, fit, plan
+from saltus.cli.watching import watch
 from saltus.errors import SaltusError
 
 app = typer.Typer(
@@ -21,7 +22,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, run, status, keep, figures, pocket, audit, scan, patch, read, ls, show, report, compare, plan):
+_COMMANDS = (
+    demo,
+    run,
+    status,
+    keep,
+    figures,
+    pocket,
+    audit,
+    scan,
+    patch,
+    read,
+    ls,
+    show,
+    report,
+    compare,
+    fit,
+    plan,
+    watch,
+)
+for command in _COMMANDS:
     app.command()(command)
 
 

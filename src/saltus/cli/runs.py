@@ -10,6 +10,7 @@ from rich.text import Text
 from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.options import Device, Out, Processes, print_path
+from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
 from saltus.studies.study import load_study
 
@@ -55,7 +56,9 @@ def run(
         typer.Option(help="Only the run of this name, or else those whose name contains it; again for more of them."),
     ] = None,
     scale: Scale = "full",
+    grid: Annotated[bool, typer.Option("--grid", help="Train the cells of a race in full.")] = False,
     processes: Processes = None,
+    watch: Watch = False,
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed.
 
@@ -63,21 +66,23 @@ def run(
     """
     console = Console()
     loaded = load_study(study)
-    trained = api.run_study(
-        loaded,
-        out=out,
-        seeds=seeds,
-        steps=steps,
-        only=tuple(only or ()),
-        scale=scale,
-        device=device,
-        processes=processes,
-        console=console,
-    )
+    with watch_if(watch, out):
+        trained = api.run_study(
+            loaded,
+            out=out,
+            seeds=seeds,
+            steps=steps,
+            only=tuple(only or ()),
+            scale=scale,
+            grid=grid,
+            device=device,
+            processes=processes,
+            console=console,
+        )
     for folder in (each for each in trained if each.finished):
         api.show(folder, console)
         print_path(console, "records", folder.path)
-    if loaded.draw:
+    if loaded.draw or loaded.race:
         page = api.draw_results([loaded], out, out / loaded.name, seeds=seeds, steps=steps)
         print_path(console, "figure and tables", page)
 
@@ -92,13 +97,16 @@ def status(
 ) -> None:
     """Say of each run of a study whether it is finished, failed, begun or waiting, and estimate the time left."""
     from saltus.engines.local import choose_device
-    from saltus.studies.sources import RunFolders, change_cells, list_cells
+    from saltus.studies.sources import RunFolders, change_cells, list_cells, tell_races
     from saltus.studies.status import summarise_progress, tabulate_status
 
     console = Console()
-    cells = list_cells(load_study(study), scale, RunFolders(out), change_cells(seeds=seeds, steps=steps))
+    loaded, change, source = load_study(study), change_cells(seeds=seeds, steps=steps), RunFolders(out)
+    cells = list_cells(loaded, scale, source, change)
     specs = [cell.run for cell in cells]
     console.print(tabulate_status(specs, out))
+    for line in tell_races(loaded, [change(cell) for cell in loaded.at(scale)], source):
+        console.print(line, markup=False, highlight=False)
     console.print(summarise_progress(specs, out, choose_device(device).type), markup=False, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""Commands that ask questions of curves: compare and plan."""
+"""Commands that ask questions of curves: compare, fit and plan."""
 
 from typing import Annotated
 
@@ -30,6 +30,14 @@ def compare(
     """Compare when it emerged: each folder is an arm, or each group, such as the size in a scan."""
     folders = [api.find(name, out) for name in names]
     api.compare(*folders, by=by, unit=unit, paired=paired, threshold=threshold, hold=hold, console=Console())
+
+
+def fit(
+    names: Names, unit: Unit = None, threshold: Threshold = None, hold: Hold = None, out: Out = DEFAULT_ROOT
+) -> None:
+    """Fit the step against the size that the names of groups say, such as 160m: a slope with its interval."""
+    folders = [api.find(name, out) for name in names]
+    api.fit(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
 
 
 def plan(

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
 from saltus.specs import RunSpec
-from saltus.train.ensemble import Ensemble, Member, SeedState, list_members
+from saltus.train.ensemble import Ensemble, Member, SeedState
 from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.loop import Trainer
 
@@ -36,12 +36,12 @@ _COMPILERS = ("g++", "c++", "clang++")
 class Engine(Protocol):
     """Trains runs of one shape together, one group after the other."""
 
-    def choose(self, waiting: Sequence[RunSpec]) -> int:
-        """How many of the first runs, which all have one shape, to train together."""
+    def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
+        """How many of the first runs, which all have one shape, to train together: so many seeds of each."""
         ...
 
-    def open(self, specs: Sequence[RunSpec]) -> Trainer:
-        """All seeds of `specs`, at their start; what was opened before is given up."""
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Trainer:
+        """These seeds of `specs`, at their start; what was opened before is given up."""
         ...
 
 
@@ -78,14 +78,14 @@ class Stacked:
         self._device = device
         self._ensemble: Ensemble | None = None
 
-    def choose(self, waiting: Sequence[RunSpec]) -> int:
+    def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
         """As many as keep a step within `STACKED_TOKENS`, at least one."""
-        tokens = np.cumsum([spec.seeds * spec.batch * spec.task.tokens for spec in waiting])
+        tokens = np.cumsum([n * spec.batch * spec.task.tokens for spec, n in zip(waiting, seeds, strict=True)])
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
-    def open(self, specs: Sequence[RunSpec]) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Trainer:
         """As `Engine.open`."""
-        self._ensemble = Ensemble(specs, list_members(specs), self._device, stacked=True, like=self._ensemble)
+        self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble)
         return self._ensemble
 
 
@@ -97,20 +97,19 @@ class ProcessPool:
         self._idle: list[Worker] = []
         self._workers: list[Worker] = []
 
-    def choose(self, waiting: Sequence[RunSpec]) -> int:
+    def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
         """As few as leave the smallest share of the processes idle, so that runs are finished early."""
-        seeds = np.cumsum([spec.seeds for spec in waiting])
-        idle = (-seeds % self._processes) / seeds
+        together = np.cumsum(seeds)
+        idle = (-together % self._processes) / together
         return int(idle.argmin()) + 1
 
-    def open(self, specs: Sequence[RunSpec]) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Trainer:
         """As `Engine.open`."""
         if specs[0].training.compile and not any(map(shutil.which, _COMPILERS)):
             raise SaltusError(
                 f"training.compile: True was given, but none of the C++ compilers {', '.join(_COMPILERS)} is here; "
                 "install one, or set compile=False"
             )
-        members = list_members(specs)
         number = min(len(members), self._processes)
         everyone = [*self._workers, *self._idle]
         everyone += [Worker() for _ in range(number - len(everyone))]
@@ -142,9 +141,10 @@ class ProcessPool:
         """As `Ensemble.load`."""
         self._ask("load", lambda worker: (step, {member: states[member] for member in worker.members}))
 
-    def retire(self, run: int) -> None:
+    def retire(self, members: Collection[Member]) -> None:
         """As `Ensemble.retire`."""
-        self._ask("retire", lambda _: (run,))
+        if members:
+            self._ask("retire", lambda _: (members,))
 
     def close(self) -> None:
         """End the processes, all within `PATIENCE`: one may be in the middle of a step of half a minute."""

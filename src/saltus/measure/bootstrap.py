@@ -11,11 +11,13 @@ independent.
 `left`, `right` [unit] are intervals (left, right]; see `measure.intervals` for the ends.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from saltus.curves import Emergence
 from saltus.measure.intervals import Estimate, Floats, check_intervals, check_level, check_seeds
 from saltus.measure.turnbull import TurnbullEstimate, estimate_turnbull, find_cells, find_quantile_cell, maximise_masses
 
@@ -122,6 +124,16 @@ def bootstrap_seeds(
     left, right = check_intervals(left, right)
     seed = check_seeds(seeds, len(left))
     return weigh_seeds(left, right, seed, draw_weights(int(seed.max()) + 1, generator, draws))
+
+
+def bootstrap_emergences(
+    found: Sequence[Emergence], generator: np.random.Generator, draws: int = DRAWS
+) -> SeedBootstrap:
+    """`bootstrap_seeds` of at least one emergence: those of one seed of one group share its weight."""
+    left = [float(emergence.after) for emergence in found]
+    right = [np.inf if emergence.by is None else float(emergence.by) for emergence in found]
+    seeds = [f"{emergence.key.group}\0{emergence.key.seed}" for emergence in found]
+    return bootstrap_seeds(left, right, generator, seeds, draws)
 
 
 def draw_weights(seeds: int, generator: np.random.Generator, draws: int) -> Floats:

@@ -52,12 +52,15 @@ class PairOutcome:
         seeds = f"{self.test.seeds[0]} against {self.test.seeds[1]} seeds"
         ratio = self.contrast.median_ratio
         if ratio.value is None or not np.isfinite(ratio.value) or ratio.value == 0.0:
-            told = f"the median of at least one of {self.a} and {self.b} lies beyond the budget"
+            told = f"no ratio, as the median of {self.a} or {self.b} lies beyond the budget or at step 0"
         else:
             told = f"the median step of {self.b} is {ratio.value:.2f} times that of {self.a}"
         told += f" [{_say(ratio.lower)}, {_say(ratio.upper)}]"
         if self.test.smallest > 0.05:
-            return f"With {seeds} no difference could be shown at all ({told}); it takes more seeds"
+            return (
+                f"With {seeds} no difference could be shown at all ({told}); it takes more seeds, or evaluations that "
+                "tell them apart"
+            )
         shown = (
             "they differ" if self.adjusted <= 0.05 else "a difference is not shown, which does not mean there is none"
         )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -48,12 +48,19 @@ class Spec(BaseModel):
         """The hash by which version 0.1 named its folders."""
         return digest(self.model_dump(mode="json"))
 
+    @property
+    def folder_hashes(self) -> tuple[str, ...]:
+        """Hashes that may name its folder: that of this version first, then those of the versions before."""
+        return self.content_hash, self.former_hash
+
     def identify(self, name: str) -> str:
         """`name-hash`, the name of a folder of results."""
-        return f"{name}-{self.content_hash}"
+        return f"{name}-{self.folder_hashes[0]}"
 
-    def _hash(self, without: Iterable[str]) -> str:
-        values = self.model_dump(mode="json", exclude=set(without), exclude_defaults=True)
+    def _hash(self, without: Iterable[str], parts: Mapping[str, set[str]] | None = None) -> str:
+        """The hash of all but these keys, and but the keys of parts that `parts` names."""
+        exclude: dict[str, Any] = dict.fromkeys(without, True) | dict(parts or {})
+        values = self.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
         return digest(values | {"kinds": [part.kind for part in self._list_parts() if part.hashed_kind]})
 
     def _list_parts(self) -> Iterable[Any]:

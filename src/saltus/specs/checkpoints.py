@@ -1,17 +1,20 @@
 """Descriptions of what is done with the checkpoints of a suite: scans, patches and audits."""
 
 import hashlib
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from saltus.specs.base import DIGITS, Spec
+from saltus.specs.base import DIGITS, Spec, digest
 from saltus.specs.capabilities import CapabilitySpec
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["grid", "bisect", "robust"]
 Stage = Literal["scores", "pattern"]
 Queries = Literal["all", "last"]
+PatternName = Literal["previous_token", "duplicate_token", "induction", "first_token"]
+EffectKind = Literal["patch", "reverse", "self", "shuffled", "zero", "mean", "resample", "uniform"]
+"""What is put in the place of a head's pattern, and where: `patch` is the question, the others are its controls."""
 
 
 class ScanSpec(Spec):
@@ -27,7 +30,13 @@ class ScanSpec(Spec):
         default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
     )
     precision: Precision = "float32"
+    patterns: tuple[PatternName, ...] = Field(default=(), description="known patterns to look for in every head")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders; it knew no patterns."""
+        return digest(self.model_dump(mode="json", exclude=set() if self.patterns else {"patterns"}))
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:
@@ -51,9 +60,18 @@ class PatchSpec(Spec):
     queries: Queries = Field(default="all", description="which queries' patterns are replaced")
     share: float = Field(default=0.8, gt=0.0, le=1.0, description="of the gain that the smallest set must recover")
     most_heads: int = Field(default=8, ge=1, le=256, description="largest set that the greedy search tries")
+    exact: int = Field(default=16, ge=0, description="heads measured exactly, the first of the screen; 0 for all")
+    effects: tuple[EffectKind, ...] = Field(default=get_args(EffectKind), description="effects of each of these heads")
     rows: int = Field(default=256, ge=1, description="sequences in a pass; fewer take less memory")
     precision: Precision = "float32"
     master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("effects")
+    @classmethod
+    def _order_kinds(cls, kinds: tuple[EffectKind, ...]) -> tuple[EffectKind, ...]:
+        if "patch" not in kinds:
+            raise ValueError("effects lack 'patch', which the others are controls of; add it")
+        return tuple(kind for kind in get_args(EffectKind) if kind in kinds)
 
 
 class AuditSpec(Spec):

@@ -102,8 +102,31 @@ class RunSpec(Spec):
 
     @property
     def run_id(self) -> str:
-        """`name-hash`, the name of its folder."""
+        """`name-hash`, the name of its folder: the hash of all but how many seeds and, if prolongable, steps."""
         return self.identify(self.name)
+
+    @property
+    def prolongable(self) -> bool:
+        """Whether a run of more steps begins with this one, bit by bit.
+
+        Not where the learning rate falls over all steps; nor where the last step is evaluated, or its patterns are
+        kept, only because it is the last.
+        """
+        training = self.training
+        snapshots = training.patterns or training.influence
+        regular = training.evaluate.has(training.steps) and (training.snapshot.has(training.steps) or not snapshots)
+        return training.decay == "constant" and regular
+
+    @property
+    def folder_hashes(self) -> tuple[str, ...]:
+        """As `Spec.folder_hashes`. A folder takes more seeds at any time, and more steps where it is prolongable."""
+        own = self._hash({*self.unhashed, "seeds"}, {"training": {"steps"}} if self.prolongable else None)
+        return own, self.content_hash, self.former_hash
+
+    def includes(self, other: "RunSpec") -> bool:
+        """Whether another run is this one, or the same with fewer seeds or steps."""
+        fewer = other.seeds <= self.seeds and other.training.steps <= self.training.steps
+        return fewer and other.folder_hashes[0] == self.folder_hashes[0]
 
     @property
     def unhashed(self) -> frozenset[str]:

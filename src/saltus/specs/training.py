@@ -1,5 +1,7 @@
 """Descriptions of how a run is trained and what counts as emergence."""
 
+from collections.abc import Iterator
+from itertools import count, takewhile
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -13,6 +15,27 @@ class ScheduleSpec(Spec):
     first: int = Field(default=1, ge=1)
     factor: float = Field(default=2.0, gt=1.0, le=1000.0)
     every: int = Field(default=50, ge=1)
+
+    def list_steps(self, steps: int) -> tuple[int, ...]:
+        """Its steps of a run of so many steps, increasing, of which the last is always one.
+
+        >>> ScheduleSpec(first=1, factor=2, every=10).list_steps(35)
+        (0, 1, 2, 4, 8, 10, 20, 30, 35)
+        """
+        return (*takewhile(lambda step: step < steps, self.generate_steps()), steps)
+
+    def generate_steps(self) -> Iterator[int]:
+        """0, then growing by the factor up to `every`, then every `every` steps, without end."""
+        yield 0
+        position = float(self.first)
+        while (step := round(position)) < self.every:
+            yield step
+            position = max(position * self.factor, step + 1)
+        yield from count(self.every, self.every)
+
+    def has(self, step: int) -> bool:
+        """Whether a step is one of its steps, and not only as the last of a run."""
+        return step in self.list_steps(step + 1)
 
 
 class EmergenceSpec(Spec):
@@ -47,7 +70,7 @@ class TrainingSpec(Spec):
     evaluate: ScheduleSpec = ScheduleSpec()
     snapshot: ScheduleSpec = Field(default=ScheduleSpec(), description="steps whose patterns are kept")
     checkpoint: ScheduleSpec = Field(default=ScheduleSpec(every=500), description="steps whose weights are kept")
-    stop_when_solved: bool = Field(default=False, description="stop once every seed has solved every unit")
+    stop_when_solved: bool = Field(default=False, description="stop each seed once it has solved every unit")
 
     @field_validator("betas")
     @classmethod

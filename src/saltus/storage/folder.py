@@ -35,6 +35,8 @@ class Folder(Generic[S]):
     """The file that describes it. No two kinds have the same."""
     specs: ClassVar[type[Any]]
     """What the description is read as."""
+    named_by_hash: ClassVar[bool] = True
+    """Whether a name that ends like a hash does end with one; not where people name their folders themselves."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,17 +71,17 @@ class Folder(Generic[S]):
                 raise
             raise self.damaged(path, f"describes no {self.kind} ({error})") from None
         named = _HASH.search(self.path.name)
-        if named and named[1] not in (spec.content_hash, spec.former_hash):
-            raise self.damaged(path, f"was edited: the hash of its content is {spec.content_hash}, not {named[1]}")
+        if self.named_by_hash and named and named[1] not in spec.folder_hashes:
+            raise self.damaged(path, f"was edited: the hash of its content is {spec.folder_hashes[0]}, not {named[1]}")
         return spec
 
     def require(self, spec: S) -> None:
         """Refuse to go on if it was started from another description; one that is gone is written anew."""
         if not (self.path / self.description).exists():
             self.describe(spec)
-        elif self.spec().content_hash != spec.content_hash:
+        elif self.spec().folder_hashes[0] != (asked := spec.folder_hashes[0]):
             raise SaltusError(
-                f"{self.path / self.description} does not describe the {self.kind} {spec.content_hash} that was asked "
+                f"{self.path / self.description} does not describe the {self.kind} {asked} that was asked "
                 f"for; undo what was changed in it, or move {self.path} away, and run the same command again"
             )
 
@@ -158,10 +160,9 @@ class Folder(Generic[S]):
         own = cls(root / spec.identify(name))
         if own.path.exists():
             return own
-        former = cls(root / f"{name}-{spec.former_hash}")
-        if former.path.exists():
-            return former
-        hashes = dict.fromkeys((spec.content_hash, spec.former_hash))
+        hashes = dict.fromkeys(spec.folder_hashes)
+        if former := next((path for digits in hashes if (path := root / f"{name}-{digits}").exists()), None):
+            return cls(former)
         others = [cls(path) for digits in hashes for path in sorted(root.glob(f"*-{digits}"))]
         return next((o for o in others if o.finished and (o.path / cls.description).exists()), own)
 

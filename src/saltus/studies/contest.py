@@ -1,7 +1,7 @@
 """A contest of architectures: on the same cells, each at its own best learning rate, with what the gate asks for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -26,6 +26,7 @@ from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.gate import Arm, choose_rate
 from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
+from saltus.studies.race import Race
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 from saltus.tasks.build import read_facts
@@ -57,6 +58,8 @@ class Contest:
     """
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
     """At least three; the best must not lie at the edge."""
+    race: Race | None = None
+    """Train each sweep only until its best rate is known; the sweeps say the most seeds and steps of a rate."""
 
     def __post_init__(self) -> None:
         rates = len(set(self.rates))
@@ -209,6 +212,7 @@ def make_study(
         compare=compare,
         judge=judge,
         follow=follow,
+        race=None if full.race is None else replace(full.race, within=("arm", "sweep")),
         arms=full.list_arms,
         about=about,
     )

@@ -6,7 +6,7 @@ from statistics import median
 from saltus.specs import RunSpec
 from saltus.studies.flops import count_flops
 from saltus.studies.results import Results
-from saltus.studies.status import Standing
+from saltus.studies.status import stand_finished
 from saltus.studies.study import Study
 from saltus.studies.tables import escape
 
@@ -47,10 +47,7 @@ def _find_speed(made: Sequence[Results]) -> float | None:
     """Operations a second, the median over the runs that were made on a CPU."""
     speeds: list[float] = []
     for result in (result for results in made for result in results):
-        summary = result.records.summary or {}
-        spent = Standing(
-            result.cell.run, "finished", summary.get("last_step", 0), summary.get("seconds"), summary.get("device")
-        )
+        spent = stand_finished(result.cell.run, result.records.summary or {})
         if spent.speed and spent.device == "cpu":
             speeds.append(spent.speed)
     return median(speeds) if speeds else None

@@ -49,7 +49,7 @@ class Check:
 
 
 def choose_rate(sweep: Mapping[float, Result]) -> float:
-    """The learning rate with the most units learned over seeds.
+    """The learning rate with the most units learned over seeds, among those that no race has dropped.
 
     Of equal ones that whose worse neighbour in the sweep learned most, because the fastest rate is often the last
     before training becomes unstable, so one at the edge of the sweep only where no other learned as much; then that by
@@ -59,10 +59,10 @@ def choose_rate(sweep: Mapping[float, Result]) -> float:
     scores = [score_learning(sweep[rate]) for rate in rates]
     units = [-1.0, *(count for count, _ in scores), -1.0]  # beyond its edge nothing is known
 
-    def rank(place: int) -> tuple[float, float, float, float]:
+    def rank(place: int) -> tuple[int, float, float, float, float]:
         count, soonest = scores[place]
         loss = float(sweep[rates[place]].records.cube("steps", "scored_loss")[:, -1].mean())
-        return count, min(units[place], units[place + 2]), soonest, -loss
+        return len(sweep[rates[place]].tasks), count, min(units[place], units[place + 2]), soonest, -loss
 
     return rates[max(range(len(rates)), key=rank)]
 

@@ -9,9 +9,11 @@ from typing import get_args
 
 from saltus.errors import SaltusError
 from saltus.storage.files import write_file
+from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Verdict
 from saltus.studies.costs import write_costs
 from saltus.studies.gate import Arm, Check, check_comparison
+from saltus.studies.race_words import write_race
 from saltus.studies.results import Results
 from saltus.studies.study import SCALES, Study
 from saltus.studies.tables import (
@@ -196,6 +198,8 @@ def _write_study(judged: _Judged) -> str:
         text += [_summarise(judged.claims), write_claims(judged.claims)]
     scale = "" if any(result.scale != "laptop" for result in results) else " --scale laptop"
     text.append(f"Repeat it: `saltus run {study.path.as_posix()}{scale}`\n")
+    if study.race:
+        text += [write_race(heat, results.find) for heat in study.race.list_heats(_list_racing(study, results))]
     if judged.checks:
         text += [write_gate(judged.checks), write_arms(judged.arms)]
     if rows := study.compare(results) if study.compare else []:
@@ -229,6 +233,12 @@ def _summarise(claims: Sequence[Claim]) -> str:
 
 def _fold(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{text}\n</details>\n"
+
+
+def _list_racing(study: Study, results: Results) -> list[Cell]:
+    """The cells that race against each other, with the seeds and steps that they may have at most."""
+    names = {cell.name for scale in study.scales for cell in study.at(scale)}
+    return [cell for cell in results.planned if cell.name in names]
 
 
 def _limit(claim: Claim) -> Claim:

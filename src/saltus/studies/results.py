@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from saltus.curves import Emergences, Rule
 from saltus.errors import SaltusError
 from saltus.measure.outcomes import count_learned
+from saltus.specs import RunSpec
 from saltus.studies.cells import Cell, Value
 from saltus.studies.claims import Comparison
 from saltus.train.records import RunRecords
@@ -119,6 +120,10 @@ class Results(Sequence[Result]):
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def find(self, spec: RunSpec) -> RunRecords | None:
+        """The records of a run that one of these includes, of its seeds and steps alone; None if there is none."""
+        return next((result.records.of(spec) for result in self if result.cell.run.includes(spec)), None)
 
     def where(self, **key: Value) -> "Results":
         """The results whose cell has these values under these keys.

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from saltus.specs import RunSpec
 from saltus.studies.cells import Cell
+from saltus.studies.race_words import describe_race
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 from saltus.train.archive import Archive
@@ -30,7 +31,7 @@ class RunFolders:
     def find(self, spec: RunSpec) -> RunRecords | None:
         """As `Source.find`."""
         folder = RunFolder.of(self._root, spec)
-        if not folder.finished:
+        if not folder.covers(spec):
             return None
         folder.require(spec)
         return folder.records().of(spec)
@@ -55,25 +56,57 @@ def read_results(study: Study, source: Source, change: Change = lambda cell: cel
     found: dict[str, Result] = {}
     planned: dict[str, Cell] = {}
     for scale in study.scales:
-        for cell in list_cells(study, scale, source, change):
+        whole = {cell.name: change(cell) for cell in study.at(scale)}
+        for cell in list_cells(study, scale, source, change, waiting=False):
             records = source.find(cell.run)
             if records is not None:
                 named = "short" if cell.short and scale == "full" else scale
                 found.setdefault(cell.name, Result(cell, records, named))
             if scale == "full" or records is not None:
-                planned.setdefault(cell.name, cell)
+                planned.setdefault(cell.name, whole.get(cell.name, cell))
     order = list(planned)
     return Results(sorted(found.values(), key=lambda result: order.index(result.name)), list(planned.values()))
 
 
-def list_cells(study: Study, scale: str, source: Source, change: Change = lambda cell: cell) -> list[Cell]:
-    """The cells of a study at a scale, and the cells that follow from the results in a source."""
-    first = [change(cell) for cell in study.at(scale)]
+def list_cells(
+    study: Study, scale: str, source: Source, change: Change = lambda cell: cell, *, waiting: bool = True
+) -> list[Cell]:
+    """The cells of a study at a scale, and the cells that follow from the results in a source.
+
+    Those of a race have the seeds and steps that they are to have next, or with `waiting` False those that they have.
+    """
+    whole = [change(cell) for cell in study.at(scale)]
+    going, gone = take_cells(study, whole, source)
+    first = going if waiting else gone
     if study.follow is None:
         return first
-    there = ((cell, source.find(cell.run)) for cell in first)
+    there = ((cell, source.find(cell.run)) for cell in going)
     results = Results([Result(cell, records, scale) for cell, records in there if records is not None])
     return first + [change(cell) for cell in study.following(results, scale)]
+
+
+def take_cells(study: Study, cells: list[Cell], source: Source) -> tuple[list[Cell], list[Cell]]:
+    """The cells of a race with the seeds and steps that each is to have next, and with those that it has.
+
+    A cell that was trained in full anyway is taken so. Without a race all are.
+    """
+    if study.race is None:
+        return cells, cells
+    going: dict[str, Cell] = {}
+    gone: dict[str, Cell] = {}
+    for heat in study.race.list_heats(cells):
+        history = heat.follow(source.find)
+        gone |= heat.reach(history.reached)
+        going |= heat.reach((*history.reached, *history.waiting))
+    full = {cell.name: cell for cell in cells if source.find(cell.run) is not None}
+    going, gone = going | full, gone | full
+    return [going[cell.name] for cell in cells], [gone.get(cell.name, cell) for cell in cells]
+
+
+def tell_races(study: Study, cells: list[Cell], source: Source) -> list[str]:
+    """A sentence on how far each race of a study has come."""
+    heats = study.race.list_heats(cells) if study.race else []
+    return [describe_race(heat, heat.follow(source.find)) for heat in heats]
 
 
 KEPT = ("steps", "units")
@@ -88,7 +121,7 @@ def slim(cell: Cell, records: RunRecords) -> RunRecords:
     wanted = {*KEPT, *(measure for measure in records.tables if measure not in ("positions", "heads"))}
     if cell.patterns:
         wanted.add("heads")
-    snapshots = records.snapshots if cell.patterns else records.snapshots.last_influence()
+    snapshots = records.kept if cell.patterns else records.kept.last_influence()
     return records.select({name: records.tables[name] for name in wanted}, snapshots)
 
 
@@ -96,7 +129,8 @@ def keep(study: Study, source: Source, archive: Archive, change: Change = lambda
     """Add the finished cells of a study to an archive; the new packs, and how many runs they hold."""
     new: dict[str, RunRecords] = {}
     for scale in study.scales:
-        for cell in list_cells(study, scale, source, change):
-            if cell.run not in archive and (records := source.find(cell.run)) is not None:
-                new.setdefault(cell.run.content_hash, slim(cell, records))
+        for cell in list_cells(study, scale, source, change, waiting=False):
+            known = cell.run in archive or any(records.spec.includes(cell.run) for records in new.values())
+            if not known and (records := source.find(cell.run)) is not None:
+                new[cell.run.content_hash] = slim(cell, records)
     return archive.add(study.name, new.values()), len(new)

@@ -1,10 +1,10 @@
 """How far a study has come and how long the rest will take, read from its folders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.table import Table
@@ -31,11 +31,14 @@ class Standing:
     """Where it was trained, if it is finished."""
     failure: str = ""
     """Why the last attempt ended, if it failed."""
+    seed_steps: int | None = None
+    """Steps of all its seeds together, if they are known."""
 
     @property
     def work(self) -> float:
         """Floating-point operations that its steps so far have cost."""
-        return count_flops(self.spec) * self.spec.seeds * self.step
+        steps = self.spec.seeds * self.step if self.seed_steps is None else self.seed_steps
+        return count_flops(self.spec) * steps
 
     @property
     def speed(self) -> float | None:
@@ -95,16 +98,21 @@ def tabulate_status(specs: Sequence[RunSpec], out: Path) -> Table:
 
 
 def _read_standing(spec: RunSpec, folder: RunFolder) -> Standing:
-    if folder.finished:
-        summary = folder.summary()
-        last, seconds, device = (summary.get(name) for name in ("last_step", "seconds", "device"))
-        return Standing(spec, "finished", int(last or 0), None if seconds is None else float(seconds), device)
+    if folder.covers(spec):
+        return stand_finished(spec, folder.summary())
     step, failure = max(folder.checkpoint_steps(), default=0), folder.failure
     if folder.held:
         return Standing(spec, "being trained", step, None, None)
     if failure is not None:
         return Standing(spec, "failed", step, None, None, failure)
     return Standing(spec, "begun" if step else "waiting", step, None, None)
+
+
+def stand_finished(spec: RunSpec, summary: Mapping[str, Any]) -> Standing:
+    """Where a run stands that its summary calls finished."""
+    last, seconds, device, steps = (summary.get(name) for name in ("last_step", "seconds", "device", "seed_steps"))
+    took = None if seconds is None else float(seconds)
+    return Standing(spec, "finished", int(last or 0), took, device, seed_steps=steps)
 
 
 def _find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:

@@ -13,6 +13,7 @@ from saltus.errors import SaltusError
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.gate import Arm
+from saltus.studies.race import Race
 from saltus.studies.results import Results
 from saltus.train.measures import Measure, join_measures
 
@@ -41,6 +42,8 @@ class Study:
     """Results, and the scale that they are of -> cells that follow from them, such as at the best rate of a sweep."""
     arms: Callable[[Results], Sequence[Arm]] | None = None
     """Results -> the arms of a comparison, which then has to pass the gate."""
+    race: Race | None = None
+    """The cells are trained only until the best of them is known; they say the most that each of them gets."""
     about: str = ""
     """The claim that it asks about, in a sentence; studies with the same one share a line of the results."""
     measures: Sequence[Measure] = ()
@@ -56,6 +59,8 @@ class Study:
         join_measures(self.measures)
         for where, cells in (("cells", self.cells), ("laptop", self.laptop)):
             _check_cells(where, cells, needed=where == "cells")
+            if self.race is not None and cells:
+                self.race.list_heats(cells)
         for made in ("draw", "compare", "judge", "follow", "arms"):
             if not ((given := getattr(self, made)) is None or callable(given)):
                 raise SaltusError(f"`{made}` is {reprlib.repr(given)}; it is a function of the results")

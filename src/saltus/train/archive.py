@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from saltus.storage.tables import Arrays, read_any_table, verify, write_table
 from saltus.train.measures import MEASURES
 from saltus.train.records import (
     RunRecords,
-    Snapshots,
+    SnapshotRows,
     facts_from_arrays,
     facts_to_arrays,
     state_rule,
@@ -87,8 +88,8 @@ class Archive:
         return len(self._runs)
 
     def __contains__(self, spec: RunSpec) -> bool:
-        """Whether the records of a run are there."""
-        return spec.content_hash in self._runs
+        """Whether the records of a run are there, perhaps with more seeds or steps."""
+        return self._find_row(spec) is not None
 
     def list_specs(self) -> Iterator[RunSpec]:
         """The descriptions of all runs."""
@@ -96,11 +97,15 @@ class Archive:
             yield self._read_spec(path, row)
 
     def find(self, spec: RunSpec) -> RunRecords | None:
-        """The records of a run, under the name and the rule of `spec`; None if it is not there."""
-        if spec.content_hash not in self._runs:
+        """The records of a run, under the name and the rule of `spec`; None if it is not there.
+
+        Of a run with more seeds or steps those that are asked for.
+        """
+        found = self._find_row(spec)
+        if found is None:
             return None
-        path, row = self._runs[spec.content_hash]
-        if self._read_spec(path, row).content_hash != spec.content_hash:
+        path, row = found
+        if self._read_spec(path, row).content_hash != row["run"]:
             raise _damaged(path / "runs.parquet", f"describes {row['run']} in other words than its hash")
         pack = self._open(path)
         tables = {name: _select(table, row["run"]) for name, table in pack.tables.items()}
@@ -111,12 +116,30 @@ class Archive:
             spec=spec,
             facts=facts_from_arrays(pack.facts[row["facts"]], json.loads(row["notes"])),
             tables=tables,
-            snapshots=Snapshots.from_arrays(pack.snapshots[row["run"]])
+            kept=SnapshotRows.from_arrays(pack.snapshots[row["run"]])
             if row["run"] in pack.snapshots
-            else Snapshots.none(),
+            else SnapshotRows.none(),
             summary=json.loads(row["summary"]),
             rule=state_rule(spec),
-        )
+        ).of(spec)
+
+    def _find_row(self, spec: RunSpec) -> tuple[Path, dict[str, Any]] | None:
+        """The pack and the row of a run, or else of the first with more of its seeds or steps."""
+        if spec.content_hash in self._runs:
+            return self._runs[spec.content_hash]
+        for row, there in self._alike.get(spec.folder_hashes[0], ()):
+            if there.includes(spec):
+                return self._runs[row]
+        return None
+
+    @cached_property
+    def _alike(self) -> dict[str, list[tuple[str, RunSpec]]]:
+        """The runs that differ in seeds and steps alone, with their descriptions."""
+        alike: dict[str, list[tuple[str, RunSpec]]] = {}
+        for key, (path, row) in self._runs.items():
+            spec = self._read_spec(path, row)
+            alike.setdefault(spec.folder_hashes[0], []).append((key, spec))
+        return alike
 
     def add(self, name: str, runs: Iterable[RunRecords]) -> list[Path]:
         """Write the records of runs that are not there yet, as packs called `name`; the paths of the packs."""
@@ -125,10 +148,10 @@ class Archive:
         sizes: Counter[str] = Counter()
         for records in runs:
             key = records.spec.content_hash
-            if key in self._runs or key in waiting:
+            if key in waiting or records.spec in self:
                 continue
             own = Counter({name: table.nbytes for name, table in records.tables.items()})
-            own["snapshots"] = sum(array.nbytes for array in records.snapshots.to_arrays().values())
+            own["snapshots"] = sum(array.nbytes for array in records.kept.to_arrays().values())
             if waiting and max((sizes + own).values()) > LARGEST:
                 written.append(self._write(name, waiting))
                 waiting, sizes = {}, Counter()
@@ -146,8 +169,8 @@ class Archive:
             arrays, notes = facts_to_arrays(records.facts)
             digest = _hash_arrays(arrays, notes)
             facts[digest] = arrays
-            if len(records.snapshots.steps):
-                snapshots[key] = records.snapshots.to_arrays()
+            if len(records.kept.steps):
+                snapshots[key] = records.kept.to_arrays()
             text = {
                 "spec": records.spec.model_dump(mode="json"),
                 "summary": dict(records.summary or {}),
@@ -169,6 +192,7 @@ class Archive:
         with explain_full_disk(place):
             write_folder(place, write)
         self._runs |= {row["run"]: (place, row) for row in rows}
+        self.__dict__.pop("_alike", None)
         return place
 
     def _open(self, path: Path) -> _Pack:

@@ -7,7 +7,7 @@ batch is cut into micro-batches, because cores are kept busy from their caches. 
 program, and a lane, where the runs have the same shape.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -96,10 +96,10 @@ class Ensemble:
         for lane in self._lanes:
             lane.load(step, states)
 
-    def retire(self, run: int) -> None:
-        """Train the seeds of `run` no further; they leave every result. A stacked lane goes on until all have left."""
+    def retire(self, members: Collection[Member]) -> None:
+        """Train these no further; they leave every result. A stacked lane goes on until all have left."""
         for lane in self._lanes:
-            lane.active -= {member for member in lane.active if member.run == run}
+            lane.active -= set(members)
         self._lanes = [lane for lane in self._lanes if lane.active]
 
 

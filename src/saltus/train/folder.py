@@ -1,15 +1,22 @@
 """The folder of a run: a kill at any moment loses only what was trained since the last checkpoint.
 
 NAME-HASH/
-  spec.json           what is run
+  spec.json           what is run; of seeds and steps the first that were asked for
   task.safetensors    what is known of the task before training (truth map, chance, floor, corners)
   checkpoints/STEP/   everything since the checkpoint before: rows of the records, snapshots, the weights of each seed,
-                      and (in the newest two alone) the optimiser's moments; committed by one rename
+                      and (in the newest two of a seed alone) the optimiser's moments; committed by one rename
+  checkpoints/STEP-SEED/
+                      the same of seeds that were at this step at another time than seed 0, of which SEED is the first
   records/            all rows and snapshots, once the run has finished
-  finished.json       versions, machine, duration
+  finished.json       versions, machine, duration; how far each seed was asked to go
+
+Seeds are independent, so a run takes more of them, and more steps, whenever they are asked for. What is finished stays
+readable meanwhile. A seed that has stopped by itself has no moments in its newest checkpoint.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+import glob
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +26,13 @@ import pyarrow as pa
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.storage.files import explain_full_disk, write_folder
+from saltus.storage.files import HeldError, explain_full_disk, remove, write_folder
 from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import (
     Arrays,
     read_any_table,
     read_arrays,
+    read_json,
     read_table,
     verify,
     write_arrays,
@@ -32,16 +40,30 @@ from saltus.storage.tables import (
 )
 from saltus.tasks.base import TaskFacts
 from saltus.train.measures import MEASURES
-from saltus.train.records import RunRecords, Snapshots, facts_from_arrays, facts_to_arrays, join_snapshots, state_rule
+from saltus.train.records import (
+    RunRecords,
+    SnapshotRows,
+    facts_from_arrays,
+    facts_to_arrays,
+    join_snapshots,
+    state_rule,
+)
+
+_CHECKPOINT = re.compile(r"([0-9]{8}|[1-9][0-9]{8})(-[0-9]{4})?")
+"""The name of a folder that `commit` makes; a copy with another name is none."""
+
+_WEIGHTS = ("seed", "moments")
+"""Kinds of files that a checkpoint has for each seed."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The newest committed state of an unfinished run."""
+    """The newest checkpoint of a seed."""
 
+    path: Path
     step: int
-    states: list[Arrays]
-    """For each seed, its weights and optimiser moments."""
+    stopped: bool
+    """Whether the seed has stopped by itself, and goes no further."""
 
 
 class RunFolder(Folder[RunSpec]):
@@ -54,7 +76,9 @@ class RunFolder(Folder[RunSpec]):
     @contextmanager
     def training(self, spec: RunSpec, facts: TaskFacts) -> Generator[None, None, None]:
         """Hold the folder against other writers, described and with the facts of its task."""
-        with self.writing(spec):
+        with self.writing(spec, again=True):
+            if self.covers(spec):
+                raise HeldError(f"{self.path} has just been finished by another process; run the same command again")
             self.restore(spec, facts)
             yield
 
@@ -66,51 +90,91 @@ class RunFolder(Folder[RunSpec]):
             arrays, notes = facts_to_arrays(facts)
             self._write(path, lambda partial: write_arrays(arrays, partial, notes))
 
-    def checkpoint_steps(self) -> list[int]:
-        """Steps of the committed checkpoints, increasing."""
-        folder = self.path / "checkpoints"
-        return sorted(int(p.name) for p in folder.glob("*") if _is_checkpoint(p)) if folder.exists() else []
+    def spec(self) -> RunSpec:
+        """The description that it was started from, with the seeds and steps that it has been finished for."""
+        spec = super().spec()
+        asked = self.asked()
+        return spec.with_overrides(seeds=len(asked), steps=max(asked)) if asked else spec
 
-    def commit(self, step: int, states: Sequence[Arrays], tables: Mapping[str, pa.Table], snapshots: Snapshots) -> None:
-        """Save everything since the checkpoint before; afterwards a resumed run starts here."""
-        older = self.checkpoint_steps()
+    def covers(self, spec: RunSpec) -> bool:
+        """Whether it has been finished for these seeds and steps, or more."""
+        asked = self.asked() if self.finished else []
+        return len(asked) >= spec.seeds and min(asked[: spec.seeds]) >= spec.training.steps
+
+    def asked(self) -> list[int]:
+        """[seed] for how many steps it has been finished; a seed may have stopped by itself before. None at first."""
+        if not (self.finished or self.gathered):
+            return []
+        given: Any = self.summary().get("asked") if self.finished else None
+        if given is None:  # versions before took neither more seeds nor more steps
+            described = super().spec()
+            return [described.training.steps] * described.seeds
+        if not isinstance(given, list) or not given or not all(isinstance(s, int) and s > 0 for s in given):  # pyright: ignore[reportUnknownVariableType]  # anybody's file
+            raise self.damaged(self.path / "finished.json", "does not say for how many steps each seed was asked")
+        return given  # pyright: ignore[reportUnknownVariableType]
+
+    def ask(self, spec: RunSpec) -> list[int]:
+        """What `asked` says once it is finished for these seeds and steps too."""
+        asked = self.asked()
+        asked += [0] * (spec.seeds - len(asked))
+        return [max(steps, spec.training.steps) if seed < spec.seeds else steps for seed, steps in enumerate(asked)]
+
+    def checkpoint_steps(self, seed: int | None = None) -> list[int]:
+        """Steps of the committed checkpoints, of all seeds or of one, increasing."""
+        kept = self._list_checkpoints()
+        return sorted({_step_of(path) for path in kept if seed is None or seed in self._list_seeds(path)})
+
+    def commit(
+        self, step: int, states: Mapping[int, Arrays], tables: Mapping[str, pa.Table], snapshots: SnapshotRows
+    ) -> None:
+        """Save everything that some seeds did since their checkpoints before; afterwards they go on from here.
+
+        `states` is by seed; one without moments has stopped by itself.
+        """
 
         def write(folder: Path) -> None:
-            for seed, state in enumerate(states):
+            for seed, state in states.items():
                 moments = {k: v for k, v in state.items() if k.startswith("exp_avg")}
-                weights = {k: v for k, v in state.items() if k not in moments}
-                write_arrays(weights, folder / f"seed-{seed:04d}.safetensors")
-                write_arrays(moments, folder / f"moments-{seed:04d}.safetensors")
+                write_arrays({k: v for k, v in state.items() if k not in moments}, folder / _name("seed", seed))
+                if moments:
+                    write_arrays(moments, folder / _name("moments", seed))
             _write_records(folder, tables, snapshots)
 
+        first = min(states)
         with explain_full_disk(self.path):
-            write_folder(self._checkpoint(step), write)
-        # The checkpoint before keeps its moments: should this one be damaged, the run can go on from there.
-        for old in older[:-1]:
-            for path in self._checkpoint(old).glob("moments-*.safetensors"):
-                path.unlink()
+            write_folder(self.path / "checkpoints" / (f"{step:08d}" + (f"-{first:04d}" if first else "")), write)
+        # The checkpoint before keeps its moments: should this one be damaged, the seeds can go on from there.
+        self._drop_moments(keep=2)
 
-    def latest(self) -> Checkpoint | None:
-        """The newest checkpoint; None where there is none. All that the run needs to go on is verified."""
-        steps = self.checkpoint_steps()
-        if not steps:
-            return None
-        for step in steps:
-            verify(self._checkpoint(step), self.damaged, skip=() if step == steps[-1] else ("moments-", "seed-"))
-        folder = self._checkpoint(steps[-1])
-        weights = sorted(folder.glob("seed-*.safetensors"))
-        moments = sorted(folder.glob("moments-*.safetensors"))
-        states = [
-            read_arrays(w, self.damaged)[0] | read_arrays(m, self.damaged)[0]
-            for w, m in zip(weights, moments, strict=True)
-        ]
-        return Checkpoint(steps[-1], states)
+    def newest(self) -> dict[int, Checkpoint]:
+        """The newest checkpoint of each seed."""
+        found: dict[int, Checkpoint] = {}
+        for path in self._list_checkpoints():
+            seeds = self._list_seeds(path)
+            found |= {seed: Checkpoint(path, _step_of(path), stopped) for seed, stopped in seeds.items()}
+        return found
+
+    def load(self, seeds: Iterable[int]) -> dict[int, Arrays]:
+        """By seed, weights and moments of its newest checkpoint. All that these seeds need to go on is verified."""
+        newest = {seed: checkpoint.path for seed, checkpoint in self.newest().items() if seed in set(seeds)}
+        for path in self._list_checkpoints():
+            others = self._list_seeds(path).keys() - {seed for seed, own in newest.items() if own == path}
+            skip = tuple(_name(kind, seed) for kind in _WEIGHTS for seed in others)
+            verify(path, self.damaged, skip=skip)
+        return {
+            seed: {k: v for kind in _WEIGHTS for k, v in read_arrays(path / _name(kind, seed), self.damaged)[0].items()}
+            for seed, path in newest.items()
+        }
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Gather the checkpoints' rows into `records/` and mark the run as done."""
+        """Gather the checkpoints' rows into `records/` and mark the run as done.
+
+        The newest moments stay, with which the run can go on once more steps are asked for.
+        """
+        if self.finished:  # for fewer seeds or steps
+            remove(self.path / "records")
         super().finish(summary)
-        for path in self.path.glob("checkpoints/*/moments-*.safetensors"):
-            path.unlink()
+        self._drop_moments(keep=1)
 
     def gather(self, folder: Path) -> None:
         """Fill `records/` from the checkpoints."""
@@ -119,10 +183,12 @@ class RunFolder(Folder[RunSpec]):
 
     def records(self) -> RunRecords:
         """All rows and snapshots: of a finished run, or of what an unfinished one has committed."""
-        tables, snapshots = self._read([self.path / "records"] if self.gathered else self._list_parts())
-        summary = self.summary() if self.finished else None
-        spec = self.spec()
-        return RunRecords(self.path, spec, self._facts(), tables, snapshots, summary, state_rule(spec))
+        parts = [self.path / "records"] if self.gathered else self._list_parts()
+        return self._read_records(parts, self.spec())
+
+    def committed(self, spec: RunSpec) -> RunRecords:
+        """What the checkpoints have of these seeds and steps, whether or not it has been asked for before."""
+        return self._read_records(self._list_parts(), spec)
 
     def weights(self, step: int, seed: int) -> Arrays:
         """The weights of one seed at a checkpoint.
@@ -131,11 +197,12 @@ class RunFolder(Folder[RunSpec]):
             SaltusError: if the step has no checkpoint, or the run no such seed.
 
         """
-        folder, steps = self._checkpoint(step), self.checkpoint_steps()
+        steps = self.checkpoint_steps()
         if step not in steps:
             kept = ", ".join(f"{each:,}" for each in steps) or "no step"
             raise SaltusError(f"step: {step} was given; {self.path} has the weights of {kept}, and of no other step")
-        path = folder / f"seed-{seed:04d}.safetensors"
+        at_step = [path / _name("seed", seed) for path in self._list_checkpoints() if _step_of(path) == step]
+        path = next((path for path in at_step if path.exists()), at_step[0])
         if not path.exists() and seed not in range(seeds := self.spec().seeds):
             raise SaltusError(f"seed: {seed} was given; {self.path} has the seeds 0 to {seeds - 1}")
         return read_arrays(path, self.damaged)[0]
@@ -149,19 +216,38 @@ class RunFolder(Folder[RunSpec]):
             return f"delete it {AGAIN}: it is written anew, and everything else is kept"
         if parts[0] != "checkpoints":
             return super().remedy(path)
-        steps = self.checkpoint_steps()
-        step = int(parts[1])
-        if path.name.startswith("seed-") and (self.finished or step != steps[-1]):
-            return f"the weights of seed {int(path.stem.removeprefix('seed-'))} at this step are lost, and nothing else"
-        before = steps[-2] if len(steps) > 1 else None
-        if step == steps[-1] and before is not None and any(self._checkpoint(before).glob("moments-*")):
-            return f"delete {path.parent} and run the same command again: it resumes from step {before}"
+        here = self.path / "checkpoints" / parts[1]
+        kept = self._list_checkpoints()
+        seeds, place = _seeds_in(here), kept.index(here)
+        newest = not any(_seeds_in(each) & seeds for each in kept[place + 1 :])
+        if path.name.startswith("seed-") and (self.finished or not newest):
+            return f"the weights of seed {_seed_of(path)} at this step are lost, and nothing else"
+        before = [each for each in kept[:place] if all((each / _name("moments", seed)).exists() for seed in seeds)]
+        if newest and before:
+            return f"delete {path.parent} and run the same command again: it resumes from step {_step_of(before[-1])}"
         if self.gathered:
             return "its rows are in records/ too, and nothing else is lost"
         return f"move {self.path} away and run the same command again: it starts anew, and what is whole stays readable"
 
-    def _checkpoint(self, step: int) -> Path:
-        return self.path / "checkpoints" / f"{step:08d}"
+    def _list_checkpoints(self) -> list[Path]:
+        """Those that were committed, by step."""
+        paths = (path for path in (self.path / "checkpoints").glob("*") if _CHECKPOINT.fullmatch(path.name))
+        return sorted(paths, key=lambda path: (_step_of(path), path.name))
+
+    def _list_seeds(self, checkpoint: Path) -> dict[int, bool]:
+        """The seeds that a checkpoint was made of, and whether each had stopped by itself."""
+        listed = read_json(checkpoint / "manifest.json", self.damaged)
+        weights = [_seed_of(Path(name)) for name in listed if name.startswith("seed-")]
+        return {seed: _name("moments", seed) not in listed for seed in weights}
+
+    def _drop_moments(self, keep: int) -> None:
+        """Delete all but the newest moments of each seed."""
+        by_seed: dict[str, list[Path]] = {}
+        for path in sorted((self.path / "checkpoints").glob("*/moments-*.safetensors")):
+            by_seed.setdefault(path.name, []).append(path)
+        for paths in by_seed.values():
+            for path in paths[:-keep]:
+                path.unlink()
 
     def _facts(self) -> TaskFacts:
         path = self.path / "task.safetensors"
@@ -172,14 +258,19 @@ class RunFolder(Folder[RunSpec]):
             raise self.damaged(path, f"cannot be read ({error!r})") from None
 
     def _list_parts(self) -> list[Path]:
-        parts = [self._checkpoint(step) for step in self.checkpoint_steps()]
+        parts = self._list_checkpoints()
         if not parts:
             raise SaltusError(f"{self.path} has no checkpoint yet; run it for longer")
         return parts
 
-    def _read(self, parts: Sequence[Path]) -> tuple[dict[str, pa.Table], Snapshots]:
+    def _read_records(self, parts: Sequence[Path], spec: RunSpec) -> RunRecords:
+        tables, kept = self._read(parts)
+        summary = self.summary() if self.finished else None
+        return RunRecords(self.path, spec, self._facts(), tables, kept, summary, state_rule(spec)).of(spec)
+
+    def _read(self, parts: Sequence[Path]) -> tuple[dict[str, pa.Table], SnapshotRows]:
         for part in parts:
-            verify(part, self.damaged, skip=("moments-", "seed-"))
+            verify(part, self.damaged, skip=_WEIGHTS)
         tables = {
             measure.name: pa.concat_tables(
                 [read_table(p / f"{measure.name}.parquet", measure.schema, self.damaged, measure.later) for p in parts]
@@ -190,21 +281,59 @@ class RunFolder(Folder[RunSpec]):
         for name in own:  # of measures of the user's own, which a resumed run may not have had from the start
             there = [path for part in parts if (path := part / f"{name}.parquet").exists()]
             tables[name] = pa.concat_tables([read_any_table(path, self.damaged) for path in there])
+        if len(parts) > 1:  # whenever the seeds were trained
+            tables = {
+                name: table.sort_by([("step", "ascending"), ("seed", "ascending")]) for name, table in tables.items()
+            }
         arrays = [read_arrays(part / "patterns.safetensors", self.damaged)[0] for part in parts]
-        return tables, join_snapshots([Snapshots.from_arrays(each) for each in arrays])
+        return tables, join_snapshots([SnapshotRows.from_arrays(each) for each in arrays])
 
     @classmethod
     def of(cls, root: Path, spec: RunSpec) -> Self:
-        """The folder of a run under `root`, which need not exist; see `Folder.find`."""
-        return cls.find(root, spec, spec.name)
+        """The folder of a run under `root`, which need not exist; see `Folder.find`.
+
+        One that a version before has finished for fewer seeds is found by its name, and takes more.
+        """
+        found = cls.find(root, spec, spec.name)
+        if found.path.exists():
+            return found
+        return cls._find_finished(root, spec, lambda there: spec.with_overrides(seeds=there.seeds)) or found
+
+    @classmethod
+    def find_shorter(cls, root: Path, spec: RunSpec) -> Self | None:
+        """A folder of that name in which the same run has been finished for fewer steps."""
+        return cls._find_finished(
+            root, spec, lambda there: spec.with_overrides(seeds=there.seeds, steps=there.training.steps)
+        )
+
+    @classmethod
+    def _find_finished(cls, root: Path, spec: RunSpec, change: Callable[[RunSpec], RunSpec]) -> Self | None:
+        """The first finished folder of the name of `spec` whose run is what `change` makes of `spec`."""
+        for path in sorted(root.glob(f"{glob.escape(spec.name)}-*/{cls.description}")):
+            folder = cls(path.parent)
+            if folder.finished and (there := folder.spec()).content_hash == change(there).content_hash:
+                return folder
+        return None
 
 
-def _write_records(folder: Path, tables: Mapping[str, pa.Table], snapshots: Snapshots) -> None:
+def _write_records(folder: Path, tables: Mapping[str, pa.Table], snapshots: SnapshotRows) -> None:
     for name, table in tables.items():
         write_table(table, folder / f"{name}.parquet")
     write_arrays(snapshots.to_arrays(), folder / "patterns.safetensors")
 
 
-def _is_checkpoint(path: Path) -> bool:
-    """Whether a folder is one that `commit` makes; a copy with another name is none."""
-    return path.name.isascii() and path.name.isdigit() and path.name == f"{int(path.name):08d}"
+def _name(kind: str, seed: int) -> str:
+    return f"{kind}-{seed:04d}.safetensors"
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[0])
+
+
+def _seed_of(weights: Path) -> int:
+    return int(weights.stem.partition("-")[2])
+
+
+def _seeds_in(checkpoint: Path) -> set[int]:
+    """The seeds that a checkpoint has files of, one of which may be gone."""
+    return {_seed_of(path) for kind in _WEIGHTS for path in checkpoint.glob(f"{kind}-*.safetensors")}

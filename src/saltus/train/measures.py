@@ -24,10 +24,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation of all seeds of a run."""
+    """One evaluation of the seeds of a run that are trained."""
 
     step: int
     facts: TaskFacts
+    seeds: Sequence[int]
     evaluations: Sequence[Evaluation]
     """[seed]"""
     train_losses: Sequence[TrainLoss]
@@ -96,7 +97,7 @@ class Measure:
         return frozenset(column.name for column in self.columns if column.later)
 
     def tabulate(self, evaluated: Evaluated) -> pa.Table:
-        """The rows of one evaluation of all seeds.
+        """The rows of one evaluation.
 
         Raises:
             SaltusError: if the measure gives other columns, or arrays that have not one axis for each of its axes.
@@ -113,7 +114,7 @@ class Measure:
                 f"[{', '.join(('seed', *self.axes))}] with {len(evaluated.evaluations)} seeds"
             )
         index = np.indices(shape).reshape(len(shape), -1)
-        keys = {"seed": index[0], "step": np.full(index.shape[1], evaluated.step)}
+        keys = {"seed": np.array(evaluated.seeds)[index[0]], "step": np.full(index.shape[1], evaluated.step)}
         keys |= dict(zip(self.axes, index[1:], strict=True))
         arrays = keys | {name: values.reshape(-1) for name, values in given.items()}
         schema = self.schema

@@ -1,4 +1,7 @@
-"""What a run recorded: a table for each measure, snapshots of attention and influence, and its curves."""
+"""What a run recorded: a table for each measure, snapshots of attention and influence, and its curves.
+
+Seeds are trained on their own: one may have stopped before the others, or have been trained for fewer steps.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from saltus.curves import Curves, Rule, gather_curves
+from saltus.curves import Curve, Curves, Rule, gather_curves
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.storage.tables import Arrays
@@ -20,10 +24,6 @@ from saltus.train.measures import AXES_NOTE, KEY, MEASURES
 
 WHOLE = "whole task"
 """The unit that is there where all units of a task are there at once."""
-
-
-def _no_influence() -> NDArray[np.float32]:
-    return np.zeros((0, 0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,80 @@ class Snapshots:
     attention: NDArray[np.float16]
     """[snapshot, seed, layer, head, scored query, key] mean over the evaluation sequences; no layer where it is not
     measured."""
-    influence: NDArray[np.float32] = field(default_factory=_no_influence)
+    influence: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 0, 0), np.float32))
     """[snapshot, seed, query, key] how far each token moves each prediction, from 0 to 1 (`train.influence`); no
     snapshot where it was not asked for."""
 
+
+@dataclass(frozen=True)
+class SnapshotRows:
+    """Snapshots as they are kept: one row for each seed and step, because seeds may stop at different steps."""
+
+    steps: NDArray[np.int64]
+    """[row]"""
+    seeds: NDArray[np.int64]
+    """[row]"""
+    attention: NDArray[np.float16]
+    """[row, layer, head, scored query, key] as in `Snapshots`."""
+    influence: NDArray[np.float32]
+    """[row, query, key] as in `Snapshots`; no row where it was not asked for."""
+
+    @classmethod
+    def none(cls) -> "SnapshotRows":
+        """No snapshot."""
+        nothing = np.zeros(0, np.int64)
+        return cls(nothing, nothing, np.zeros((0, 0, 0, 0, 0), np.float16), np.zeros((0, 0, 0), np.float32))
+
+    @classmethod
+    def of(cls, snapshots: Snapshots) -> "SnapshotRows":
+        """The rows of seeds 0, 1, ... that were all kept at the same steps."""
+        number, seeds = snapshots.attention.shape[:2]
+        attention, influence = snapshots.attention, snapshots.influence
+        return cls(
+            np.repeat(snapshots.steps, seeds),
+            np.tile(np.arange(seeds), number),
+            attention.reshape(number * seeds, *attention.shape[2:]),
+            influence.reshape(len(influence) * seeds, *influence.shape[2:]),
+        )
+
     def to_arrays(self) -> Arrays:
         """As named arrays; attention has the name that version 0.1 gave it."""
-        return {"steps": self.steps, "patterns": self.attention, "influence": self.influence}
+        return {"steps": self.steps, "seeds": self.seeds, "patterns": self.attention, "influence": self.influence}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> "Snapshots":
-        """The inverse of `to_arrays`."""
-        return cls(arrays["steps"], arrays["patterns"], arrays.get("influence", _no_influence()))
+    def from_arrays(cls, arrays: Arrays) -> "SnapshotRows":
+        """The inverse of `to_arrays`; versions before kept an axis of seeds instead."""
+        if "seeds" not in arrays:
+            given = {"influence": arrays["influence"]} if "influence" in arrays else {}
+            return cls.of(Snapshots(arrays["steps"], arrays["patterns"], **given))
+        return cls(arrays["steps"], arrays["seeds"], arrays["patterns"], arrays["influence"])
 
-    def last_influence(self) -> "Snapshots":
-        """The last snapshot of influence, if there is any, and no attention."""
-        last = slice(-1, None) if len(self.influence) else slice(0, 0)
-        return Snapshots(self.steps[last], self.attention[last, :, :0], self.influence[last])
+    def keep(self, kept: NDArray[Any]) -> "SnapshotRows":
+        """The rows at these places, or where this is true."""
+        influence = self.influence[kept] if len(self.influence) else self.influence
+        return SnapshotRows(self.steps[kept], self.seeds[kept], self.attention[kept], influence)
 
-    @classmethod
-    def none(cls) -> "Snapshots":
-        """No snapshot."""
-        return cls(np.zeros(0, np.int64), np.zeros((0, 0, 0, 0, 0, 0), np.float16))
+    def last_influence(self) -> "SnapshotRows":
+        """The last snapshot of influence of each seed, if there is any, and no attention."""
+        last = [np.flatnonzero(self.seeds == seed)[-1] for seed in np.unique(self.seeds)] if len(self.influence) else []
+        rows = self.keep(np.array(last, dtype=np.int64))
+        return replace(rows, attention=rows.attention[:, :0])
+
+    def align(self) -> Snapshots:
+        """Snapshots of all seeds together.
+
+        A seed that has stopped keeps its last snapshot, because its weights change no more. The steps are those at
+        which every seed has a snapshot or has stopped.
+        """
+        seeds = np.unique(self.seeds)
+        own = [np.flatnonzero(self.seeds == seed) for seed in seeds]
+        steps = np.unique(self.steps)
+        known = [np.isin(steps, self.steps[rows]) | (steps > self.steps[rows[-1]]) for rows in own]
+        steps = steps[np.all(known, axis=0)] if known else steps
+        places = [rows[np.searchsorted(self.steps[rows], steps, side="right") - 1] for rows in own]
+        at = np.array(places, dtype=np.int64).reshape(len(seeds), len(steps)).T  # [snapshot, seed]
+        influence = self.influence[at] if len(self.influence) else np.zeros((0, 0, 0, 0), np.float32)
+        return Snapshots(steps, self.attention[at], influence)
 
 
 @dataclass(frozen=True)
@@ -68,7 +120,7 @@ class RunRecords:
     facts: TaskFacts
     tables: Mapping[str, pa.Table]
     """By the name of its measure."""
-    snapshots: Snapshots
+    kept: SnapshotRows
     summary: Mapping[str, Any] | None
     """Versions, machine, duration; None while the run is not finished."""
     rule: Rule
@@ -87,7 +139,18 @@ class RunRecords:
     @cached_property
     def seeds(self) -> list[int]:
         """The seeds, in the order of the axis of `cube`."""
-        return [int(seed) for seed in np.unique(self.tables["steps"]["seed"].to_numpy())]
+        return list(self.last_steps)
+
+    @cached_property
+    def last_steps(self) -> dict[int, int]:
+        """By seed, the last step that was evaluated."""
+        seeds, steps = (self.tables["steps"][name].to_numpy() for name in KEY)
+        return {int(seed): int(steps[seeds == seed].max()) for seed in np.unique(seeds)}
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """Snapshots of all seeds together: `SnapshotRows.align`."""
+        return self.kept.align()
 
     @property
     def future_influence(self) -> float | None:
@@ -104,7 +167,8 @@ class RunRecords:
         """A column of a table as an array [seed, evaluation, *axes], the axes being those of its measure.
 
         [seed, evaluation] of `steps`, [seed, evaluation, unit] of `units`, [seed, evaluation, query] of `positions`,
-        [seed, evaluation, layer, head, unit] of `heads`.
+        [seed, evaluation, layer, head, unit] of `heads`. A seed that has stopped keeps its last values, because its
+        weights change no more. NaN is what was not measured from the start.
 
         Raises:
             SaltusError: if there is no such table or column.
@@ -116,10 +180,19 @@ class RunRecords:
                 f"{self.path} has no {table}.{column}; there are {', '.join(name for name in there if name not in KEY)}"
             )
         data = self.tables[table]
-        keys = [*KEY, *list_axes(data)]
-        shape = tuple(len(np.unique(data[key].to_numpy())) for key in keys)
-        order = np.lexsort([data[key].to_numpy() for key in reversed(keys)])
-        return data[column].to_numpy()[order].reshape(shape).astype(np.float64)
+        keys = [data[key].to_numpy() for key in (*KEY, *list_axes(data))]
+        shape = tuple(len(np.unique(key)) for key in keys[len(KEY) :])
+        order = np.lexsort(keys[::-1])
+        each = max(1, int(np.prod(shape)))  # rows of one evaluation of one seed
+        values = data[column].to_numpy()[order].astype(np.float64).reshape(-1, *shape)
+        seeds, steps = (key[order][::each] for key in keys[: len(KEY)])
+        evaluated = np.unique(steps)
+        rows = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+        places = [np.searchsorted(steps[own], evaluated, side="right") - 1 for own in rows]
+        if not rows:
+            return values.reshape(0, 0, *shape)
+        at = np.array([np.where(place < 0, -1, own[place]) for place, own in zip(places, rows, strict=True)])
+        return np.concatenate([np.full((1, *shape), np.nan), values])[at + 1]
 
     @cached_property
     def diverged(self) -> dict[str, int]:
@@ -137,10 +210,7 @@ class RunRecords:
         """
         progress = self.cube("units", "progress")
         both = np.concatenate([progress, progress.min(axis=2, keepdims=True)], axis=2)
-        seeds = [str(seed) for seed in self.seeds]
-        units = [*self.facts.units, WHOLE]
-        steps, diverged = self.evaluated_steps, self.diverged
-        found = gather_curves(self.spec.name, seeds, units, steps, both, chance=0.0, ceiling=1.0, diverged=diverged)
+        found = self._gather([*self.facts.units, WHOLE], both, chance=0.0, ceiling=1.0)
         return Curves(found, "progress", self.rule, whole=WHOLE)
 
     def curves_of(self, column: str, rule: Rule) -> Curves:
@@ -156,17 +226,35 @@ class RunRecords:
                 f"the records of {self.spec.name} do not say {column}, as version 0.1 or before made them; leave them "
                 "where they are, and run the study again in another folder"
             )
-        seeds = [str(seed) for seed in self.seeds]
-        found = gather_curves(self.spec.name, seeds, [column], self.evaluated_steps, values, diverged=self.diverged)
-        return Curves(found, column, rule)
+        return Curves(self._gather([column], values), column, rule)
+
+    def _gather(self, units: Sequence[str], values: NDArray[np.float64], **levels: float) -> tuple[Curve, ...]:
+        """Curves of values [seed, evaluation, unit], each as far as its seed was trained."""
+        curves: list[Curve] = []
+        for place, (seed, last) in enumerate(self.last_steps.items()):
+            steps = self.evaluated_steps[self.evaluated_steps <= last]
+            own = values[place : place + 1, : len(steps)]
+            curves += gather_curves(self.spec.name, [str(seed)], units, steps, own, diverged=self.diverged, **levels)
+        return tuple(curves)
 
     def of(self, spec: RunSpec) -> "RunRecords":
-        """The same records under the description by which they were asked for, which may differ in name and rule."""
-        return replace(self, spec=spec, rule=state_rule(spec))
+        """The same records under the description by which they were asked for.
 
-    def select(self, tables: Mapping[str, pa.Table], snapshots: Snapshots) -> "RunRecords":
+        It may differ in name and rule, and have fewer seeds and steps: the others are left out.
+        """
+        seeds, steps = spec.seeds, spec.training.steps
+        wanted = (pc.field("seed") < seeds) & (pc.field("step") <= steps)
+        return replace(
+            self,
+            spec=spec,
+            rule=state_rule(spec),
+            tables={name: table.filter(wanted) for name, table in self.tables.items()},
+            kept=self.kept.keep((self.kept.seeds < seeds) & (self.kept.steps <= steps)),
+        )
+
+    def select(self, tables: Mapping[str, pa.Table], kept: SnapshotRows) -> "RunRecords":
         """The same run with these tables and snapshots alone."""
-        return replace(self, tables=tables, snapshots=snapshots)
+        return replace(self, tables=tables, kept=kept)
 
     def reread(self, rule: Rule) -> "RunRecords":
         """The same records, read by another rule."""
@@ -187,10 +275,13 @@ def list_axes(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name in known]
 
 
-def join_snapshots(parts: Sequence[Snapshots]) -> Snapshots:
-    """Snapshots of one run one after the other."""
+def join_snapshots(parts: Sequence[SnapshotRows]) -> SnapshotRows:
+    """All rows, by step and seed."""
     arrays = [part.to_arrays() for part in parts]
-    return Snapshots.from_arrays({key: np.concatenate([part[key] for part in arrays]) for key in arrays[0]})
+    # Where nothing was kept, versions before wrote no axes either.
+    some = {key: [part[key] for part in arrays if len(part[key])] or [arrays[0][key]] for key in arrays[0]}
+    joined = SnapshotRows.from_arrays({key: np.concatenate(values) for key, values in some.items()})
+    return joined.keep(np.lexsort((joined.seeds, joined.steps)))
 
 
 def facts_to_arrays(facts: TaskFacts) -> tuple[Arrays, dict[str, str]]:

@@ -284,12 +284,24 @@ def test_prompt_file(pairs: PreTrainedTokenizerBase, tmp_path: Path) -> None:
 GOOD = '{"prompt": "a", "target": " b"}\n'
 
 
+def test_a_byte_order_mark_and_blank_lines_are_skipped(pairs: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    first, second = '{"prompt": "Mary and", "target": " John"}', '{"prompt": "to the", "target": " park"}'
+    path.write_bytes(f"{first}\n{second}".encode())
+    plain = make_prompts(describe_prompt_file(path), pairs, 0)
+    path.write_bytes(f"\ufeff\r\n{first}\r\n \t\r\n{second}\r\n\r\n\r\n".encode())
+    assert make_prompts(describe_prompt_file(path), pairs, 0) == plain
+    path.write_bytes(b"\n" * 5000 + first.encode())  # blank lines are no prompts
+    assert make_prompts(describe_prompt_file(path), pairs, 0) == plain[:1]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "is empty; give one JSON object a line"),
         ("\n", "is empty"),
-        (GOOD + "\n" + GOOD, ":2: this is no JSON"),
+        (" \n\t\r\n", "is empty"),
+        (GOOD + "\n" + "no\n", ":3: this is no JSON"),
         (GOOD + '{"prompt": "a"', ":2: this is no JSON"),
         ("[" * 100_000, ":1: this is no JSON"),
         ('["a", "b"]', ":1: this is no JSON object"),
@@ -299,7 +311,7 @@ GOOD = '{"prompt": "a", "target": " b"}\n'
         ('{"prompt": "a", "target": ""}', ':1: target is ""; allowed is text'),
         ('{"prompt": "a", "target": "b", "foil": null}', ":1: foil is null; allowed is text"),
         ('{"prompt": "a", "target": "b", "foil": "b"}', ":1: foil and target are both 'b'"),
-        (GOOD * 4097, "has 4,097 lines; at most 4,096"),
+        (GOOD * 4097, "has 4,097 prompts; at most 4,096"),
     ],
 )
 def test_wrong_prompt_files(content: str, message: str, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.patching import patch as patch_module
 from saltus.lm.patching.folder import PatchFolder
-from saltus.lm.patching.heads import HeadEffects
 from saltus.lm.patching.patch import RANDOM_DRAWS, SHOWN_PROMPTS, patch_heads
 from saltus.lm.patching.records import PATCH_TABLES
 from saltus.lm.patching.tap import capture_patterns
@@ -93,13 +92,12 @@ def test_a_self_patch_changes_nothing_but_rounding(tables: dict[str, pa.Table]) 
 
 
 def test_what_all_passes_share_is_seen_in_the_self_patch(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = patch_module.measure_heads
+    measure = patch_module.measure_sets
 
-    def leave_something_out(*arguments: Any) -> HeadEffects:
-        effects = measure(*arguments)
-        return HeadEffects(effects.unpatched, effects.patched + 0.1)
+    def leave_something_out(*arguments: Any, **named: Any) -> np.ndarray[Any, Any]:
+        return measure(*arguments, **named) + 0.1
 
-    monkeypatch.setattr(patch_module, "measure_heads", leave_something_out)
+    monkeypatch.setattr(patch_module, "measure_sets", leave_something_out)
     tables = patch(make_prompts((5, 5)))
     said = np.log(effects_of(tables, "self") / tables["prompts"]["recipient"].to_numpy())
     np.testing.assert_allclose(said, 0.1, atol=1e-5)

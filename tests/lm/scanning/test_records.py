@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from saltus.curves import Emergence, Key, Rule
 from saltus.lm.scanning.records import SCAN_TABLES, Question, ScanRecords
 from saltus.measure.groups import GroupSummary, find_paper_step, summarise_groups
+from saltus.measure.intervals import Estimate
 from saltus.specs.capabilities import CopyingSpec
 from saltus.specs.checkpoints import ScanSpec
 
@@ -57,7 +59,7 @@ def make_records(
 
 def summarise(records: ScanRecords, unit: str, level: float = 0.95) -> list[GroupSummary]:
     found = [emergence for emergence in records.curves.emergences() if emergence.key.unit == unit]
-    return summarise_groups(found, records.seeds, records.end, level)
+    return summarise_groups(found, records.seeds, records.end, np.random.default_rng(0), level)
 
 
 COPYING = [*(f"copying, prompt {number}" for number in range(4)), "copying"]
@@ -177,39 +179,31 @@ def test_summary_by_size() -> None:
     assert [summary.group for summary in (small, middle, large)] == ["14m", "70m", "160m"]
     assert (small.emerged, small.censored, small.unmeasured) == (3, 1, 1)
     assert small.paper_mean == pytest.approx((756 + 1500 + 1500 + 143_000) / 4)
-    assert small.curve is not None
-    assert small.curve.survival.tolist() == pytest.approx([1, 3 / 4, 1 / 4, 1 / 4])
-    assert small.median == 2000
-    # log-log band at 1000: S = 3/4, se of log(-log S) = sqrt(1/(4*3)) / -log(3/4) = 1.00345; S**exp(+-1.96 se)
-    assert small.curve.lower[1] == pytest.approx(0.75 ** math.exp(1.959964 * 1.00345), rel=1e-4)
-    assert small.curve.lower[1] < 0.5 < small.curve.upper[2]
-    assert small.median_band == (1000.0, None)
-    assert (middle.emerged, middle.censored, middle.median, middle.median_band) == (0, 1, None, (None, None))
+    # a quarter by 1000, two quarters in (1000, 2000]: the half in the middle of it; of four seeds no limits
+    assert small.median == Estimate(1500.0, 0.0, math.inf, 0.95)
+    assert (middle.emerged, middle.censored, middle.median) == (0, 1, Estimate(math.inf, 0.0, math.inf, 0.95))
     assert middle.paper_mean == 143_000
-    assert (large.emerged, large.censored, large.unmeasured, large.curve, large.median) == (0, 0, 1, None, None)
-    assert large.median_band == (None, None)
+    assert (large.emerged, large.censored, large.unmeasured, large.median) == (0, 0, 1, None)
     assert math.isnan(large.paper_mean)
 
 
-def test_both_ends_of_the_median_band() -> None:
-    """Forty seeds, ten each at 512, 1000, 2000 and 3000: S = 3/4, 1/2, 1/4, 0. Greenwood's sum is (1 - S) / (40 S)."""
-    steps = {f"{seed}": STEPS[1 + seed // 10] for seed in range(40)}
-    records = make_records({("14m", seed): {0: "0000", step: "1111"} for seed, step in steps.items()})
+def test_both_limits_of_the_median() -> None:
+    """Forty seeds, ten each in (0, 512], (512, 1000], (1000, 2000], (2000, 3000].
+
+    Of forty seeds the 14th and the 27th bound the median (binomial, 95%).
+    """
+    ends = {f"{seed}": STEPS[seed // 10 : seed // 10 + 2] for seed in range(40)}
+    records = make_records({("14m", seed): {before: "0000", by: "1111"} for seed, (before, by) in ends.items()})
     (summary,) = summarise(records, "copying")
-    assert summary.curve is not None
-    assert summary.median == 1000
-    # at 512: se of log(-log S) = sqrt(1/120) / -log(3/4) = 0.31732, lower = (3/4)**exp(1.96 se) = 0.585, above 1/2
-    assert summary.curve.lower[1] == pytest.approx(0.75 ** math.exp(1.959964 * 0.31732), rel=1e-4)
-    # at 1000: S is 1/2 itself, the lower end below it and the upper above
-    # at 2000: se = sqrt(0.075) / -log(1/4) = 0.19755, upper = (1/4)**exp(-1.96 se) = 0.390, below 1/2
-    assert summary.curve.upper[3] == pytest.approx(0.25 ** math.exp(-1.959964 * 0.19755), rel=1e-4)
-    assert summary.median_band == (1000.0, 2000.0)
+    assert summary.median is not None
+    assert summary.median.value == pytest.approx(1000)
+    assert (summary.median.lower, summary.median.upper) == (512.0, 2000.0)
 
 
 def test_summary_of_one_prompt_at_another_level() -> None:
     records = make_records({("14m", seed): {0: "0000", 1000: "1010"} for seed in "0123"})
     (summary,) = summarise(records, "copying, prompt 2", level=0.5)
     assert summary.emerged == 4
-    assert summary.curve is not None
-    assert summary.curve.level == 0.5
+    # the interval from the first to the last of four seeds holds the median in 7 of 8 cases
+    assert summary.median == Estimate(500.0, 0.0, 1000.0, 0.5)
     assert summarise(records, "copying, prompt 1")[0].emerged == 0

@@ -187,3 +187,52 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
         open_suite(f"folder:{tmp_path / 'nowhere'}")
     with pytest.raises(SaltusError, match="without a path"):
         open_suite("folder:")
+
+
+def write_trainer_checkpoint(folder: Path) -> Path:
+    """With what a Trainer leaves beside the weights; the pickles in it must never be read."""
+    write_checkpoint(folder)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+        (folder / name).write_bytes(b"no pickle")
+    (folder / "trainer_state.json").write_text("{}")
+    return folder
+
+
+def test_the_output_of_a_trainer_is_one_run(tmp_path: Path) -> None:
+    root = tmp_path / "my-run"
+    for step in (500, 1000, 10000):
+        write_trainer_checkpoint(root / f"checkpoint-{step}")
+    (root / "runs" / "events").mkdir(parents=True)
+    (root / "tmp-checkpoint-20000").mkdir()
+    suite = open_suite(f"folder:{root}")
+    assert list(suite.runs()) == [Run("my-run", "0")]
+    assert list(suite.steps(Run("my-run", "0"))) == [500, 1000, 10000]
+    assert suite.fetch(Run("my-run", "0"), 1000) == root / "checkpoint-1000"
+
+
+def test_one_run_alone_is_a_suite(tmp_path: Path) -> None:
+    for step in (0, 8):
+        write_checkpoint(tmp_path / "alone" / f"step{step}")
+    assert list(open_suite(f"folder:{tmp_path / 'alone'}").steps(Run("alone", "0"))) == [0, 8]
+
+
+def test_trainers_may_be_the_runs_of_a_suite(root: Path) -> None:
+    write_trainer_checkpoint(root / "small" / "seed3" / "checkpoint-30")
+    write_checkpoint(root / "step5")  # beside whole runs it belongs to none
+    suite = open_suite(f"folder:{root}")
+    assert list(suite.steps(Run("small", "3"))) == [30]
+    assert len(suite.runs()) == 6
+
+
+def test_a_step_that_is_there_twice_is_refused(root: Path) -> None:
+    write_trainer_checkpoint(root / "small" / "seed0" / "checkpoint-10")
+    with pytest.raises(SaltusError, match=r"two folders in .*seed0 are step 10; move one of them"):
+        open_suite(f"folder:{root}")
+
+
+def test_a_run_alone_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "outside")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "checkpoint-5").symlink_to(tmp_path / "outside")
+    with pytest.raises(SaltusError, match="leads out of"):
+        open_suite(f"folder:{tmp_path / 'alone'}")

@@ -10,7 +10,7 @@ from saltus.curves import Curves, Emergence, Key, Rule, gather_curves
 from saltus.report.curves.lines import choose_scale, draw_lines
 from saltus.report.curves.raster import draw_raster, find_span
 from saltus.report.curves.survival import Group, caption_survival, draw_survival, list_groups
-from saltus.report.curves.words import caption_raster, describe_emergence, format_interval
+from saltus.report.curves.words import caption_raster, describe_emergence, format_interval, tell_limits
 from saltus.report.html.palette import LINES
 from saltus.report.html.step_scale import StepScale
 
@@ -32,9 +32,13 @@ PARTS = [emergence for emergence in THREE_SEEDS if emergence.key.unit != "whole"
 
 def test_a_raster_places_each_emergence() -> None:
     figure = draw_raster(THREE_SEEDS, EVEN, whole="whole")
-    np.testing.assert_array_equal(find_trace(figure, "units").z, [[20, 40], [30, np.nan], [np.nan, np.nan]])
-    np.testing.assert_array_equal(find_trace(figure, "whole").z, [[40], [np.nan], [np.nan]])
-    assert (layout_of(figure).coloraxis.cmin, layout_of(figure).coloraxis.cmax) == (20, 40)
+    units, whole = (np.asarray(find_trace(figure, name).z) for name in ("units", "whole"))
+    np.testing.assert_array_equal(units[:, 0::3], [[10, 30], [20, np.nan], [np.nan, np.nan]])  # last step without
+    np.testing.assert_array_equal(units[:, 1::3], [[20, 40], [30, np.nan], [np.nan, np.nan]])  # first step with
+    assert np.isnan(units[:, 2::3]).all()  # between two tiles
+    np.testing.assert_array_equal(whole[:, :2], [[30, 40], [np.nan, np.nan], [np.nan, np.nan]])
+    np.testing.assert_allclose(find_trace(figure, "units").x, [-0.46, 0, 0.46, 0.54, 1, 1.46, 1.54])
+    assert (layout_of(figure).coloraxis.cmin, layout_of(figure).coloraxis.cmax) == (10, 40)
     assert list(layout_of(figure).xaxis.ticktext) == ["a", "b", "whole"]
     assert list(layout_of(figure).yaxis.ticktext) == ["0", "1", "2"]
 
@@ -43,7 +47,7 @@ def test_a_raster_hatches_exactly_the_censored_tiles_and_marks_the_lost() -> Non
     figure = draw_raster(THREE_SEEDS, EVEN, whole="whole")
     hatched = find_trace(figure, "not by step 80")
     middle = np.asarray(hatched.base) + np.asarray(hatched.y) / 2
-    whole = find_trace(figure, "whole").x0
+    whole = find_trace(figure, "whole").x[1]
     tiles = {(round(row), float(column)) for row, column in zip(middle, hatched.x, strict=True)}
     assert tiles == {(1, 1), (1, whole), (2, 0), (2, 1), (2, whole)}
     assert hatched.marker.pattern.shape == "/"
@@ -59,10 +63,10 @@ def test_a_raster_of_what_all_emerged_has_no_hatching() -> None:
 
 def test_a_tile_of_which_nothing_is_known_is_empty() -> None:
     figure = draw_raster([find("0", "a", 20), find("0", "b", 30), find("1", "b", None)], EVEN)
-    np.testing.assert_array_equal(find_trace(figure, "units").z, [[20, 30], [np.nan, np.nan]])
+    np.testing.assert_array_equal(np.asarray(find_trace(figure, "units").z)[:, 1::3], [[20, 30], [np.nan, np.nan]])
     hatched = find_trace(figure, "not by step 80")
     assert list(hatched.x) == [1]
-    assert list(find_trace(figure, "units").text[1]) == ["", "seed 1, b: not by 80"]
+    assert list(find_trace(figure, "units").text[1]) == [*[""] * 3, *["seed 1, b: not by 80"] * 2, ""]
 
 
 def test_censoring_at_different_steps_is_said_so() -> None:
@@ -77,7 +81,7 @@ def test_rows_of_several_groups_name_their_group() -> None:
 
 
 def test_the_span_is_from_the_first_emergence_to_the_last() -> None:
-    assert find_span(THREE_SEEDS) == (20, 40)
+    assert find_span(THREE_SEEDS) == (10, 40)
     assert find_span([find("0", "a", None)]) == (0, 0)
 
 
@@ -85,29 +89,55 @@ def test_the_caption_counts_tiles_and_names_what_all_or_none_learned() -> None:
     text = caption_raster(PARTS, "row")
     assert text == (
         "3 of 6 rows emerged (3 seeds, 2 rows each); hatched tiles had not by step 80, which is all that is known of "
-        "them. A cross marks 1 tile lost at least once after."
+        "them. The left half of a tile is the last step without, the right half the first step with. "
+        "A cross marks 1 tile lost at least once after."
     )
     everywhere = caption_raster([find("0", "a", 20), find("0", "b", None)], "row", {"a": "the first"})
     assert "Every seed learned the first. No seed learned b." in everywhere
-    assert caption_raster([find("0", "a", 20)]) == "1 of 1 unit emerged (1 seed, 1 unit each)."
+    assert caption_raster([find("0", "a", 20)]) == (
+        "1 of 1 unit emerged (1 seed, 1 unit each). "
+        "The left half of a tile is the last step without, the right half the first step with."
+    )
 
 
 def test_survival_falls_where_seeds_finish() -> None:
     whole = [emergence for emergence in THREE_SEEDS if emergence.key.unit == "whole"]
-    groups = [Group("whole", whole, LINES[0]), Group("pooled", PARTS, LINES[1], banded=False)]
+    groups = [Group("whole", whole, LINES[0]), Group("pooled", PARTS, LINES[1])]
     figure = draw_survival(groups, EVEN)
     task, pooled = find_trace(figure, "whole"), find_trace(figure, "pooled")
-    assert dict(zip(task.x, np.round(task.y, 6), strict=True)) == {0: 1.0, 40: 0.666667, 80: 0.666667}
-    falling = {0: 1, 20: 0.833333, 30: 0.666667, 40: 0.5, 80: 0.5}
+    assert dict(zip(task.x, np.round(task.y, 6), strict=True)) == {0: 1.0, 30: 1.0, 40: 0.666667, 80: 0.666667}
+    falling = {0: 1, 10: 1, 20: 0.833333, 30: 0.666667, 40: 0.5, 80: 0.5}
     assert dict(zip(pooled.x, np.round(pooled.y, 6), strict=True)) == falling
     seeds, units = (trace for trace in traces_of(figure) if trace.name == "at risk")
     assert list(seeds.x) == [0, 20, 40, 60, 80]
     assert list(seeds.text) == ["3", "3", "3", "2", "2"]
     assert list(units.text) == ["6", "6", "4", "3", "3"]
-    assert [trace.name for trace in traces_of(figure) if trace.fill == "tonexty"] == ["95% band"]
+    assert [trace.legendgroup for trace in traces_of(figure) if trace.fill == "tonexty"] == ["whole", "pooled"]
     text = caption_survival(groups)
-    assert "Half were there by step 40 (pooled). Fewer than half were there in the end: whole." in text
-    assert "Pooled units have no band" in text
+    assert "Half were there by step 40 [0, ∞] (pooled, 3 seeds). " in text
+    assert "Fewer than half were there in the end: whole (3 seeds, median after step 0)." in text
+    assert "3 seeds cannot bound a median on both sides (6 can), and what happens in fewer than 63% of seeds" in text
+
+
+def test_a_band_is_the_exact_one_of_seeds_and_the_same_for_rows_that_repeat_them() -> None:
+    """Eight seeds, half of them at 20: by Clopper and Pearson between 16% and 84% are there. Rows add nothing."""
+    steps = [20, 20, 20, 20, None, None, None, None]
+    seeds = [find(str(seed), "a", step) for seed, step in enumerate(steps)]
+    rows = [find(e.key.seed, unit, e.by) for e in seeds for unit in "abcdefgh"]
+    for found in (seeds, rows):
+        figure = draw_survival([Group("g", found, LINES[0])], EVEN)
+        upper, lower = find_trace(figure, "upper end"), find_trace(figure, "95% band")
+        assert (upper.line.shape, lower.line.shape) == ("hv", "vh")
+        at = list(upper.x).index(20)
+        assert upper.y[at] == pytest.approx(0.843, abs=0.02)
+        assert lower.y[at] == pytest.approx(0.157, abs=0.02)
+        assert upper.y[0] == pytest.approx(1.0)
+
+
+def test_what_seeds_cannot_tell_in_words() -> None:
+    assert tell_limits(1) == "One seed cannot tell how much seeds differ."
+    assert tell_limits(10) == "What happens in fewer than 26% of seeds may well not show among 10."
+    assert [tell_limits(n).count("bound a median") for n in (2, 5, 6, 29)] == [1, 1, 0, 0]
 
 
 def test_each_group_has_a_curve_a_band_and_a_count() -> None:
@@ -118,7 +148,7 @@ def test_each_group_has_a_curve_a_band_and_a_count() -> None:
     assert bands == ["14m", "&lt;b&gt;70m"]
     counts = [list(trace.text) for trace in traces_of(figure) if trace.name == "at risk"]
     assert counts == [["2", "2", "2", "1", "1"], ["1", "0", "0", "0", "0"]]
-    assert "Pooled" not in caption_survival(groups)
+    assert "One seed cannot tell" in caption_survival(groups)
 
 
 @pytest.mark.parametrize(("dots", "log"), [("lines", False), ("lines+markers", True)])

@@ -14,7 +14,7 @@ def test_curves_of_anybody_have_a_page(accuracies: Curves, tmp_path: Path) -> No
     assert "5 of 8 curves emerged: accuracy of at least 0.5 at 2 evaluations in a row." in page.text
     assert "2 groups · 4 seeds · 2 units · 400 steps" in page.text
     assert "Read from a folder." in page.text
-    assert "sums 1 of 2 · 300 2 of 2 · 200" in page.text
+    assert "sums 1 of 2 · 300 [0, ∞] 2 of 2 · 150 [0, ∞]" in page.text
     # The last evaluation, at 400, could not have been confirmed at another one: what is known ends at 300.
     assert "small a sums 300 > 300" in page.text
     assert "small b sums 200 300" in page.text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.monitor.test_monitor import Known, watch_known
 from tests.report.page import HOSTILE, Page, render
 
 from saltus.curves import Curves
@@ -31,19 +32,22 @@ def test_a_page_of_every_kind(
     three_seeds: RunRecords, scan: Scan, patch: Patch, audit: AuditRecords, accuracies: Curves, tmp_path: Path
 ) -> None:
     scanned = scan({("14m", "0"): [10] * 4}, steps=STEPS)
-    everything = [accuracies, patch([[0.3]]), audit, scanned, three_seeds]
+    watched = watch_known(tmp_path / "watched")
+    watched.step(0, Known())
+    watched.close()
+    everything = [accuracies, patch([[0.3]]), audit, scanned, three_seeds, watched.folder.records()]
     assert {type(records) for records in everything} == SECTIONS.keys()
     page = render(tmp_path, *everything)
     names = [attributes for attributes in page.find("section") if attributes["id"]]
-    assert [attributes["id"] for attributes in names] == [f"section-{number}" for number in range(5)]
-    assert [attributes["href"] for attributes in page.find("a")] == [f"#section-{number}" for number in range(5)]
+    assert [attributes["id"] for attributes in names] == [f"section-{number}" for number in range(6)]
+    assert [attributes["href"] for attributes in page.find("a")] == [f"#section-{number}" for number in range(6)]
     assert (
         "When did it learn its task? When did it emerge? Are the checkpoints what they say they are? Which heads "
         "brought it?" in page.text
     )
     figures = [set(section["figures"]) for section in page.sections]
-    assert ["overlap" in keys for keys in figures] == [True, False, False, False, False]
-    assert ["sizes" in keys for keys in figures] == [False, True, False, False, False]
+    assert ["overlap" in keys for keys in figures] == [True, False, False, False, False, False]
+    assert ["sizes" in keys for keys in figures] == [False, True, False, False, False, False]
 
 
 def test_a_page_about_one_thing_has_no_contents(accuracies: Curves, tmp_path: Path) -> None:

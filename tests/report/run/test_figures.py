@@ -45,7 +45,10 @@ def test_a_line_has_the_colour_of_its_tile_in_the_raster(three_seeds: RunRecords
     scale = colour_scales()[0]
     learned, losing = (draw_unit_losses(three_seeds, summary, index) for index in (0, 1))
     row_0, row_1 = (next(t for t in traces_of(learned) if t.name == name) for name in ("row 0", "row 1"))
-    assert (row_0.line.color, row_1.line.color) == (scale[0][1], scale[-1][1])
+    assert (row_0.line.color, row_1.line.color) == (
+        tone(1 / 3)[0],
+        scale[-1][1],
+    )  # the scale begins at 10, the last step without row 0
     assert (row_1.meta["light"], row_1.meta["dark"]) == tone(1.0)
     assert next(t for t in traces_of(losing) if t.name == "row 1").line.color == NEUTRAL[0]
 

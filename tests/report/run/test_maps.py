@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from saltus.report.html.blocks import Maps
 from saltus.report.run.maps import pack_maps
 from saltus.report.run.summary import summarise
-from saltus.train.records import RunRecords, Snapshots
+from saltus.train.records import RunRecords, SnapshotRows, Snapshots
 
 Build = Callable[..., RunRecords]
 
@@ -50,7 +50,7 @@ def test_weights_come_back(three_seeds: RunRecords) -> None:
 
 def test_influence_is_the_last_map(three_seeds: RunRecords) -> None:
     influence = np.linspace(0.0, 1.0, 9 * 3 * 3 * 3, dtype=np.float32).reshape(9, 3, 3, 3)
-    packed = pack(replace(three_seeds, snapshots=replace(three_seeds.snapshots, influence=influence)))
+    packed = pack(replace(three_seeds, kept=SnapshotRows.of(replace(three_seeds.snapshots, influence=influence))))
     assert list_heads(packed, 2) == ["head 0", "head 1", "influence"]
     stored = unpack(packed.views[2].groups[0][1][-1].weights).reshape(9, 2, 3)
     np.testing.assert_allclose((stored / 255.0) ** 2, influence[:, 2, 1:], atol=0.005)
@@ -88,7 +88,7 @@ def test_an_automaton_stays_within_three_megabytes(build: Build, seeds: int) -> 
     attention = records.snapshots.attention
     assert attention.shape == (2, seeds, 4, 8, 240, 255)
     repeated = Snapshots(np.arange(12) * 2, np.repeat(attention, 6, axis=0)) if seeds < 16 else None
-    packed = pack(replace(records, snapshots=repeated or records.snapshots))
+    packed = pack(replace(records, kept=SnapshotRows.of(repeated or records.snapshots)))
     sizes = [len(panel.weights) for view in packed.views for _, panels in view.groups for panel in panels]
     assert sum(sizes) <= 3_000_000
     assert (len(packed.views[0].rows), packed.views[0].visible[0]) == (16, 240)  # the last query of each cell
@@ -108,12 +108,12 @@ def test_heads_with_the_most_truth_are_kept(build: Build) -> None:
 
 def test_no_snapshots_no_maps(three_seeds: RunRecords) -> None:
     empty = Snapshots(three_seeds.snapshots.steps[:0], three_seeds.snapshots.attention[:0])
-    records = replace(three_seeds, snapshots=empty)
+    records = replace(three_seeds, kept=SnapshotRows.of(empty))
     assert pack_maps(records, summarise(records), [0]) is None
 
 
 def test_maps_of_a_diverged_seed_are_blank(three_seeds: RunRecords) -> None:
     attention = three_seeds.snapshots.attention.copy()
     attention[:, 1] = np.nan
-    packed = pack(replace(three_seeds, snapshots=Snapshots(three_seeds.snapshots.steps, attention)))
+    packed = pack(replace(three_seeds, kept=SnapshotRows.of(Snapshots(three_seeds.snapshots.steps, attention))))
     assert {int(value) for panel in packed.views[1].groups[0][1] for value in unpack(panel.weights)} == {0}

@@ -10,7 +10,7 @@ from tests.report.page import HOSTILE, render
 
 from saltus.curves import Rule
 from saltus.specs import CustomSpec, RunSpec
-from saltus.train.records import RunRecords, Snapshots
+from saltus.train.records import RunRecords, SnapshotRows, Snapshots
 
 Build = Callable[..., RunRecords]
 
@@ -71,7 +71,7 @@ def test_an_unknown_floor(build: Build, tmp_path: Path) -> None:
 def test_one_evaluation_and_no_snapshot(build: Build, tmp_path: Path) -> None:
     records = build(np.zeros((2, 1, 2)))
     none = Snapshots(np.arange(0), records.snapshots.attention[:0])
-    page = render(tmp_path, replace(records, snapshots=none))
+    page = render(tmp_path, replace(records, kept=SnapshotRows.of(none)))
     assert page.sections[0]["maps"] == {}
     assert not page.find("canvas")
 
@@ -109,8 +109,8 @@ def test_the_seed_shown_first_learned_most_and_soonest(build: Build, tmp_path: P
 def test_several_runs_are_compared(build: Build, three_seeds: RunRecords, tmp_path: Path) -> None:
     page = render(tmp_path, three_seeds, build(np.zeros((2, 5, 3)), name="other"))
     assert "The runs side by side 1 of 5 seeds of 2 runs learned everything." in page.text
-    assert "small 3 1 > 70 20 to 30 3 of 6 80" in page.text
-    assert "other 2 0 > 30 \N{EN DASH} 0 of 6 40" in page.text
+    assert "small 3 1 not reached [0, ∞] 20 to 30 3 of 6 80" in page.text
+    assert "other 2 0 not reached [0, ∞] \N{EN DASH} 0 of 6 40" in page.text
     assert [bool(section["figures"]) for section in page.sections] == [False, True, True]
 
 
@@ -120,7 +120,7 @@ def test_code_of_a_module_of_one_s_own_is_shown_and_not_run(three_seeds: RunReco
     spec = RunSpec.model_validate(three_seeds.spec.model_dump() | {"model": model})
     tables = {**three_seeds.tables, "heads": three_seeds.tables["heads"].slice(0, 0)}
     none = Snapshots(np.arange(0), three_seeds.snapshots.attention[:0])
-    page = render(tmp_path, replace(three_seeds, spec=spec, tables=tables, snapshots=none))
+    page = render(tmp_path, replace(three_seeds, spec=spec, tables=tables, kept=SnapshotRows.of(none)))
     assert page.find("img") == []
     assert " ".join(code.split()) in page.text
     assert f"heads 2, label {HOSTILE}" in page.text

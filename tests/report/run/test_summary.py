@@ -9,7 +9,7 @@ import pytest
 from saltus.curves import Emergence, Key
 from saltus.measure.alignment import chance_overlap
 from saltus.report.run.heads import chance_by_unit
-from saltus.report.run.summary import describe_result, summarise
+from saltus.report.run.summary import describe_reliability, describe_result, summarise
 from saltus.train.records import WHOLE, RunRecords
 
 Build = Callable[..., RunRecords]
@@ -30,7 +30,7 @@ def test_summary_of_seeds(three_seeds: RunRecords) -> None:
 def test_summary_of_the_run(three_seeds: RunRecords) -> None:
     summary = summarise(three_seeds)
     assert summary.units == ("row 0", "row 1")
-    assert (summary.noun, summary.end, summary.solved, summary.median) == ("row", 80, 1, None)
+    assert (summary.noun, summary.end, summary.solved, summary.median.value) == ("row", 80, 1, np.inf)
     assert summary.first_steps == [20, 30]
 
 
@@ -65,6 +65,18 @@ def test_headline(three_seeds: RunRecords) -> None:
 def test_headline_of_nothing(build: Build, shape: tuple[int, int, int], finished: bool, expected: str) -> None:
     needed = min(2, shape[2])
     assert describe_result(summarise(build(np.zeros(shape), needed=needed, finished=finished))) == expected
+
+
+def test_reliability_names_n_the_share_the_median_and_what_n_cannot_tell(build: Build) -> None:
+    at = np.arange(9)[None, :, None]
+    came = np.array([2, 2, 3, 3, 4, 4, 5, 9])[:, None, None]  # the evaluation, every 10 steps; the last seed never
+    text = describe_reliability(summarise(build((at >= came).repeat(2, axis=2).astype(float))))
+    assert text == (
+        "Of seeds like these 8, 88% [47%, 100%] learn everything within 80 steps, and half do by step 30 [10, ∞]; "
+        "brackets are 95% limits. What happens in fewer than 31% of seeds may well not show among 8."
+    )
+    one = summarise(build(np.zeros((1, 4, 2))))
+    assert describe_reliability(one) == "One seed cannot tell how much seeds differ."
 
 
 def test_a_nan_run_has_a_summary(build: Build) -> None:

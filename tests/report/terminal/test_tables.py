@@ -85,8 +85,8 @@ def test_a_scan_has_a_line_for_each_run_and_a_summary_by_size(scan: Callable[...
     ]
     assert "polypythias: 20 of 21 checkpoints measured, 1 missing" in " ".join(show(tabulate_scan(records), 200))
     assert read_rows(tabulate_sizes(records))[1:] == [
-        ["copying", "14m", "2", "1", "1,000 [1,000, \N{EN DASH}]", "2,275"],
-        ["copying", "70m", "1", "1", "10 [10, \N{EN DASH}]", "6"],
+        ["copying", "14m", "2", "1", "1,000 [0, ∞]", "2,275"],
+        ["copying", "70m", "1", "1", "6 [0, ∞]", "6"],
     ]
 
 

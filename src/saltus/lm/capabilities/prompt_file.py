@@ -1,6 +1,8 @@
 r"""The user's own prompts, from a file with one JSON object a line.
 
 {"prompt": "The capital of France is", "target": " Paris", "foil": " London"}
+
+Lines of white space alone are skipped, and so is a byte order mark, which some editors put first.
 """
 
 import hashlib
@@ -60,14 +62,15 @@ def _read(path: Path) -> bytes:
 def _parse(path: Path, content: bytes) -> list[dict[str, str]]:
     """For each line the arguments of `encode_prompt`: text, target and, if there is one, foil."""
     try:
-        lines = content.decode().removesuffix("\n").split("\n")
+        lines = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise SaltusError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    if lines == [""]:
+    numbered = {number: line for number, line in enumerate(lines, start=1) if line.strip()}
+    if not numbered:
         raise SaltusError(f"{path} is empty; give one JSON object a line, with prompt and target")
-    if len(lines) > MOST_PROMPTS:
-        raise SaltusError(f"{path} has {len(lines):,} lines; at most {MOST_PROMPTS:,} are allowed, so split it")
-    return [_parse_line(f"{path}:{number}", line) for number, line in enumerate(lines, start=1)]
+    if len(numbered) > MOST_PROMPTS:
+        raise SaltusError(f"{path} has {len(numbered):,} prompts; at most {MOST_PROMPTS:,} are allowed, so split it")
+    return [_parse_line(f"{path}:{number}", line) for number, line in numbered.items()]
 
 
 def _parse_line(where: str, line: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Repetition:
 
     def prompts(self, tokenizer: PreTrainedTokenizerBase, generator: np.random.Generator) -> Sequence[Prompt]:
         """See `Capability`."""
-        ordinary = _list_ordinary(tokenizer)
+        ordinary = list_ordinary(tokenizer)
         if len(ordinary) < self._spec.tokens:
             raise SaltusError(
                 f"{self.name}: the tokenizer has {len(ordinary)} ordinary tokens, too few for strings of "
@@ -34,7 +34,7 @@ class Repetition:
         return [_repeat(tokenizer, tuple(map(int, string))) for string in strings]
 
 
-def _list_ordinary(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int64]:
+def list_ordinary(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int64]:
     """Numbers of the tokens that are text a person can read: none that is special, added, or a part of a letter."""
     unusual = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     numbers = sorted(set(tokenizer.get_vocab().values()) - unusual)

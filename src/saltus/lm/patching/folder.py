@@ -2,6 +2,7 @@
 
 patch-HASH/
   patch.json      what is patched
+  units/          what has been measured so far, a table for each unit of work; gone once all is in records/
   records/        a table for each of `PATCH_TABLES`, but for the trajectory
   trajectory.parquet
                   the target's probability around the jump, where checkpoints for it were at hand
@@ -12,14 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from saltus.lm.patching.records import PATCH_TABLES, PatchRecords
 from saltus.specs.checkpoints import PatchSpec
-from saltus.storage.files import explain_full_disk, write_folder
+from saltus.storage.files import explain_full_disk, remove, write_folder
 from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import read_table, verify, write_table
 
+_UNIT = pa.schema([("values", pa.list_(pa.float64()))])  # a row for each head or set, [prompt]
 _RECORDS = [name for name in PATCH_TABLES if name != "trajectory"]
 
 
@@ -63,6 +67,26 @@ class PatchFolder(Folder[PatchSpec]):
         with explain_full_disk(self.path):
             write_folder(self.path / "records", write)
 
+    def read_unit(self, name: str) -> NDArray[np.float64] | None:
+        """The values [row, prompt] of a unit of work that an earlier call measured; None where there is none."""
+        path = self._find_unit(name)
+        if not path.exists():
+            return None
+        return np.array(read_table(path, _UNIT, self.damaged)["values"].to_pylist(), dtype=np.float64)
+
+    def add_unit(self, name: str, values: NDArray[np.float64]) -> None:
+        """Keep the values [row, prompt] of a unit of work until all is committed."""
+        table = pa.table({"values": values.tolist()}, schema=_UNIT)
+        self._write(self._find_unit(name), lambda partial: write_table(table, partial))
+
+    def _find_unit(self, name: str) -> Path:
+        return self.path / "units" / f"{name}.parquet"
+
+    def conclude(self) -> None:
+        """As `Folder.conclude`; the units go, since the tables hold them."""
+        super().conclude()
+        remove(self.path / "units")
+
     def add_trajectory(self, table: pa.Table) -> None:
         """Write the table `trajectory`."""
         self._write(self._trajectory, lambda partial: write_table(table.cast(PATCH_TABLES["trajectory"]), partial))
@@ -84,6 +108,8 @@ class PatchFolder(Folder[PatchSpec]):
             return f"move {self.path / 'records'} away {AGAIN}: the patch is measured again"
         if self._is_former and path.name != self.description:
             return f"move {self.path} away {AGAIN}: the patch is measured again"
+        if path.parent.name == "units":
+            return f"delete it {AGAIN}: this unit is measured again, and everything else is kept"
         if path == self._trajectory:
             return "delete it: everything else is kept"
         return super().remedy(path)

@@ -5,6 +5,7 @@ Only what lies above the lowest patched layer runs again, for many heads (or set
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,9 +18,16 @@ from saltus.lm.capabilities.batches import PromptBatch
 from saltus.lm.memory import explain_memory, run_in_parts
 from saltus.lm.patching.rerun import Reference, check_reference, rerun, run_reference
 from saltus.lm.patching.tap import Edit, tapped
+from saltus.lm.patching.units import Units
 
 Heads = tuple[tuple[int, int], ...]
 """(layer, head) of each head of a set."""
+
+References = dict[tuple[int, ...], Reference]
+"""Whole passes of one model with one set replaced, by the index of their prompts."""
+
+REFERENCE_PASSES = 3
+"""Whole passes that a reference costs, with its check."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +83,21 @@ def measure_sets(
     rows: int,
     *,
     base: Heads = (),
+    references: References | None = None,
 ) -> NDArray[np.float64]:
     """Log probability of the target [set, prompt], in nats, with all heads of a set replaced at once.
 
     Prompts are in the order of their index. Each pass starts at the lowest layer in which a set differs from `base`, a
-    set that is replaced in all of them.
+    set that is replaced in all of them. `references`, of the same model and base, are used and added to.
     """
+    references = {} if references is None else references
     shape = list_shape(cases)
     device = cases[0].replacement.device
     masks = torch.stack([_mask(shape, [*heads, *base], device) for heads in sets])  # [set, layer, head]
     places = place_prompts(cases)
     measured = np.empty((len(sets), sum(map(len, places))))
     for case, place in zip(cases, places, strict=True):
-        measure = _over_prompts(model, case, masks, _mask(shape, base, device), rows)
+        measure = _over_prompts(model, case, masks, _mask(shape, base, device), rows, references)
         with explain_memory():
             parts = run_in_parts(measure, len(place), rows)
         measured[:, place] = torch.cat(parts, dim=1).double().cpu().numpy()
@@ -95,24 +105,48 @@ def measure_sets(
 
 
 def find_smallest_set(
-    model: PreTrainedModel, cases: Sequence[Case], goal: float, most_heads: int, rows: int
+    model: PreTrainedModel,
+    cases: Sequence[Case],
+    goal: float,
+    most_heads: int,
+    rows: int,
+    *,
+    candidates: Heads | None = None,
+    alone: NDArray[np.float64] | None = None,
+    units: Units | None = None,
 ) -> list[FoundSet]:
     """Greedy sets of 1, 2, ... heads; the last reaches `goal`, a mean probability of the target, or has `most_heads`.
 
-    In each round every remaining head is measured exactly, on top of those already chosen.
+    In each round every remaining one of the `candidates`, all heads where they are not given, is measured exactly, on
+    top of those already chosen. `alone` [candidate, prompt], log probabilities, is the first round where it is known.
     """
     layers, heads = list_shape(cases)
-    remaining = [(layer, head) for layer in range(layers) for head in range(heads)]
+    units = units or Units()
+    remaining = list(candidates or [(layer, head) for layer in range(layers) for head in range(heads)])
     found: list[FoundSet] = []
     chosen: Heads = ()
     while remaining and len(chosen) < most_heads:
-        measured = measure_sets(model, cases, [(head,) for head in remaining], rows, base=chosen)
+        if alone is not None and not chosen:
+            measured = alone
+        else:
+            sets: list[Heads] = [(head,) for head in remaining]
+            measure = partial(measure_sets, model, cases, sets, rows, base=chosen)
+            measured = units.get(f"greedy-{len(chosen) + 1}", count_work(cases, sets, base=chosen), measure)
         best = int(np.exp(measured).mean(axis=1).argmax())
         chosen = (*chosen, remaining.pop(best))
         found.append(FoundSet(chosen, measured[best]))
         if np.exp(measured[best]).mean() >= goal:
             break
     return found
+
+
+def count_work(cases: Sequence[Case], sets: Sequence[Heads], *, base: Heads | None = None) -> float:
+    """The work of measuring `sets`, in passes of a position through a block; with a reference where `base` is given."""
+    layers, _ = list_shape(cases)
+    passes = sum(layers - min((layer for layer, _ in heads), default=layers) for heads in sets)
+    if base is not None:
+        passes += REFERENCE_PASSES * layers
+    return float(passes * sum(case.replacement.shape[1] * case.replacement.shape[3] for case in cases))
 
 
 def list_shape(cases: Sequence[Case]) -> tuple[int, int]:
@@ -127,14 +161,16 @@ def place_prompts(cases: Sequence[Case]) -> list[NDArray[np.int64]]:
 
 
 def _over_prompts(
-    model: PreTrainedModel, case: Case, masks: Tensor, base: Tensor, rows: int
+    model: PreTrainedModel, case: Case, masks: Tensor, base: Tensor, rows: int, references: References
 ) -> Callable[[slice], Tensor]:
     """What measures some of the case's prompts: log probabilities [set, prompt]."""
     entries = [_find_entry(mask, base) for mask in masks]
 
     def measure(part: slice) -> Tensor:
         some = case.take(part)
-        reference = _refer(model, some, base)
+        if some.batch.index not in references:
+            references[some.batch.index] = _refer(model, some, base)
+        reference = references[some.batch.index]
         measured = some.batch.score(reference.logits).repeat(len(masks), 1)  # [set, prompt]
         for layer in range(masks.shape[1]):
             group = [index for index, entry in enumerate(entries) if entry == layer]

@@ -9,13 +9,24 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.batches import PromptBatch, batch_prompts, check_prompts
-from saltus.lm.patching.heads import Case, Heads, find_smallest_set, list_shape, measure_heads, measure_sets
+from saltus.lm.patching.heads import (
+    REFERENCE_PASSES,
+    Case,
+    Heads,
+    References,
+    count_work,
+    find_smallest_set,
+    list_shape,
+    measure_sets,
+)
 from saltus.lm.patching.records import PATCH_TABLES
 from saltus.lm.patching.replacement import CapturedAttention, Source, capture_attention, make_replacement
 from saltus.lm.patching.screen import estimate_effects, rank_heads
 from saltus.lm.patching.tap import capture_patterns
+from saltus.lm.patching.units import Units
 from saltus.seeding import Streams
 from saltus.specs.checkpoints import PatchSpec
 
@@ -23,6 +34,9 @@ RANDOM_DRAWS = 20
 """Sets of random heads that the greedy set is compared with."""
 SHOWN_PROMPTS = 4
 """Prompts whose patterns are kept."""
+
+_CAPTURE_PASSES, _SCREEN_PASSES = 4, 4  # whole passes that reading and screening cost, for the estimate of time
+_SAME = 1e-2  # nats by which two measurements of the same weights differ at most
 
 _SHUFFLED, _RESAMPLE, _RANDOM = range(3)  # addresses in the stream of the controls
 
@@ -54,21 +68,42 @@ def patch_heads(
     donor: PreTrainedModel,
     prompts: Sequence[Prompt],
     tokenizer: PreTrainedTokenizerBase,
+    units: Units | None = None,
 ) -> dict[str, pa.Table]:
     """The tables of `PATCH_TABLES`, but for the trajectory.
 
-    Raises `SaltusError` where the two models differ in shape, do not take the prompts or cannot be patched.
+    All heads are screened, and `spec.exact` of them are measured exactly, a unit for each kind and layer.
+
+    Raises `SaltusError` where the two models differ in shape, do not take the prompts or cannot be patched, and where
+    they are not those of the units that an earlier call kept.
     """
-    before, after = (_capture_side(spec, model, prompts) for model in (recipient, donor))
-    effects = _measure_effects(spec, before, after)
-    brought = effects["patch"] - np.exp(before.unpatched)  # [layer, head, prompt]
-    estimated = estimate_effects(recipient, after.cases("own"), spec.rows)
-    sets = _measure_all_sets(spec, before, after, rank_heads(estimated))
-    greedy = [heads for kind, _, heads, _ in sets if kind == "greedy"]
+    units = units or Units()
+    _plan_first(spec, recipient, prompts, units)
+    before, after = (_capture_side(spec, model, prompts, units) for model in (recipient, donor))
+    _compare_with_earlier(before, after, units)
+    cases = after.cases("own")
+    layers, heads = list_shape(cases)
+    estimated = units.get(
+        "screen",
+        _SCREEN_PASSES * layers * _count_positions(prompts),
+        lambda: estimate_effects(recipient, cases, spec.rows).reshape(layers * heads, -1),
+    ).reshape(layers, heads, -1)
+    ranking = rank_heads(estimated)
+    exact = tuple(sorted(ranking[: spec.exact or None]))
+    units.plan(
+        _count_all_work(spec, cases, exact),
+        _count_all_work(spec, cases, tuple(sorted(ranking))),
+        len(exact),
+        len(ranking),
+    )
+    measured = _measure_effects(spec, before, after, exact, units)
+    brought = np.exp(measured["patch"]) - np.exp(before.unpatched)  # [layer, head, prompt]
+    sets = _measure_all_sets(spec, before, after, ranking, exact, measured["patch"], units)
+    greedy = [chosen for kind, _, chosen, _ in sets if kind == "greedy"]
     shown = greedy[-1] if greedy else rank_heads(brought)[:1]
     return {
         "prompts": _tabulate_prompts(prompts, before, after),
-        "effects": _tabulate_effects(effects),
+        "effects": _tabulate_effects(measured, exact),
         "sets": _tabulate_sets(sets),
         "screen": _tabulate_screen(estimated),
         "patterns": _tabulate_patterns({"recipient": recipient, "donor": donor}, prompts, shown, tokenizer),
@@ -81,38 +116,83 @@ def tabulate_trajectory(measured: Mapping[int, NDArray[np.float64]]) -> pa.Table
     return _tabulate("trajectory", rows)
 
 
-def _capture_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt]) -> _Side:
+def _plan_first(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt], units: Units) -> None:
+    """Say what is ahead before anything is known of the heads, and run the first prompt, which shows the speed."""
+    check_prompts(model, prompts)
+    config = model.config.get_text_config()
+    layers, heads = int(config.num_hidden_layers), int(config.num_attention_heads)
+    whole, count = layers * _count_positions(prompts), layers * heads
+    exact = min(spec.exact or count, count)
+    rounds = min(spec.most_heads, count)
+    fixed = 2 * _CAPTURE_PASSES + _SCREEN_PASSES + 2 * REFERENCE_PASSES + (rounds - 1) * REFERENCE_PASSES
+    fixed += REFERENCE_PASSES + 1 + RANDOM_DRAWS + rounds
+    for_each = (len(spec.effects) + rounds - 1) / 2  # a head lies, on average, in the middle
+    units.plan(whole * (fixed + exact * for_each), whole * (fixed + count * for_each), exact, count)
+    with torch.no_grad():
+        model(torch.tensor([prompts[0].tokens], device=model.device), use_cache=False, logits_to_keep=1)
+    units.work("first prompt", layers * len(prompts[0].tokens))
+
+
+def _capture_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Prompt], units: Units) -> _Side:
     check_prompts(model, prompts)
     batches = batch_prompts(prompts, model.device)
-    attention = tuple(capture_attention(model, batch, spec.stage, spec.queries, spec.rows) for batch in batches)
+    attention: list[CapturedAttention] = []
     unpatched = np.empty(len(prompts))
-    for batch, captured in zip(batches, attention, strict=True):
+    for batch in batches:
+        captured = capture_attention(model, batch, spec.stage, spec.queries, spec.rows)
+        attention.append(captured)
         unpatched[list(batch.index)] = captured.unpatched.double().cpu().numpy()
-    return _Side(model, batches, attention, unpatched)
+        units.work("patterns of the two checkpoints", _CAPTURE_PASSES * len(captured.values) * batch.tokens.numel())
+    return _Side(model, batches, tuple(attention), unpatched)
 
 
-def _measure_effects(spec: PatchSpec, before: _Side, after: _Side) -> dict[str, NDArray[np.float64]]:
-    """For each kind the probability of the target [layer, head, prompt]; NaN where a control cannot be made."""
+def _compare_with_earlier(before: _Side, after: _Side, units: Units) -> None:
+    """Refuse to go on with units of other weights."""
+    now = np.stack([before.unpatched, after.unpatched])  # [side, prompt]
+    earlier = units.get("unpatched", 0.0, lambda: now)
+    if earlier.shape != now.shape or np.abs(earlier - now).max() > _SAME:
+        raise SaltusError(
+            "the two checkpoints give their targets other probabilities than when this patch was begun; move the "
+            "patch's folder away to measure these checkpoints from the start, or bring the former ones back"
+        )
+
+
+def _measure_effects(
+    spec: PatchSpec, before: _Side, after: _Side, exact: Heads, units: Units
+) -> dict[str, NDArray[np.float64]]:
+    """For each kind the log probability of the target [layer, head, prompt]; NaN where it is not measured."""
     streams = Streams(spec.master_seed)
+    shuffled, resample = (streams.generator("controls", address) for address in (_SHUFFLED, _RESAMPLE))
     kinds: dict[str, tuple[_Side, list[Case]]] = {
         "patch": (before, after.cases("own")),
         "reverse": (after, before.cases("own")),
         "self": (before, before.cases("own")),
-        "shuffled": (before, after.cases("shuffled", streams.generator("controls", _SHUFFLED))),
+        "shuffled": (before, after.cases("shuffled", shuffled)),
         "zero": (after, after.cases("zero")),
         "mean": (after, after.cases("mean")),
-        "resample": (after, after.cases("resample", streams.generator("controls", _RESAMPLE))),
+        "resample": (after, after.cases("resample", resample)),
         "uniform": (after, after.cases("uniform")),
     }
     shape = (*list_shape(after.cases("own")), len(before.unpatched))
-    effects: dict[str, NDArray[np.float64]] = {}
-    for kind, (side, cases) in kinds.items():
-        effects[kind] = np.full(shape, np.nan)
-        if not cases:
-            continue
-        patched = measure_heads(side.model, cases, spec.rows).patched
-        measured = sorted(index for case in cases for index in case.batch.index)
-        effects[kind][:, :, measured] = np.exp(patched)
+    effects = {kind: np.full(shape, np.nan) for kind in spec.effects}
+    layers = sorted({layer for layer, _ in exact})
+    for side in (before, after):
+        for place, batch in enumerate(side.batches):
+            references: References = {}  # of one length at a time, which memory holds
+            for kind in spec.effects:
+                of, cases = kinds[kind]
+                for case in (case for case in cases if of is side and case.batch.index == batch.index):
+                    for layer in layers:
+                        sets: list[Heads] = [(head,) for head in exact if head[0] == layer]
+                        values = units.get(
+                            f"{kind}-{place}-{layer}",
+                            count_work([case], sets),
+                            lambda side=side, case=case, sets=sets, references=references: measure_sets(
+                                side.model, [case], sets, spec.rows, references=references
+                            ),
+                        )
+                        at = [head for ((_, head),) in sets]
+                        effects[kind][layer, np.array(at)[:, None], np.array(case.batch.index)] = values
     return effects
 
 
@@ -120,26 +200,82 @@ _Set = tuple[str, int, Heads, NDArray[np.float64]]
 """Kind, draw, heads, log probabilities [prompt]."""
 
 
-def _measure_all_sets(spec: PatchSpec, before: _Side, after: _Side, ranking: Heads) -> list[_Set]:
-    """The greedy sets; as many random heads, and as many of the first-order ranking; all heads."""
+def _measure_all_sets(
+    spec: PatchSpec,
+    before: _Side,
+    after: _Side,
+    ranking: Heads,
+    exact: Heads,
+    patched: NDArray[np.float64],
+    units: Units,
+) -> list[_Set]:
+    """The greedy sets; as many random heads, and as many of the first-order ranking; all heads.
+
+    `patched` [layer, head, prompt] are the log probabilities with one head replaced.
+    """
     cases = after.cases("own")
-    layers, heads = list_shape(cases)
-    everything = [(layer, head) for layer in range(layers) for head in range(heads)]
+    everything = tuple(sorted(ranking))
     start, end = np.exp(before.unpatched).mean(), np.exp(after.unpatched).mean()
     sets: list[_Set] = []
     if end > start:
-        goal = start + spec.share * (end - start)
-        found = find_smallest_set(before.model, cases, goal, spec.most_heads, spec.rows)
+        found = find_smallest_set(
+            before.model,
+            cases,
+            start + spec.share * (end - start),
+            spec.most_heads,
+            spec.rows,
+            candidates=exact,
+            alone=np.stack([patched[head] for head in exact]),
+            units=units,
+        )
         sets += [("greedy", 0, step.heads, step.patched) for step in found]
     size = len(sets)
     generator = Streams(spec.master_seed).generator("controls", _RANDOM)
-    others: list[tuple[str, int, Heads]] = [("all", 0, tuple(everything))]
+    others: list[tuple[str, int, Heads]] = [("all", 0, everything)]
     if size:
         drawn = [generator.choice(len(everything), size, replace=False) for _ in range(RANDOM_DRAWS)]
         others += [("random", draw, tuple(everything[i] for i in chosen)) for draw, chosen in enumerate(drawn)]
         others += [("screen", 0, ranking[:first]) for first in range(1, size + 1)]
-    measured = measure_sets(before.model, cases, [chosen for _, _, chosen in others], spec.rows)
+    searched = [[(head,) for head in exact if head not in heads] for _, _, heads, _ in sets[:-1]]
+    work = sum(count_work(cases, round_of, base=()) for round_of in searched)
+    work += count_work(cases, [chosen for _, _, chosen in others])
+    units.spare(_count_search(spec, cases, exact) + _count_sets(spec, cases, exact) - work)
+    measured = np.empty((len(others), len(before.unpatched)))
+    for place, case in enumerate(cases):
+        references: References = {}
+        for entry in range(list_shape(cases)[0]):
+            chosen = [index for index, (_, _, heads) in enumerate(others) if min(heads)[0] == entry]
+            if chosen:
+                some = [others[index][2] for index in chosen]
+                measured[np.array(chosen)[:, None], np.array(case.batch.index)] = units.get(
+                    f"sets-{place}-{entry}",
+                    count_work([case], some),
+                    lambda case=case, some=some, references=references: measure_sets(
+                        before.model, [case], some, spec.rows, references=references
+                    ),
+                )
     return sets + [(*other, values) for other, values in zip(others, measured, strict=True)]
+
+
+def _count_positions(prompts: Sequence[Prompt]) -> int:
+    return sum(len(prompt.tokens) + len(prompt.target) - 1 for prompt in prompts)
+
+
+def _count_all_work(spec: PatchSpec, cases: Sequence[Case], exact: Heads) -> float:
+    """Of everything after the screen, if the greedy search needs all its rounds."""
+    alone: list[Heads] = [(head,) for head in exact]
+    effects = len(spec.effects) * count_work(cases, alone)
+    return effects + _count_search(spec, cases, exact) + _count_sets(spec, cases, exact)
+
+
+def _count_search(spec: PatchSpec, cases: Sequence[Case], exact: Heads) -> float:
+    """The most work of the greedy search."""
+    return (min(spec.most_heads, len(exact)) - 1) * count_work(cases, [(head,) for head in exact], base=())
+
+
+def _count_sets(spec: PatchSpec, cases: Sequence[Case], exact: Heads) -> float:
+    """The most work of the other sets."""
+    return (1 + RANDOM_DRAWS + min(spec.most_heads, len(exact))) * count_work(cases, [((0, 0),)])
 
 
 def _tabulate(name: str, rows: Iterable[Sequence[object]]) -> pa.Table:
@@ -155,9 +291,16 @@ def _tabulate_prompts(prompts: Sequence[Prompt], before: _Side, after: _Side) ->
     )
 
 
-def _tabulate_effects(effects: dict[str, NDArray[np.float64]]) -> pa.Table:
+def _tabulate_effects(effects: dict[str, NDArray[np.float64]], exact: Heads) -> pa.Table:
+    """Rows of the `exact` heads, in their order."""
     return _tabulate(
-        "effects", ((kind, *index, float(p)) for kind, values in effects.items() for index, p in np.ndenumerate(values))
+        "effects",
+        (
+            (kind, *head, prompt, float(p))
+            for kind, values in effects.items()
+            for head in exact
+            for prompt, p in enumerate(np.exp(values[head]))
+        ),
     )
 
 

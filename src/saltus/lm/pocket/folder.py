@@ -22,14 +22,13 @@ from saltus.specs.pocket import PocketSpec
 from saltus.storage.files import explain_full_disk, remove, write_folder
 from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import verify
-from saltus.train.schedule import list_steps
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
 def list_pocket_steps(spec: PocketSpec) -> tuple[int, ...]:
     """The steps of every run's checkpoints: Pythia's schedule, and the last step."""
-    return list_steps(ScheduleSpec(every=spec.every), spec.steps)
+    return ScheduleSpec(every=spec.every).list_steps(spec.steps)
 
 
 @dataclass(frozen=True)

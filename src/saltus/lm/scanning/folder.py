@@ -5,6 +5,7 @@ scan-HASH/
   runs.parquet                  the runs and the steps that the suite lists, or listed once
   prompts.parquet               the prompts, once a tokenizer has been seen; with the hash of their tokens
   checkpoints/SIZE/SEED/STEP.parquet   what one checkpoint said; with the size, time and hash of its files
+  patterns/SIZE/SEED/STEP.parquet      what its heads do, where known patterns are asked for
   missing/SIZE/SEED/STEP.parquet       why one checkpoint could not be measured, or is not to be used
   records/                      all of it, once the scan has finished
   finished.json                 versions, machine, duration; its presence says that the scan is done
@@ -33,9 +34,9 @@ _PROMPT_KEY = ["capability", "prompt"]
 _KEY = {"size", "seed", "step"}
 _SOURCE = b"checkpoint"
 """The key in the metadata of a part under which the size, time and hash of the checkpoint's files are."""
-_LATER = ("checkpoints",)
+_LATER = ("checkpoints", "patterns")
 """Tables that version 0.1 did not write."""
-_PARTS = {"probes": "checkpoints", "missing": "missing"}
+_PARTS = {"probes": "checkpoints", "missing": "missing", "patterns": "patterns"}
 """By table, the folder that has one file of it for each checkpoint."""
 
 
@@ -92,12 +93,23 @@ class ScanFolder(Folder[ScanSpec]):
         return recorded.equals(prompts) and (recorded.schema.metadata or {}).get(key) == digest.encode()
 
     def commit(
-        self, run: Run, step: int, answers: Mapping[str, Sequence[Any]], content: Content, note: str = ""
+        self,
+        run: Run,
+        step: int,
+        answers: Mapping[str, Sequence[Any]],
+        content: Content,
+        note: str = "",
+        patterns: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Record what one checkpoint said, what its files were, and what was mended when they were loaded.
 
-        `answers` are the columns of the probes, each [prompt], without size, seed and step.
+        `answers` are the columns of the probes, each [prompt], without size, seed and step; `patterns` are rows of
+        their table, likewise.
         """
+        if patterns:
+            found = [{"size": run.size, "seed": run.seed, "step": step, **row} for row in patterns]
+            table = pa.Table.from_pylist(found, schema=SCAN_TABLES["patterns"])
+            self._write_table(self._part("patterns", run, step), table)
         rows = len(answers["prompt"])
         columns = {"size": [run.size] * rows, "seed": [run.seed] * rows, "step": [step] * rows, **answers}
         table = pa.table(columns, schema=SCAN_TABLES["probes"])
@@ -181,6 +193,9 @@ class ScanFolder(Folder[ScanSpec]):
                 return f"bring it back from where the records were copied from, or move {self.path} away {AGAIN}"
             case "checkpoints" | "missing":
                 return f"delete it {AGAIN}: what it held is measured again where it is needed"
+            case "patterns":
+                both = self.path / "checkpoints" / path.relative_to(self.path / "patterns")
+                return f"delete it and {both} {AGAIN}: that checkpoint is measured again"
             case "prompts.parquet" | "runs.parquet":
                 return f"delete it {AGAIN}: it is written anew, and everything else is kept"
             case _:
@@ -197,9 +212,15 @@ class ScanFolder(Folder[ScanSpec]):
             if (source := _read_source(table))
         ]
         missing = [self._read_part("missing", run, step) for run in runs for step in self._list_parts("missing", run)]
+        patterns = [
+            self._read_part("patterns", run, step)
+            for run, step, _ in measured
+            if self._part("patterns", run, step).exists()
+        ]
         return {
             "probes": pa.concat_tables([SCAN_TABLES["probes"].empty_table(), *(table for *_, table in measured)]),
             "checkpoints": pa.Table.from_pylist(sources, schema=SCAN_TABLES["checkpoints"]),
+            "patterns": pa.concat_tables([SCAN_TABLES["patterns"].empty_table(), *patterns]),
             "missing": pa.concat_tables([SCAN_TABLES["missing"].empty_table(), *missing]),
             "prompts": self._read_table("prompts"),
             "runs": self._read_table("runs"),
@@ -230,9 +251,10 @@ class ScanFolder(Folder[ScanSpec]):
             if not _is_readable(self._read_part, "probes", run, step):
                 source = sources.get((run, step), {})
                 self._write_probes(run, step, rows, {name: source[name] for name in source.keys() - _KEY})
-        for run, step, rows in _split_checkpoints(tables["missing"]):
-            if not _is_readable(self._read_part, "missing", run, step):
-                self._write_table(self._part("missing", run, step), rows)
+        for name in ("missing", "patterns"):
+            for run, step, rows in _split_checkpoints(tables[name]):
+                if not _is_readable(self._read_part, name, run, step):
+                    self._write_table(self._part(name, run, step), rows)
 
     def _part(self, kind: str, run: Run, step: int) -> Path:
         return self._parts(kind, run) / f"{step:08d}.parquet"

@@ -112,7 +112,7 @@ def _read_logits(model: PreTrainedModel, sequences: Sequence[Input]) -> Tensor:
     scored = sequences[0][1]
     tokens = torch.tensor([sequence for sequence, _ in sequences], device=model.device)
     keep = {"logits_to_keep": scored} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-    with torch.inference_mode():
+    with torch.no_grad():
         return model(input_ids=tokens, use_cache=False, **keep).logits[:, -scored:].float()
 
 

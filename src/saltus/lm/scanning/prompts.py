@@ -10,8 +10,10 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from saltus.errors import SaltusError
+from saltus.known_patterns import PatternMasks, find_patterns, mask_sequences
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import build_capability, make_prompts
+from saltus.lm.pattern_scores import make_probe_tokens
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import SCAN_TABLES
 from saltus.lm.suites.base import MissingCheckpoint, Run
@@ -30,6 +32,8 @@ class RunPrompts:
         self._spec, self._folder, self._run = spec, folder, run
         self._prompts: dict[str, Sequence[Prompt]] = {}
         self._agreed: set[str] = set()  # hashes of tokenizers that make them
+        self.masks: PatternMasks | None = None
+        """The known patterns on the probe batch of the tokenizer, where they are asked for."""
 
     @property
     def numbers(self) -> dict[str, list[Any]]:
@@ -51,8 +55,10 @@ class RunPrompts:
                 "neither does the folder above it; put its files into one of the two"
             )
         if place is not None and (digest := hash_tokenizer(place)) not in self._agreed:
-            prompts = self._make(load_tokenizer(place))
+            tokenizer = load_tokenizer(place)
+            prompts = self._make(tokenizer)
             self._record(prompts)
+            self.masks = self._mask(tokenizer) if self._spec.patterns else None
             self._prompts = prompts
             self._agreed.add(digest)
         return [prompt for several in self._prompts.values() for prompt in several]
@@ -65,6 +71,13 @@ class RunPrompts:
             }
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
+
+    def _mask(self, tokenizer: PreTrainedTokenizerBase) -> PatternMasks:
+        try:
+            tokens = make_probe_tokens(tokenizer, self._spec.master_seed)
+        except SaltusError as error:
+            raise UnfitPromptsError(str(error)) from None
+        return mask_sequences(find_patterns(self._spec.patterns), tokens)
 
     def _record(self, prompts: Mapping[str, Sequence[Prompt]]) -> None:
         every = [prompt for several in prompts.values() for prompt in several]

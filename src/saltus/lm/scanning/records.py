@@ -50,6 +50,19 @@ SCAN_TABLES: dict[str, pa.Schema] = {
             ("note", pa.string()),  # what was mended when it was loaded, and does no harm
         ]
     ),
+    # One row for each measured checkpoint, head and known pattern, where patterns were asked for; rows without a layer
+    # say why a checkpoint has none.
+    "patterns": pa.schema(
+        [
+            *_CHECKPOINT,
+            ("pattern", pa.string()),
+            ("layer", pa.int32()),  # from 0; null, as the next three, where attention could not be read
+            ("head", pa.int32()),  # from 0
+            ("mass", pa.float64()),  # of the head's attention on the pattern's keys, mean over queries that have some
+            ("chance", pa.float64()),  # the mass of uniform attention
+            ("reason", pa.string()),  # why it could not be read; null where it was
+        ]
+    ),
     # One row for each checkpoint that was asked for and could not be measured, or is not to be used.
     "missing": pa.schema(
         [
@@ -67,6 +80,10 @@ SCAN_TABLES: dict[str, pa.Schema] = {
     # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
     "runs": pa.schema([("size", pa.string()), ("seed", pa.string()), ("steps", pa.list_(pa.int32()))]),
 }
+
+
+SHARP = 0.5
+"""Share of the way from chance to all of its attention with which a head has a known pattern."""
 
 
 class Question(NamedTuple):
@@ -97,6 +114,7 @@ class ScanRecords:
     rule: Rule
     """The rule by which the curves are read: one success is enough, unless another rule was asked for."""
     checkpoints: pa.Table = field(default_factory=SCAN_TABLES["checkpoints"].empty_table)
+    patterns: pa.Table = field(default_factory=SCAN_TABLES["patterns"].empty_table)
 
     @property
     def finished(self) -> bool:
@@ -145,11 +163,33 @@ class ScanRecords:
     def notes(self) -> tuple[str, ...]:
         """What was mended when checkpoints were loaded, as sentences, each with the number of checkpoints."""
         several = Counter(note for note in self.checkpoints["note"].to_pylist() if note)
+        several.update(f"attention could not be read: {why}" for why in self.patterns["reason"].to_pylist() if why)
         return tuple(f"in {count} of {len(self.checkpoints)} checkpoints {note}" for note, count in several.items())
 
     def curves_of(self, column: str, capability: str) -> Curves:
         """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean."""
         return Curves(tuple(self._list_curves(column, [Question(capability)])), f"mean {column}", self.rule)
+
+    @cached_property
+    def strongest(self) -> Curves:
+        """The largest mass of any head on each known pattern, by run; units are patterns, and a group is a size."""
+        read = self.patterns.filter(self.patterns["layer"].is_valid())
+        best = read.group_by(["size", "seed", "pattern", "step"]).aggregate([("mass", "max"), ("chance", "min")])
+        values = {
+            (row["size"], row["seed"], row["pattern"], row["step"]): (row["mass_max"], row["chance_min"])
+            for row in best.to_pylist()
+        }
+        found: list[Curve] = []
+        for run in self.runs.select(["size", "seed"]).to_pylist():
+            for pattern in self.spec.patterns:
+                keys = sorted(key for key in values if key[:3] == (run["size"], run["seed"], pattern))
+                if keys:
+                    steps = np.array([key[3] for key in keys], dtype=np.int64)
+                    mass = np.array([values[key][0] for key in keys])
+                    missing = self._list_missing(run["size"], run["seed"])
+                    chance = values[keys[0]][1]
+                    found.append(Curve(Key(run["size"], run["seed"], pattern), steps, mass, missing, chance, 1.0))
+        return Curves(tuple(found), "mass of the strongest head", Rule(above=SHARP, share=True, hold=self.rule.hold))
 
     def reread(self, rule: Rule) -> "ScanRecords":
         """The same records, read by another rule."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.batches import check_prompts
 from saltus.lm.capabilities.build import build_capability
+from saltus.lm.pattern_scores import tabulate_patterns
 from saltus.lm.scanning.changes import find_changed
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import Probe, probe
@@ -181,7 +182,7 @@ class _RunScan:
         place = locate_checkpoint(work.suite, self.run, step)
         stamp = None if place is None else take_stamp(place)  # before: what changes meanwhile is asked for again
         try:
-            answers, content, note = self._measure(step, following)
+            answers, content, note, patterns = self._measure(step, following)
         except MissingCheckpoint as error:
             self._note_missing(step, error, stamp)
         except UnfitPromptsError as error:
@@ -194,10 +195,15 @@ class _RunScan:
             numbers = self._prompts.numbers
             self._solved[step] = self._list_solved(numbers["capability"], answers.correct)
             work.listener.measured(self.run, step, self._solved[step])
-            work.folder.commit(self.run, step, {**numbers, **vars(answers)}, content, note)
+            work.folder.commit(self.run, step, {**numbers, **vars(answers)}, content, note, patterns)
 
-    def _measure(self, step: int, following: tuple[Run, int] | None) -> tuple[Probe, Content, str]:
-        """What the checkpoint says to all prompts, what its files are, and what was mended; the model is gone then."""
+    def _measure(
+        self, step: int, following: tuple[Run, int] | None
+    ) -> tuple[Probe, Content, str, list[dict[str, Any]]]:
+        """What the checkpoint says to all prompts, what its files are, what was mended, and what its heads do.
+
+        The model is gone then.
+        """
         work = self._work
         work.listener.fetching(self.run, step)
         path = work.fetcher.get(self.run, step, following)
@@ -211,9 +217,10 @@ class _RunScan:
             raise UnfitPromptsError(str(error)) from None
         work.listener.measuring(self.run, step)
         answers = probe(loaded.model, prompts, ROWS)
+        patterns = tabulate_patterns(loaded.model, self._prompts.masks) if self._prompts.masks else []
         if take_stamp(path) != content.stamp:
             raise MissingCheckpoint(f"the files in {path} were changed while they were read; they are asked for again")
-        return answers, content, loaded.note
+        return answers, content, loaded.note, patterns
 
     def _note_missing(self, step: int, error: SaltusError, stamp: Stamp | None) -> None:
         work, reason = self._work, str(error)

@@ -1,7 +1,10 @@
 """A suite in a folder of the user's own: PATH/SIZE/SEED/stepN/, each with configuration, weights and tokenizer.
 
+A checkpoint may be called `checkpoint-N` as well, as the Trainer of transformers calls it.
+
 The names of the folders are the labels, but that `seed` before a digit is dropped: `tiny/seed0/step100` is step 100 of
-size `tiny`, seed `0`. Whatever holds no `stepN` folder two levels down is not part of the suite.
+size `tiny`, seed `0`. Whatever holds no checkpoint two levels down is not part of the suite. Where nothing does, PATH
+itself may hold the checkpoints of one run; its name is then the size, and the seed is `0`.
 """
 
 import re
@@ -12,7 +15,8 @@ from saltus.errors import SaltusError
 from saltus.lm.suites.base import MissingCheckpoint, Run
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_STEP = re.compile(r"step(0|[1-9][0-9]{0,8})")
+_STEP = re.compile(r"(?:step|checkpoint-)(0|[1-9][0-9]{0,8})")
+_PATTERNS = ("step[0-9]*", "checkpoint-[0-9]*")
 
 
 class FolderSuite:
@@ -22,14 +26,20 @@ class FolderSuite:
         self._path = path
         self._root = path.resolve()
         if not self._root.is_dir():
-            raise SaltusError(f"there is no folder {path}; a suite folder holds SIZE/SEED/stepN")
+            raise SaltusError(f"there is no folder {path}; a suite folder holds SIZE/SEED/stepN, or one run's stepN")
         self._folders: dict[Run, dict[int, Path]] = {}
-        for folder in sorted(self._root.glob("*/*/step[0-9]*")):
+        for folder in _list_checkpoints(self._root, "*/*/"):
             labels = (folder.parent.parent.name, folder.parent.name)
-            if folder.is_dir() and folder.suffix != ".partial" and not any(name.startswith(".") for name in labels):
+            if not any(name.startswith(".") for name in labels):
                 self._add(folder, *labels)
         if not self._folders:
-            raise SaltusError(f"{path} holds no checkpoints; put them into SIZE/SEED/stepN under it")
+            for folder in _list_checkpoints(self._root):
+                self._add(folder, self._root.name, "0")
+        if not self._folders:
+            raise SaltusError(
+                f"{path} holds no checkpoints; put them into SIZE/SEED/stepN under it, or those of one run into stepN "
+                "or checkpoint-N"
+            )
         weights = dict.fromkeys((run.size for run in self._folders), 0)
         for run, folders in self._folders.items():
             weights[run.size] = max(weights[run.size], *(_measure_weights(folder) for folder in folders.values()))
@@ -73,20 +83,31 @@ class FolderSuite:
                     f"{name!r} in {self._path} is no label; allowed are letters, digits, dots, dashes and underscores, "
                     "the first a letter or digit: rename it"
                 )
-        if not _STEP.fullmatch(folder.name):
+        named = _STEP.fullmatch(folder.name)
+        if named is None:
             raise SaltusError(
-                f"{folder.name!r} in {folder.parent} is no step; write it as stepN, without leading zeros"
+                f"{folder.name!r} in {folder.parent} is no step; write it as stepN or checkpoint-N, without leading "
+                "zeros"
             )
         self._require_inside(folder)
+        step = int(named[1])
         run = Run(size, re.sub(r"^seed(?=[0-9])", "", seed))
         there = self._folders.setdefault(run, {})
         if any(other.parent != folder.parent for other in there.values()):
             raise SaltusError(f"two folders in {folder.parent.parent} name the seed {run.seed!r}; rename one of them")
-        there[int(folder.name.removeprefix("step"))] = folder
+        if step in there:
+            raise SaltusError(f"two folders in {folder.parent} are step {step}; move one of them out of the suite")
+        there[step] = folder
 
     def _require_inside(self, path: Path) -> None:
         if not path.resolve().is_relative_to(self._root):
             raise SaltusError(f"{path} leads out of {self._path}; put what it links to in its place")
+
+
+def _list_checkpoints(root: Path, above: str = "") -> list[Path]:
+    """Folders named as checkpoints, at the depth that the pattern `above` says."""
+    found = [folder for pattern in _PATTERNS for folder in root.glob(above + pattern)]
+    return sorted(folder for folder in found if folder.is_dir() and folder.suffix != ".partial")
 
 
 def _measure_weights(folder: Path) -> int:

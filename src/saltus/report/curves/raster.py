@@ -21,9 +21,9 @@ Span = tuple[int, int]
 
 
 def find_span(found: Sequence[Emergence]) -> Span:
-    """The earliest and the latest step at which anything emerged; 0 twice if nothing did."""
-    steps = [emergence.by for emergence in found if emergence.by is not None]
-    return (min(steps), max(steps)) if steps else (0, 0)
+    """From the earliest left end to the latest right end of an interval in which anything emerged; 0 twice if none."""
+    ends = [(max(emergence.after, 0), emergence.by) for emergence in found if emergence.by is not None]
+    return (min(after for after, _ in ends), max(by for _, by in ends)) if ends else (0, 0)
 
 
 def tone_of(emergence: Emergence, span: Span) -> Colour:
@@ -42,7 +42,9 @@ def draw_raster(
     texts: Mapping[str, str] | None = None,
     span: Span | None = None,
 ) -> Figure:
-    """Colour is the first step with a unit, hatching where there is none; what is not in `found` stays empty.
+    """The left half of a tile has the colour of the last step without a unit, the right half that of the first with it.
+
+    A wide interval is a tile of two colours. Hatching is where there is none; what is not in `found` stays empty.
 
     The unit `whole` is set apart. `labels` stand under the columns and `texts` where a tile is pointed at, in place of
     the names of units; both must be escaped. `span` is that of the colours, if not all of `found`.
@@ -115,17 +117,20 @@ _Tile = tuple[int, float, Emergence, str]
 
 
 def _draw_tiles(tiles: Sequence[_Tile], rows: int, columns: Sequence[float], name: str, scale: StepScale) -> Trace:
-    """The tiles of some columns, in colours."""
-    place = {column: index for index, column in enumerate(columns)}
-    values = np.full((rows, len(columns)), np.nan)
-    texts = [[""] * len(columns) for _ in range(rows)]
+    """The tiles of some columns, each as two cells, in colours; a third cell without a value is the gap between two."""
+    place = {column: 3 * index for index, column in enumerate(columns)}
+    values = np.full((rows, 3 * len(columns)), np.nan)
+    texts = [[""] * (3 * len(columns)) for _ in range(rows)]
     for row, column, emergence, text in tiles:
         if column in place:
-            values[row, place[column]] = np.nan if emergence.by is None else float(scale.place(emergence.by))
-            texts[row][place[column]] = text
-    across = {"x": list(columns)} if len(columns) > 1 else {"x0": columns[0] if columns else 0.0, "dx": 1}
-    trace: Trace = {"type": "heatmap", "name": name, "coloraxis": "coloraxis", "xgap": 2, "ygap": 2}
-    return trace | across | {"y": list(range(rows)), "z": values, "text": texts, "hoverinfo": "text"}
+            cell = place[column]
+            texts[row][cell : cell + 2] = [text, text]
+            if emergence.by is not None:
+                values[row, cell : cell + 2] = scale.place([max(emergence.after, 0), emergence.by])
+    edges = [column + shift for column in columns for shift in (-_TILE / 2, 0.0, _TILE / 2)]
+    trace: Trace = {"type": "heatmap", "name": name, "coloraxis": "coloraxis", "ygap": 2}
+    trace |= {"x": [*edges, columns[-1] + 1.0 - _TILE / 2] if columns else [], "y": list(range(rows))}
+    return trace | {"z": values, "text": texts, "hoverinfo": "text", "hoverongaps": False}
 
 
 def _point_at(tiles: Sequence[_Tile]) -> Trace:

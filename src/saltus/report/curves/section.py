@@ -14,6 +14,7 @@ from saltus.report.html.blocks import Block, Chooser, FigureViews, Part, Section
 from saltus.report.html.drawing import thin
 from saltus.report.html.labels import plural, shorten
 from saltus.report.html.step_scale import StepScale
+from saltus.seeding import Streams
 
 _MOST_UNITS = 64  # to choose from
 
@@ -29,7 +30,8 @@ def _describe(curves: Curves) -> Section:
     groups, units = curves.groups, [curves.units[place] for place in thin(len(curves.units), _MOST_UNITS)]
     seeds = {group: len(curves.seeds(group)) for group in groups}
     of_units = {unit: [e for e in found if e.key.unit == unit] for unit in units}
-    summaries = {unit: summarise_groups(of_unit, seeds, curves.end) for unit, of_unit in of_units.items()}
+    generator = Streams(0).generator("bootstrap")
+    summaries = {unit: summarise_groups(of_unit, seeds, curves.end, generator) for unit, of_unit in of_units.items()}
     of_groups = {group: [e for e in found if e.key.group == group] for group in groups}
     omitted = f"{len(units)} of {len(curves.units)} units, spread evenly" if len(units) < len(curves.units) else ""
     figures: list[Block] = [

@@ -3,34 +3,36 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from plotly.graph_objects import Figure
 
 from saltus.curves import Emergence
-from saltus.measure.survival import SurvivalCurve, estimate_survival, times_of
+from saltus.measure.bootstrap import SeedBootstrap, bootstrap_emergences
+from saltus.measure.groups import DRAWS
+from saltus.measure.intervals import Floats
+from saltus.measure.survival import times_of
+from saltus.measure.turnbull import TurnbullEstimate
+from saltus.report.curves.words import format_step, tell_limits
 from saltus.report.html.drawing import Colour, Trace, axis, colour_line, compose, legend_above, scatter
-from saltus.report.html.labels import join, protect, shorten
+from saltus.report.html.labels import join, plural, protect, shorten
 from saltus.report.html.step_scale import StepScale
+from saltus.seeding import Streams
 
 
 @dataclass(frozen=True)
 class Group:
-    """The emergences behind one curve, at least one."""
+    """The emergences behind one curve, at least one. Those of one seed stay together in the band."""
 
     name: str
     emergences: Sequence[Emergence]
     colour: Colour
     dash: str = "solid"
-    banded: bool = True
-    """Whether it has a confidence band: not where units of one seed, which are not independent, are pooled."""
 
     @cached_property
-    def curve(self) -> SurvivalCurve:
-        """Kaplan-Meier estimate from the right ends of the intervals."""
-        return estimate_survival(*times_of(self.emergences))
+    def boot(self) -> SeedBootstrap:
+        """Turnbull's estimate with what the seeds allow."""
+        return bootstrap_emergences(self.emergences, Streams(0).generator("bootstrap"), DRAWS)
 
 
 def list_groups(found: Sequence[Emergence]) -> list[Group]:
@@ -43,15 +45,15 @@ def list_groups(found: Sequence[Emergence]) -> list[Group]:
 
 
 def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:
-    """Share without it, with bands; how many are at risk beneath."""
-    one = sum(group.banded for group in groups) == 1
-    traces = [trace for group in groups if group.banded for trace in _draw_band(group, scale, one)]
+    """Share without it, with bands; how many are at risk beneath. A line is straight where nothing is known."""
+    one = len(groups) == 1
+    traces = [trace for group in groups for trace in _draw_band(group, scale, one)]
     for group in groups:
-        steps, (survival,) = _extend(group.curve, scale.end, group.curve.survival)
+        steps, survival = _list_corners(group.boot.estimate, scale.end)
         name = protect(shorten(group.name))
         traces.append(
             scatter(scale.place(steps), survival.astype(np.float32), name, group.colour, legendgroup=name)
-            | {"line": {"shape": "hv", "color": group.colour[0], "width": 2.2, "dash": group.dash}}
+            | {"line": {"color": group.colour[0], "width": 2.2, "dash": group.dash}}
             | {"customdata": steps.astype(np.int32)}
             | {"hovertemplate": "%{fullData.name}: %{y:.3f} at %{customdata:,}<extra></extra>"}
         )
@@ -72,30 +74,54 @@ def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:
 
 
 def caption_survival(groups: Sequence[Group], what: str = "it") -> str:
-    """By which step half of each group were there; `what` names the unit."""
-    reached = [f"{g.curve.median:,.0f} ({shorten(g.name)})" for g in groups if g.curve.median is not None]
-    unreached = [shorten(group.name) for group in groups if group.curve.median is None]
+    """By which step half of each group were there, and what its seeds cannot tell; `what` names the unit."""
+    medians = [(group.boot.quantile(), group) for group in groups]
+    reached = [
+        f"{format_step(median)} ({shorten(g.name)}, {plural(g.boot.seeds, 'seed')})"
+        for median, g in medians
+        if median.value != np.inf
+    ]
+    unreached = [
+        f"{shorten(g.name)} ({plural(g.boot.seeds, 'seed')}, median after step {median.lower:,.0f})"
+        for median, g in medians
+        if median.value == np.inf
+    ]
     text = f"Share still without {what}. "
     text += f"Half were there by step {join(reached, most=9)}. " if reached else ""
     text += f"Fewer than half were there in the end: {join(unreached, most=9)}. " if unreached else ""
     text += (
-        f"The Kaplan-Meier band is {groups[0].curve.level:.0%} for each step on its own. What is without it at its "
-        "last evaluation leaves the count of those at risk there, and the curve does not fall."
+        "Brackets and bands are 95% limits, bands for each step on its own, from a bootstrap over seeds, in which "
+        "everything of a seed stays together. The line is Turnbull's estimate: it runs straight from the last step "
+        "without to the first step with, between which nothing is known. "
     )
-    if not all(group.banded for group in groups):
-        text += " Pooled units have no band, because those of one seed are not independent of each other."
-    return text
+    return text + tell_limits(min(group.boot.seeds for group in groups))
+
+
+def _list_corners(estimate: TurnbullEstimate, end: int) -> tuple[Floats, Floats]:
+    """Steps and shares without, from 1 at step 0 to the last step at which the share is known."""
+    left, right = np.maximum(estimate.left, 0.0), estimate.right
+    after = 1.0 - np.cumsum(estimate.mass)
+    before = after + estimate.mass
+    known = np.isfinite(right)
+    steps = np.concatenate([[0.0], np.stack([left, right], axis=1)[known].ravel(), left[~known]])
+    shares = np.concatenate([[1.0], np.stack([before, after], axis=1)[known].ravel(), before[~known]])
+    return (steps, shares) if len(left[~known]) else (np.append(steps, end), np.append(shares, shares[-1]))
 
 
 def _draw_band(group: Group, scale: StepScale, one: bool) -> list[Trace]:
-    curve = group.curve
-    steps, (lower, upper) = _extend(curve, scale.end, curve.lower, curve.upper)
-    common: Trace = {"type": "scatter", "mode": "lines", "x": scale.place(steps), "hoverinfo": "skip"}
-    common |= {"line": {"width": 0, "shape": "hv"}, "legendgroup": "band" if one else protect(shorten(group.name))}
+    """Limits change at ends of cells alone: the upper one holds from an end on, the lower one up to an end."""
+    cells = [group.boot.soonest, group.boot.latest]
+    ends = np.concatenate([[0.0, scale.end], *(side for cell in cells for side in (cell.left, cell.right))])
+    band = group.boot.band(np.unique(ends[(ends >= 0.0) & (ends <= scale.end)]))
+    name = "band" if one else protect(shorten(group.name))
+    common: Trace = {"type": "scatter", "mode": "lines", "x": scale.place(band.steps), "hoverinfo": "skip"}
+    common |= {"legendgroup": name}
     fill = {"fill": "tonexty", "fillcolor": _make_transparent(group.colour[1], 0.22 if one else 0.12)}
     return [
-        common | {"y": upper, "name": "upper end", "showlegend": False},
-        common | {"y": lower, "name": f"{curve.level:.0%} band", "showlegend": one} | fill,
+        common | {"y": band.upper, "name": "upper end", "showlegend": False, "line": {"width": 0, "shape": "hv"}},
+        common
+        | {"y": band.lower, "name": f"{band.level:.0%} band", "showlegend": one, "line": {"width": 0, "shape": "vh"}}
+        | fill,
     ]
 
 
@@ -106,11 +132,6 @@ def _count_at_risk(row: int, group: Group, scale: StepScale) -> Trace:
     font = {"textfont": {"color": group.colour[0], "size": 12}}
     rows = np.full(len(counts), row)
     return scatter(scale.place(scale.ticks), rows, "at risk", group.colour, mode="text", text=counts) | font | place
-
-
-def _extend(curve: SurvivalCurve, end: int, *values: NDArray[np.float64]) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-    """The curve up to the last step, which it may end before."""
-    return np.append(curve.times, end), [np.append(value, value[-1]) for value in values]
 
 
 def _make_transparent(colour: str, opacity: float) -> str:

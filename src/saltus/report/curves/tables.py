@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from saltus.curves import Emergence
 from saltus.measure.groups import GroupSummary
+from saltus.report.curves.words import format_step, tell_limits
 from saltus.report.html.blocks import Beyond, Cell, Column, Row, Table
 
 EMERGENCE_COLUMNS = (Column("last_step_without"), Column("first_step_with"), Column("lost_at"))
@@ -28,14 +29,16 @@ def tabulate_groups(summaries: Mapping[str, Sequence[GroupSummary]], unit: str) 
     """For each unit, and each group of it, how many seeds had it, and when; `unit` is what a unit is called."""
     groups = [summary.group for summary in next(iter(summaries.values()))]
     rows = [Row((name, *map(_show_group, of_unit))) for name, of_unit in summaries.items()]
+    measured = [summary.measured for groups in summaries.values() for summary in groups if summary.measured]
     note = (
-        "Seeds in which it emerged, of those measured; then Kaplan and Meier's median of the first step with it, where "
-        "half of the seeds reached it."
+        "Seeds in which it emerged, of those measured; then the step by which half of them had it (Turnbull's median) "
+        "with its 95% limits, ∞ where the data set none."
     )
+    note += f" {tell_limits(min(measured))}" if measured else ""
     columns = (Column(unit, style="name"), *(Column(group) for group in groups))
     return Table("How many seeds, and when", columns, rows, note=note)
 
 
 def _show_group(summary: GroupSummary) -> str:
-    median = "" if summary.median is None else f" · {summary.median:,.0f}"
-    return f"{summary.emerged} of {summary.emerged + summary.censored}{median}"
+    median = "" if summary.median is None else f" · {format_step(summary.median)}"
+    return f"{summary.emerged} of {summary.measured}{median}"

@@ -3,7 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from saltus.curves import Emergence
+from saltus.measure.closed_forms import bound_unseen
+from saltus.measure.intervals import Estimate
 from saltus.report.html.labels import join, name_seed, plural, protect, shorten
 
 Run = tuple[str, str]
@@ -15,6 +19,30 @@ def format_interval(emergence: Emergence) -> str:
     if emergence.by is None:
         return f"> {max(emergence.after, 0):,}" if emergence.diverged is None else f"diverged at {emergence.diverged:,}"
     return f"({emergence.after:,}, {emergence.by:,}]" if emergence.after >= 0 else f"at {emergence.by:,}"
+
+
+def format_step(estimate: Estimate) -> str:
+    """A step with its limits, such as `890 [560, 1,200]`; `not reached [560, ∞]` beyond the budget."""
+    lower, upper = ("∞" if np.isinf(end) else f"{end:,.0f}" for end in (estimate.lower, estimate.upper))
+    reached = estimate.value is not None and np.isfinite(estimate.value)
+    return f"{f'{estimate.value:,.0f}' if reached else 'not reached'} [{lower}, {upper}]"
+
+
+def format_share(estimate: Estimate) -> str:
+    """A share with its limits, such as `88% [47%, 100%]`."""
+    value = "open" if estimate.value is None else f"{estimate.value:.0%}"
+    return f"{value} [{estimate.lower:.0%}, {estimate.upper:.0%}]"
+
+
+def tell_limits(seeds: int) -> str:
+    """What so many seeds cannot tell, at 95%, in a sentence: whether they bound a median, and what they may miss."""
+    if seeds == 1:
+        return "One seed cannot tell how much seeds differ."
+    unseen = f"what happens in fewer than {bound_unseen(seeds):.0%} of seeds may well not show"
+    if 0.5**seeds > 0.025:  # the interval from the first to the last seed misses the median so often on each side
+        fewest = next(n for n in range(1, 10) if 0.5**n <= 0.025)
+        return f"{seeds} seeds cannot bound a median on both sides ({fewest} can), and {unseen}."
+    return f"{unseen[0].upper()}{unseen[1:]} among {seeds}."
 
 
 def describe_emergence(emergence: Emergence) -> str:
@@ -61,6 +89,8 @@ def caption_raster(found: Sequence[Emergence], noun: str = "unit", labels: Mappi
     )
     text += "." if count_emerged(found) == len(found) else f"; hatched tiles had not {describe_end(found)}, which is "
     text += "" if count_emerged(found) == len(found) else "all that is known of them."
+    if count_emerged(found):
+        text += " The left half of a tile is the last step without, the right half the first step with."
     for count, seed in ((seeds, "Every seed"), (0, "No seed")):
         units = [shorten((labels or {}).get(unit, unit)) for unit, emerged in there.items() if emerged == count]
         if 0 < len(units) < len(there):

@@ -24,22 +24,36 @@ def write_report(sections: Sequence[Section], path: Path) -> None:
     """
     if not sections:
         raise SaltusError("a report needs at least one run, scan or patch and none was given; name a folder")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    html = environment.get_template("page.html.jinja").render(
-        sections=sections,
-        question=" ".join(dict.fromkeys(section.question for section in sections)),
-        data=_embed([section.data for section in sections]),
-        plotly=Markup(get_plotlyjs()),  # the library's own text, which holds no end of a script element
-        diverging=DIVERGING,
-        show_cell=show_cell,
+    html = (
+        open_templates()
+        .get_template("page.html.jinja")
+        .render(
+            sections=sections,
+            question=" ".join(dict.fromkeys(section.question for section in sections)),
+            data=_embed([section.data for section in sections]),
+            plotly=Markup(get_plotlyjs()),  # the library's own text, which holds no end of a script element
+            diverging=DIVERGING,
+            show_cell=show_cell,
+        )
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, lambda partial: partial.write_text(html, encoding="utf-8"))
     except OSError as error:
         raise SaltusError(f"{path} cannot be written ({error}); choose another place or free space") from None
+
+
+def open_templates(*folders: Path) -> Environment:
+    """The kit's templates, and those in other folders."""
+    places = [*folders, Path(__file__).parent]
+    return Environment(loader=FileSystemLoader(places), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+
+def render_section(section: Section, number: str) -> str:
+    """One section as it stands in a page, under a number of its own."""
+    templates = open_templates().get_template("sections.html.jinja")
+    module: Any = templates.make_module({"show_cell": show_cell})
+    return str(module.show_section(section, number))
 
 
 def _embed(data: Any) -> Markup:

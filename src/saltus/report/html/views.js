@@ -1,16 +1,16 @@
 // Everything that a page does: figures in its colours that follow choices, maps of weights, tables as files.
-const sections = JSON.parse(document.getElementById("data").textContent);
-const choices = sections.map((section) => ({ ...section.choices }));
+// Sections by number: the data behind each, what is chosen in it, its plots and its maps.
+const mounted = new Map();
 const dark = matchMedia("screen and (prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 640px)");
 const touch = matchMedia("(pointer: coarse)");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const numberOf = (element) => Number(element.closest("section").dataset.number);
-const figureOf = (element) => sections[numberOf(element)].figures[element.dataset.figure];
+const sectionOf = (element) => mounted.get(element.closest("section").dataset.number);
+const figureOf = (element) => sectionOf(element).data.figures[element.dataset.figure];
 
 // What a figure shows with the present choices; undefined where there is nothing.
 function findView(element) {
-  const chosen = choices[numberOf(element)];
+  const { chosen } = sectionOf(element);
   const { by, views } = figureOf(element);
   return views[by.map((key) => chosen[key]).join(",")];
 }
@@ -43,7 +43,7 @@ async function drawPlot(div) {
   const block = div.closest(".block");
   if (block) block.hidden = !view;
   if (!view) return;
-  const { data, layout } = dress(view.figure, figureOf(div).marks, choices[numberOf(div)]);
+  const { data, layout } = dress(view.figure, figureOf(div).marks, sectionOf(div).chosen);
   await Plotly.react(div, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
 }
 
@@ -69,7 +69,7 @@ class Maps {
   constructor(figure) {
     const find = (name) => figure.querySelector(name);
     this.figure = figure;
-    this.source = sections[numberOf(figure)].maps[figure.dataset.maps];
+    this.source = sectionOf(figure).data.maps[figure.dataset.maps];
     this.marked = this.source.marked && { name: this.source.marked[0], cells: decode(this.source.marked[1]) };
     [this.slider, this.step, this.play, this.readout] = [".frame", ".step", ".play", ".readout"].map(find);
     this.slider?.addEventListener("input", () => this.draw());
@@ -82,7 +82,7 @@ class Maps {
   }
 
   load() {
-    this.view = this.source.views[choices[numberOf(this.figure)][this.source.by]];
+    this.view = this.source.views[sectionOf(this.figure).chosen[this.source.by]];
     const { groups, keys } = this.view;
     this.count = this.view.count;
     const holder = this.figure.querySelector(".groups");
@@ -238,41 +238,51 @@ function download(button) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-const plots = [...document.querySelectorAll(".plot")];
-const maps = [...document.querySelectorAll(".maps")].map((figure) => new Maps(figure));
-
 async function choose(select) {
-  const [section, { key }] = [numberOf(select), select.dataset];
-  choices[section][key] = Number(select.value);
-  const follows = (element) => numberOf(element) === section && [...figureOf(element).by, ...figureOf(element).marks].includes(key);
-  for (const caption of document.querySelectorAll("figcaption[data-figure]")) {
+  const section = sectionOf(select);
+  const { key } = select.dataset;
+  section.chosen[key] = Number(select.value);
+  const follows = (element) => [...figureOf(element).by, ...figureOf(element).marks].includes(key);
+  for (const caption of section.element.querySelectorAll("figcaption[data-figure]")) {
     if (follows(caption)) caption.textContent = findView(caption)?.caption ?? "";
   }
-  maps.filter((each) => numberOf(each.figure) === section && each.source.by === key).forEach((each) => each.load());
-  await Promise.all(plots.filter(follows).map(drawPlot));
+  section.maps.filter((each) => each.source.by === key).forEach((each) => each.load());
+  await Promise.all(section.plots.filter(follows).map(drawPlot));
 }
 
-async function drawAll() {
+async function drawPlots(plots) {
   for (const div of plots) {
     await drawPlot(div);
     await new Promise((resolve) => setTimeout(resolve, 0)); // the page stays alive between two plots
   }
 }
 
-for (const select of document.querySelectorAll("select")) {
-  select.value = choices[numberOf(select)][select.dataset.key]; // a browser that goes back keeps another one
-  select.addEventListener("change", () => choose(select));
+// Make a section live. What was chosen in the one that it replaces stays chosen, where it can still be chosen.
+function mount(element, data, before) {
+  const section = { element, data, chosen: { ...data.choices }, plots: [...element.querySelectorAll(".plot")], maps: [] };
+  mounted.set(element.dataset.number, section);
+  for (const select of element.querySelectorAll("select")) {
+    const { key } = select.dataset;
+    const kept = before?.chosen[key];
+    if (kept < select.options.length) section.chosen[key] = kept;
+    select.value = section.chosen[key]; // a browser that goes back keeps another one
+    select.addEventListener("change", () => choose(select));
+  }
+  for (const button of element.querySelectorAll(".download")) button.addEventListener("click", () => download(button));
+  for (const caption of element.querySelectorAll("figcaption[data-figure]")) caption.textContent = findView(caption)?.caption ?? "";
+  section.maps = [...element.querySelectorAll(".maps")].map((figure) => new Maps(figure));
+  return drawPlots(section.plots);
 }
-for (const button of document.querySelectorAll(".download")) button.addEventListener("click", () => download(button));
+
+const all = (name) => [...mounted.values()].flatMap((section) => section[name]);
 for (const changed of [dark, narrow]) {
   changed.addEventListener("change", () => {
-    maps.forEach((each) => each.draw());
-    drawAll();
+    all("maps").forEach((each) => each.draw());
+    drawPlots(all("plots"));
   });
 }
 let width = innerWidth;
 addEventListener("resize", () => {
-  if (innerWidth !== width) maps.forEach((each) => each.draw());
+  if (innerWidth !== width) all("maps").forEach((each) => each.draw());
   width = innerWidth;
 });
-drawAll().then(() => (document.documentElement.dataset.ready = "yes"));

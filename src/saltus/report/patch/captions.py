@@ -98,10 +98,13 @@ def caption_screen(result: PatchResult) -> str:
     """Of the first-order estimates."""
     screen = result.effects.screen
     text = "One backward pass estimates the effects of all heads at once. "
+    if result.exact < result.heads:
+        text += f"The first {result.exact} of {result.heads:,} were then measured exactly, and nothing is said here of "
+        text += "the others. "
     if np.isnan(screen.spearman):
         text += "Effects or estimates are the same for all heads, so their ranks cannot be compared. "
     else:
-        text += f"The rank correlation over {plural(result.heads, 'head')} is {screen.spearman:.2f}; "
+        text += f"The rank correlation over {plural(result.exact, 'head')} is {screen.spearman:.2f}; "
         shared = round(screen.overlap * screen.first)
         text += f"{shared} of the {plural(screen.first, 'head')} with the largest effect "
         text += f"{'is' if shared == 1 else 'are'} among the first {screen.first} of the estimates. "

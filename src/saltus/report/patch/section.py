@@ -131,9 +131,11 @@ def _describe_essence(result: PatchResult) -> str:
     spec = result.records.spec
     layers, heads = result.estimates.shape
     donor = f"step {spec.donor:,}" + (f" of seed {spec.donor_seed}" if not figures.has_own_donor(result) else "")
+    some = f", {result.exact} of them exactly" if result.exact < result.heads else ""
     where = "all queries" if spec.queries == "all" else "the last query"
     return (
-        f"patterns of {donor} into step {spec.recipient:,} · {plural(layers, 'layer')} of {plural(heads, 'head')} · "
+        f"patterns of {donor} into step {spec.recipient:,} · {plural(layers, 'layer')} of {plural(heads, 'head')}"
+        f"{some} · "
         f"{plural(len(result.records.prompts), 'prompt')} · {spec.stage}, {where} · {spec.precision}"
     )
 

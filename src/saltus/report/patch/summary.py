@@ -38,6 +38,11 @@ class PatchResult:
         """Heads of the model."""
         return self.estimates.size
 
+    @property
+    def exact(self) -> int:
+        """Heads that were measured exactly; the others were screened alone."""
+        return int(np.isfinite(self.maps["patch"]).sum())
+
     def sets(self, kind: str) -> list[SetEffect]:
         """Sets of one kind, small ones first."""
         return sorted((found for found in self.effects.sets if found.kind == kind), key=lambda found: len(found.heads))
@@ -57,8 +62,7 @@ def summarise_patch(records: PatchRecords) -> PatchResult:
     """Means over prompts with their bootstrap intervals."""
     streams = Streams(records.spec.master_seed)
     effects = summarise_effects(records, streams.generator("bootstrap"))
-    layers = 1 + max((effect.layer for effect in effects.heads), default=0)
-    heads = 1 + max((effect.head for effect in effects.heads), default=0)
+    layers, heads = (1 + max(records.screen[axis].to_pylist(), default=0) for axis in ("layer", "head"))
     maps: dict[str, NDArray[np.float64]] = {}
     for found in effects.heads:
         of_kind = maps.setdefault(found.kind, np.full((layers, heads), np.nan))

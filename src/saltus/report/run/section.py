@@ -6,7 +6,7 @@ from plotly.graph_objects import Figure
 
 from saltus.report.curves.raster import draw_raster
 from saltus.report.curves.survival import Group, caption_survival, draw_survival
-from saltus.report.curves.words import caption_raster
+from saltus.report.curves.words import caption_raster, format_step, tell_limits
 from saltus.report.html.blocks import Block, Chooser, Column, FigureViews, Folded, Part, Row, Section, Table, Text
 from saltus.report.html.drawing import thin
 from saltus.report.html.labels import plural
@@ -16,7 +16,7 @@ from saltus.report.html.step_scale import StepScale
 from saltus.report.run import captions, figures, head_figures
 from saltus.report.run.maps import pack_maps
 from saltus.report.run.measures import draw_measures, tabulate_measures, tabulate_numbers
-from saltus.report.run.summary import RunSummary, SeedSummary, describe_result, summarise
+from saltus.report.run.summary import RunSummary, SeedSummary, describe_reliability, describe_result, summarise
 from saltus.specs import RunSpec
 from saltus.train.records import RunRecords
 
@@ -41,9 +41,7 @@ def _compare(summaries: Sequence[RunSummary]) -> Section:
                 summary.name,
                 len(summary.seeds),
                 summary.solved,
-                f"> {max(s.task.after for s in summary.seeds):,}"
-                if summary.median is None
-                else f"{summary.median:,.0f}",
+                format_step(summary.median),
                 f"{min(firsts):,} to {max(firsts):,}" if (firsts := summary.first_steps) else "\N{EN DASH}",
                 f"{sum(s.learned for s in summary.seeds)} of {len(summary.seeds) * len(summary.units)}",
                 f"{summary.end:,}",
@@ -51,8 +49,9 @@ def _compare(summaries: Sequence[RunSummary]) -> Section:
         )
         for summary in summaries
     ]
-    names = ("seeds", "learned everything", "median step", "first unit, by step", "units learned", "steps run")
-    note = "The median is Kaplan and Meier's over the seeds, of the first step with the whole task."
+    names = ("seeds", "learned everything", "median step [95%]", "first unit, by step", "units learned", "steps run")
+    note = "The median is Turnbull's over the seeds, of the whole task; ∞ is where the seeds set no limit. "
+    note += tell_limits(min(len(summary.seeds) for summary in summaries))
     table = Table("", [Column("run", style="name"), *map(Column, names)], rows, note)
     solved = sum(summary.solved for summary in summaries)
     seeds = sum(len(summary.seeds) for summary in summaries)
@@ -70,7 +69,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
 
     groups = [
         Group("whole task", [seed.task for seed in summary.seeds], LINES[0]),
-        Group(f"{noun}s, pooled", summary.parts, LINES[1], dash="5,3", banded=False),
+        Group(f"{noun}s, pooled", summary.parts, LINES[1], dash="5,3"),
     ]
     raster = draw_raster(summary.found, scale, whole=records.curves.whole), caption_raster(summary.parts, noun)
     losses = figures.draw_losses(records, summary, seeds), captions.caption_losses(records, summary)
@@ -93,6 +92,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
         headline=describe_result(summary),
         essence=_describe_essence(records.spec),
         blocks=[
+            Text(describe_reliability(summary)),
             *_warn(records, summary),
             *_fold(records),
             tabulate_measures(records),

@@ -3,13 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saltus.curves import Emergence, Emergences
-from saltus.measure.outcomes import median_step
+from saltus.measure.bootstrap import bootstrap_emergences
+from saltus.measure.groups import DRAWS
+from saltus.measure.intervals import Estimate, bound_share
+from saltus.report.curves.words import format_share, format_step, tell_limits
 from saltus.report.html.labels import plural
+from saltus.seeding import Streams
 from saltus.train.records import RunRecords
 
 
@@ -66,10 +71,11 @@ class RunSummary:
     diverged: Mapping[str, int]
     """By seed, the step at which it had diverged."""
 
-    @property
-    def median(self) -> float | None:
-        """Kaplan-Meier median of the whole task over seeds, in steps; None if more than half never had it."""
-        return median_step([seed.task for seed in self.seeds])
+    @cached_property
+    def median(self) -> Estimate:
+        """Step by which half of the seeds had the whole task, Turnbull's; inf if fewer did."""
+        tasks = [seed.task for seed in self.seeds]
+        return bootstrap_emergences(tasks, Streams(0).generator("bootstrap"), DRAWS).quantile()
 
     @property
     def parts(self) -> list[Emergence]:
@@ -107,8 +113,13 @@ def summarise(records: RunRecords) -> RunSummary:
 
 
 def find_there(records: RunRecords) -> NDArray[np.bool_]:
-    """[seed, evaluation, unit] whether the unit is there at that evaluation, whatever holds later."""
-    there = np.stack([curve.there(records.rule) for curve in records.curves.parts])
+    """[seed, evaluation, unit] whether the unit is there at that evaluation, whatever holds later.
+
+    A seed that has stopped stays as it was.
+    """
+    evaluations = len(records.evaluated_steps)
+    own = [curve.there(records.rule) for curve in records.curves.parts]
+    there = np.stack([np.pad(each, (0, evaluations - len(each)), mode="edge") for each in own])
     return there.reshape(len(records.seeds), -1, there.shape[-1]).transpose(0, 2, 1)
 
 
@@ -144,6 +155,18 @@ def describe_result(summary: RunSummary) -> str:
         who = "it" if count == 1 else plural(losing, "seed")
         tail = f"; {who} lost at least one {summary.noun} again, if only for a while"
     return f"{start}; {middle}{tail}."
+
+
+def describe_reliability(summary: RunSummary) -> str:
+    """How far the result carries to other seeds: n, the share that solves, the median, what n cannot tell."""
+    count = len(summary.seeds)
+    if count == 1:
+        return tell_limits(count)
+    share = format_share(bound_share(summary.solved, count))
+    return (
+        f"Of seeds like these {count}, {share} learn everything within {summary.end:,} steps, and half do by step "
+        f"{format_step(summary.median)}; brackets are 95% limits. {tell_limits(count)}"
+    )
 
 
 def _name_units(names: Sequence[str]) -> str:

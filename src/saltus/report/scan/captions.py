@@ -3,7 +3,7 @@
 import numpy as np
 
 from saltus.curves import Emergence, Rule
-from saltus.report.curves.words import caption_raster
+from saltus.report.curves.words import caption_raster, format_step, tell_limits
 from saltus.report.html.labels import join, name_seed, plural, shorten
 from saltus.report.html.step_scale import StepScale
 from saltus.report.scan.figures import MOST_PROMPTS
@@ -30,8 +30,11 @@ def choose_size(summary: ScanSummary, capability: CapabilitySummary) -> int:
 
 def caption_sizes(summary: ScanSummary, capability: CapabilitySummary, rule: Rule) -> str:
     """Of steps to emergence against size, where at least one checkpoint was measured."""
-    groups = [group for group in capability.groups if group.curve]
-    counts = [f"{group.emerged} of {group.emerged + group.censored} in {shorten(group.group)}" for group in groups]
+    groups = [(group, group.median) for group in capability.groups if group.median]
+    counts = [
+        f"{group.emerged} of {group.measured} in {shorten(group.group)} (median step {format_step(median)})"
+        for group, median in groups
+    ]
     held = f" at {rule.hold} checkpoints in a row" if rule.hold > 1 else ""
     text = (
         f"{shorten(capability.name)} is there where at least {rule.level:.0%} of "
@@ -49,10 +52,10 @@ def caption_sizes(summary: ScanSummary, capability: CapabilitySummary, rule: Rul
         text += f"; seeds without it count as step {summary.end:,}, the last of the suite"
         ended = all(emergence.after >= summary.end for emergence in censored)
         text += ", which can only make it too small" if ended else ""
-    text += ". Squares are the Kaplan-Meier median of the dots with its "
-    text += " and ".join({f"{group.curve.level:.0%}" for group in groups if group.curve}) + " band"
-    unreached = [shorten(group.group) for group in groups if group.median is None]
+    text += ". Squares are Turnbull's median, which takes the bars as they are, with its 95% limits"
+    unreached = [shorten(group.group) for group, median in groups if median.value == np.inf]
     text += f", at the top where half of the seeds did not get there ({join(unreached)})." if unreached else "."
+    text += f" {tell_limits(min(group.measured for group, _ in groups))}"
     unmeasured = sum(group.unmeasured for group in capability.groups)
     return text + (f" {plural(unmeasured, 'seed')} without a measured checkpoint are left out." if unmeasured else "")
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from saltus.measure.groups import GroupSummary
 from saltus.report.curves.lines import draw_lines
 from saltus.report.curves.raster import draw_raster
-from saltus.report.curves.words import describe_emergence, name_runs
+from saltus.report.curves.words import describe_emergence, format_step, name_runs
 from saltus.report.html.drawing import Colour, Trace, axis, compose, draw_spans, legend_above, level, scatter, thin
 from saltus.report.html.labels import name_seed, protect, shorten, shorten_prompt
 from saltus.report.html.palette import LINES
@@ -59,7 +59,7 @@ def draw_prompts(summary: ScanSummary, capability: CapabilitySummary, size: str)
 def draw_sizes(summary: ScanSummary, capability: CapabilitySummary) -> go.Figure:
     """Steps to emergence against size (the paper's figure), with what censoring does to it.
 
-    Each seed with its interval, the paper's mean, the median with its band.
+    Each seed with its interval, the paper's mean, the median with its limits.
     """
     scale = StepScale(summary.end, log=True)
     end = float(scale.place(summary.end)) or 1.0
@@ -96,10 +96,10 @@ def draw_sizes(summary: ScanSummary, capability: CapabilitySummary) -> go.Figure
 
 
 def _draw_means(groups: tuple[GroupSummary, ...], scale: StepScale) -> list[Trace]:
-    shown = [(index - _ASIDE, group) for index, group in enumerate(groups) if group.curve]
+    shown = [(index - _ASIDE, group) for index, group in enumerate(groups) if group.median]
     texts = [
         f"mean as in the paper: {group.paper_mean:,.0f}"
-        + (f", {group.censored} of {group.emerged + group.censored} counted as {scale.end:,}" if group.censored else "")
+        + (f", {group.censored} of {group.measured} counted as {scale.end:,}" if group.censored else "")
         for _, group in shown
     ]
     y = [float(scale.place(group.paper_mean)) for _, group in shown]
@@ -108,24 +108,18 @@ def _draw_means(groups: tuple[GroupSummary, ...], scale: StepScale) -> list[Trac
 
 
 def _draw_medians(groups: tuple[GroupSummary, ...], scale: StepScale, above: float) -> list[Trace]:
-    """Kaplan and Meier's; above all steps where it was not reached."""
+    """Turnbull's; above all steps where it was not reached."""
 
     def place(step: float | None) -> float:
-        return above if step is None else float(scale.place(step))
+        return above if step is None or np.isinf(step) else float(scale.place(step))
 
-    shown = [(index + _ASIDE, group) for index, group in enumerate(groups) if group.curve]
-    bars = [(x, place(group.median_band[0]), place(group.median_band[1])) for x, group in shown]
-    texts = [_describe_median(group) for _, group in shown]
-    y = [place(group.median) for _, group in shown]
-    marks = _mark("median (Kaplan-Meier)", [x for x, _ in shown], y, texts, LINES[2], "square")
-    marks["marker"]["symbol"] = ["square-open" if group.median is None else "square" for _, group in shown]
-    return [draw_spans("band of the median", bars, LINES[2], opacity=0.6), marks]
-
-
-def _describe_median(group: GroupSummary) -> str:
-    ends = (group.median, *group.median_band)
-    middle, lower, upper = ("not reached" if step is None else f"{step:,.0f}" for step in ends)
-    return f"median {middle} [{lower}, {upper}]"
+    shown = [(index + _ASIDE, group.median) for index, group in enumerate(groups) if group.median]
+    bars = [(x, place(median.lower), place(median.upper)) for x, median in shown]
+    texts = [f"median {format_step(median)}" for _, median in shown]
+    y = [place(median.value) for _, median in shown]
+    marks = _mark("median (Turnbull)", [x for x, _ in shown], y, texts, LINES[2], "square")
+    marks["marker"]["symbol"] = ["square-open" if median.value == np.inf else "square" for _, median in shown]
+    return [draw_spans("limits of the median", bars, LINES[2], opacity=0.6), marks]
 
 
 def _place_seeds(count: int) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from saltus.report.html.labels import plural, shorten
 from saltus.report.html.settings import fold_settings
 from saltus.report.html.step_scale import StepScale
 from saltus.report.scan import captions, figures
+from saltus.report.scan.patterns import caption_pattern, draw_pattern, tabulate_orders
 from saltus.report.scan.summary import CapabilitySummary, ScanSummary, list_missing, of_size, summarise_scan
 
 _CAVEATS = {
@@ -55,16 +56,23 @@ def _describe_scan(records: ScanRecords) -> Section:
 def _list_findings(summary: ScanSummary, records: ScanRecords) -> list[Block]:
     names = [shorten(capability.name) for capability in summary.capabilities]
     size = captions.choose_size(summary, summary.capabilities[0])
+    patterns = [Chooser("pattern", "Pattern", records.strongest.units)] if records.strongest else []
     choosers = (
         Chooser("capability", "Capability", names),
         Chooser("size", "Size", [shorten(name) for name in summary.sizes], size),
+        *patterns,
     )
     overview = tabulate_groups({c.name: c.groups for c in summary.capabilities}, "capability")
     several = len(summary.sizes) * len(names) > 1
     part = Part(
         "One capability at a time" if len(names) > 1 else "In detail", _list_figures(summary, records), choosers
     )
-    return [*([overview] if several else []), part, _tabulate_numbers(summary, records)]
+    return [
+        *([overview] if several else []),
+        *tabulate_orders(records),
+        part,
+        _tabulate_numbers(summary, records),
+    ]
 
 
 def _list_figures(summary: ScanSummary, records: ScanRecords) -> list[FigureViews]:
@@ -112,6 +120,18 @@ def _list_figures(summary: ScanSummary, records: ScanRecords) -> list[FigureView
             "Lines of the probability of the target over training steps, one for each seed of the chosen size",
             figures.draw_trajectories,
             captions.caption_trajectories,
+        ),
+        FigureViews(
+            "patterns",
+            "The strongest head of each known pattern, by seed",
+            "Lines of the mass of the strongest head over training steps, one for each seed of the chosen size",
+            {
+                f"{i},{n}": (draw_pattern(records, size, pattern), caption_pattern(records, size, pattern))
+                for i, size in enumerate(summary.sizes)
+                for n, pattern in enumerate(records.strongest.units)
+                if records.strongest.select(group=size, unit=pattern)
+            },
+            by=("size", "pattern"),
         ),
         follow_both(
             "margins",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from saltus.curves import Curves, Emergence
 from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.measure.groups import GroupSummary, summarise_groups
+from saltus.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
     found: dict[str, list[Emergence]] = {question.unit: [] for question in records.questions}
     for emergence in records.curves.emergences():
         found[emergence.key.unit].append(emergence)
-    prompts = records.prompts.to_pylist()
+    prompts, generator = records.prompts.to_pylist(), Streams(0).generator("bootstrap")
 
     def summarise(name: str) -> CapabilitySummary:
         texts = [
@@ -90,7 +91,7 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
             prompts=tuple(texts),
             sets=tuple(sets),
             parts=tuple(emergence for text in texts for emergence in found[text.unit]),
-            groups=tuple(summarise_groups(sets, records.seeds, records.end)),
+            groups=tuple(summarise_groups(sets, records.seeds, records.end, generator)),
             probability=records.curves_of("probability", name),
             margin=records.curves_of("margin", name),
         )

@@ -10,13 +10,15 @@ from saltus.lm.audit.folder import AuditRecords
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.measure.comparison import ArmComparison
-from saltus.measure.groups import GroupSummary, summarise_groups
+from saltus.measure.groups import summarise_groups
 from saltus.measure.intervals import Estimate
 from saltus.report.audit.section import sort_findings
-from saltus.report.curves.words import count_emerged, format_interval
+from saltus.report.curves.words import count_emerged, format_interval, format_step
 from saltus.report.html.labels import plural
 from saltus.report.patch.summary import describe_verdict, format_change, summarise_patch
 from saltus.report.run.summary import SeedSummary, describe_result, find_there, summarise
+from saltus.report.scan.patterns import compare_patterns, describe_lead
+from saltus.seeding import Streams
 from saltus.train.records import RunRecords
 
 _SHOWN_HEADS = 10
@@ -85,14 +87,26 @@ def tabulate_scan(records: ScanRecords) -> Table:
 
 def tabulate_sizes(records: ScanRecords) -> Table:
     """For each capability and size the number of seeds, and both summaries of the step."""
-    table = Table("capability", "size", "seeds", "emerged", "median step (Kaplan-Meier)", "mean as in the paper")
-    found = records.curves.emergences()
+    table = Table("capability", "size", "seeds", "emerged", "median step [95%]", "mean as in the paper")
+    found, generator = records.curves.emergences(), Streams(0).generator("bootstrap")
     for name in records.capabilities:
         sets = [emergence for emergence in found if emergence.key.unit == Question(name).unit]
-        for size in summarise_groups(sets, records.seeds, records.end):
-            seeds = (str(size.emerged + size.censored), str(size.emerged))
-            _add_row(table, name, size.group, *seeds, _format_median(size), f"{size.paper_mean:,.0f}")
+        for size in summarise_groups(sets, records.seeds, records.end, generator):
+            median = "nothing measured" if size.median is None else format_step(size.median)
+            counts = (str(size.measured), str(size.emerged))
+            _add_row(table, name, size.group, *counts, median, f"{size.paper_mean:,.0f}")
     return table
+
+
+def tabulate_orders(records: ScanRecords) -> list[Table]:
+    """Known patterns against each capability: which came first, in how many seeds; no table if none was read."""
+    table = Table("capability", "size", "pattern", "pattern first", "capability first", "not told", "steps ahead")
+    table.title = Text(f"a pattern is there with its first head: {records.strongest.rule.describe('mass')}")
+    for each in compare_patterns(records):
+        order, cells = each.order, (each.capability, each.size, each.pattern)
+        counts = (f"{order.before} of {order.seeds}", str(order.after), str(order.untold + order.neither))
+        _add_row(table, *cells, *counts, describe_lead(order))
+    return [table] if table.row_count else []
 
 
 def tabulate_patch(records: PatchRecords) -> tuple[Table, str]:
@@ -149,19 +163,12 @@ def _title_scan(records: ScanRecords) -> Text:
     return Text(f"{records.spec.suite}: {measured} of {listed} checkpoints measured{missing}{state}")
 
 
-def _format_median(size: GroupSummary) -> str:
-    if size.median is None:
-        return "not reached"
-    lower, upper = ("\N{EN DASH}" if end is None else f"{end:,.0f}" for end in size.median_band)
-    return f"{size.median:,.0f} [{lower}, {upper}]"
-
-
 def tabulate_comparison(compared: ArmComparison) -> tuple[Table, Table]:
     """The arms; and every pair of them, effects first."""
     arms = Table("arm", "seeds", "units", "emerged", "median step [95%]", f"share by {compared.horizon:,.0f} [95%]")
     for arm in compared.arms:
         counts = (f"{arm.seeds:,}", f"{arm.units:,}", f"{arm.emerged:,}")
-        arms.add_row(Text(arm.name), *counts, _say_step(arm.median), _say_estimate(arm.solved, ".2f"))
+        arms.add_row(Text(arm.name), *counts, format_step(arm.median), _say_estimate(arm.solved, ".2f"))
     pairs = Table("B against A", "ratio of medians", "difference of shares", "difference of means, steps", "p (Holm)")
     for pair in compared.pairs:
         pairs.add_row(
@@ -172,11 +179,6 @@ def tabulate_comparison(compared: ArmComparison) -> tuple[Table, Table]:
             f"{pair.adjusted:.3g}",
         )
     return arms, pairs
-
-
-def _say_step(estimate: Estimate) -> str:
-    value = "not within the budget" if estimate.value is None or np.isinf(estimate.value) else f"{estimate.value:,.0f}"
-    return f"{value} [{estimate.lower:,.0f}, {'∞' if np.isinf(estimate.upper) else f'{estimate.upper:,.0f}'}]"
 
 
 def _say_estimate(estimate: Estimate, form: str) -> str:

@@ -1,6 +1,6 @@
 """What a person sees while runs train: a live display on a terminal, plain lines anywhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ class LiveView(Display):
         )
         self._task = self._bar.add_task(waiting, total=self._steps)
         self._next_line = dict.fromkeys(range(len(specs)), 0)
-        self._progress: dict[int, NDArray[np.float64]] = {}
+        self._progress: dict[tuple[int, int], NDArray[np.float64]] = {}
+        """By run and seed, [unit]; a seed that has stopped keeps its last."""
         self._diverged: dict[int, set[int]] = {run: set() for run in range(len(specs))}
         if not self._live:
             self._say(waiting)
@@ -46,20 +47,21 @@ class LiveView(Display):
         """Every seed has done `step` updates."""
         self._bar.update(self._task, completed=step, description=self._name)
 
-    def evaluated(self, run: int, step: int, progress: NDArray[np.float64]) -> None:
-        """An evaluation of a run gave `progress`, [seed, unit]."""
-        self._progress[run] = progress
+    def evaluated(self, run: int, step: int, progress: Mapping[int, NDArray[np.float64]]) -> None:
+        """An evaluation of a run gave `progress`, by seed [unit]."""
+        self._progress |= {(run, seed): row for seed, row in progress.items()}
         spec = self._specs[run]
-        gone = {seed for seed, row in enumerate(progress) if not np.isfinite(row).all()}
+        gone = {seed for seed, row in progress.items() if not np.isfinite(row).all()}
         for seed in sorted(gone - self._diverged[run]):
             self._say(f"{spec.name}: seed {seed} has diverged at step {step}: its loss is not a finite number")
         self._diverged[run] |= gone
         if self._live:
             self._live.update(Group(self._draw_seeds(), self._bar))
         elif step >= self._next_line[run]:
-            learnt = (progress >= state_rule(spec).level).sum(1)
+            own = [row for (its, _), row in sorted(self._progress.items(), key=lambda item: item[0]) if its == run]
+            learnt = [(row >= state_rule(spec).level).sum() for row in own]
             self._say(
-                f"{spec.name}: step {step}/{self._steps}, units learnt by seed (of {progress.shape[1]}): "
+                f"{spec.name}: step {step}/{self._steps}, units learnt by seed (of {len(own[0])}): "
                 + " ".join(str(n) for n in learnt)
             )
             self._next_line[run] = step + max(1, self._steps // 20)
@@ -67,8 +69,8 @@ class LiveView(Display):
     def _draw_seeds(self) -> Table:
         """A line for each seed: one block for each unit, as high as its progress."""
         table = Table.grid(padding=(0, 2))
-        lines = [(run, seed, row) for run, progress in self._progress.items() for seed, row in enumerate(progress)]
-        for run, seed, row in lines[:SHOWN_SEEDS]:
+        lines = sorted(self._progress.items(), key=lambda item: item[0])
+        for (run, seed), row in lines[:SHOWN_SEEDS]:
             row = np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0)  # of one that diverged
             levels = np.clip(row * (len(_LEVELS) - 1), 0, len(_LEVELS) - 1).astype(int)
             blocks = Text("".join(_LEVELS[level] for level in levels), style="cyan")

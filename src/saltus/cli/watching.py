@@ -1,0 +1,40 @@
+"""The command that serves the live page: watch; and the option of others to serve it beside their work."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from saltus import api
+from saltus.api import DEFAULT_PORT, DEFAULT_ROOT
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 is any that is free.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Serve the live page meanwhile.")]
+
+
+def watch(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of trainings and other results, or folders that hold some.")
+    ] = None,
+    port: Port = DEFAULT_PORT,
+) -> None:
+    """Show what has come so far in a page that keeps itself up to date, until Ctrl-C."""
+    api.watch(paths or [DEFAULT_ROOT], port=port, tell=_tell)
+
+
+@contextmanager
+def watch_if(wanted: bool, out: Path) -> Generator[None, None, None]:
+    """Serve the live page of a folder beside what is done within, if it is wanted."""
+    if not wanted:
+        yield
+        return
+    with api.watch_beside([out], tell=_tell):
+        yield
+
+
+def _tell(address: str) -> None:
+    Console(stderr=True).print(Text(f"watch: {address}"), soft_wrap=True)

@@ -1,0 +1,110 @@
+"""What a monitor is asked for, checked and made ready before the training begins."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from saltus.errors import SaltusError
+from saltus.known_patterns import KnownPattern, PatternMasks, find_patterns, mask_sequences
+from saltus.lm.capabilities.base import Prompt
+from saltus.lm.capabilities.build import build_capability, make_prompts
+from saltus.lm.capabilities.prompt_file import describe_prompt_file
+from saltus.lm.pattern_scores import make_probe_tokens
+from saltus.monitor.probes import OwnMeasure
+from saltus.monitor.records import ProbeBatch
+from saltus.specs.capabilities import BaseCapabilitySpec, list_named
+
+Capability = str | Path | BaseCapabilitySpec | OwnMeasure
+"""A capability by its name, a file of prompts, a description, or a function from the model to a share from 0 to 1."""
+
+
+def prepare_capabilities(
+    wanted: Sequence[Capability], tokenizer: PreTrainedTokenizerBase | None, master_seed: int
+) -> tuple[dict[str, Sequence[Prompt]], dict[str, OwnMeasure]]:
+    """By name, the prompts of capabilities, and the functions of the user's.
+
+    Raises:
+        SaltusError: if there is no such capability, a name comes twice, or prompts cannot be made.
+
+    """
+    prompts: dict[str, Sequence[Prompt]] = {}
+    own: dict[str, OwnMeasure] = {}
+    for each in wanted:
+        if isinstance(each, str | Path | BaseCapabilitySpec):
+            spec = _describe(each)
+            name = build_capability(spec).name
+            if tokenizer is None:
+                raise SaltusError(f"capabilities: {name} asks prompts and no tokenizer was given; give tokenizer=")
+            found = {name: make_prompts(spec, tokenizer, master_seed)}
+            _require_new(name, {*prompts, *own})
+            prompts |= found
+        else:
+            name = getattr(each, "__name__", type(each).__name__)
+            _require_new(name, {*prompts, *own})
+            own[name] = each
+    return prompts, own
+
+
+def prepare_patterns(
+    wanted: Iterable[str | KnownPattern],
+    tokens: Any,
+    tokenizer: PreTrainedTokenizerBase | None,
+    master_seed: int,
+) -> PatternMasks | None:
+    """The masks of the patterns on the probe batch, `tokens` [sequence, position] if it is given; None of no pattern.
+
+    Raises:
+        SaltusError: if there is nothing to make a batch of, or it is none.
+
+    """
+    patterns = find_patterns(wanted)
+    if not patterns:
+        return None
+    if tokens is None and tokenizer is None:
+        raise SaltusError(
+            "patterns: neither a tokenizer nor tokens were given; give one of the two, or patterns=() to read none"
+        )
+    batch = _read_tokens(tokens) if tokens is not None else None
+    if batch is None:
+        assert tokenizer is not None
+        batch = make_probe_tokens(tokenizer, master_seed)
+    return mask_sequences(patterns, batch)
+
+
+def describe_batch(masks: PatternMasks, tokenizer: PreTrainedTokenizerBase | None) -> ProbeBatch:
+    """What is kept of the probe batch."""
+    texts = tokenizer.batch_decode([[token] for token in masks.tokens[0].tolist()]) if tokenizer else []
+    return ProbeBatch(masks.names, masks.chance, masks.tokens, masks.masks[:, 0], tuple(texts))
+
+
+def _describe(capability: str | Path | BaseCapabilitySpec) -> BaseCapabilitySpec:
+    if isinstance(capability, BaseCapabilitySpec):
+        return capability
+    named: Mapping[str, BaseCapabilitySpec] = list_named()
+    if isinstance(capability, str) and capability in named:
+        return named[capability]
+    if isinstance(capability, Path) or Path(capability).suffix:
+        return describe_prompt_file(Path(capability))
+    raise SaltusError(
+        f"capabilities: {capability!r} was given; allowed are {', '.join(named)}, a file of prompts, or a function of "
+        "the model"
+    )
+
+
+def _read_tokens(tokens: Any) -> NDArray[np.int64]:
+    array = np.asarray(tokens.cpu() if hasattr(tokens, "cpu") else tokens)
+    if array.ndim != 2 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
+        raise SaltusError(
+            f"tokens: an array of shape {array.shape} and type {array.dtype} was given; the probe batch is integers "
+            "[sequence, position]"
+        )
+    return array.astype(np.int64)
+
+
+def _require_new(name: str, there: set[str]) -> None:
+    if name in there:
+        raise SaltusError(f"capabilities: {name!r} was given twice; name each capability once")

@@ -1,0 +1,55 @@
+"""What a monitored training came to, in numbers and in words."""
+
+import numpy as np
+
+from saltus.curves import Curves, Emergence
+from saltus.monitor.records import MonitorRecords, name_head
+from saltus.report.curves.words import describe_emergence
+from saltus.report.html.labels import join, shorten
+
+
+def name_sharpest(records: MonitorRecords, pattern: str) -> str:
+    """The head with the most mass on a pattern at the last probe that read it, such as `layer 1 head 3`."""
+    masses = records.masses[..., records.spec.patterns.index(pattern)]  # [probe, layer, head]
+    read = masses[np.isfinite(masses).any((1, 2))]
+    layer, head = np.unravel_index(np.nanargmax(read[-1]), read.shape[1:])
+    return name_head(int(layer), int(head))
+
+
+def count_sharp(records: MonitorRecords, pattern: str) -> tuple[int, int]:
+    """Heads that have a pattern at their last probe, by the rule for patterns without its hold; and all heads."""
+    curves = records.heads(pattern)
+    return sum(bool(curve.there(curves.rule)[-1]) for curve in curves), len(curves)
+
+
+def describe_overhead(records: MonitorRecords) -> str:
+    """Such as `1.3% of the training time went to probes (at most 2% allowed)`."""
+    if not np.isfinite(records.overhead):
+        return "no time of training has passed yet"
+    bound = records.spec.at_most
+    allowed = "without a bound" if bound is None else f"at most {bound:.2g} was allowed"
+    last = records.rows[-1]
+    return (
+        f"probes took {last.spent:,.1f} s and the training {last.training:,.1f} s, a share of {records.overhead:.2g} "
+        f"({allowed})"
+    )
+
+
+def describe_findings(records: MonitorRecords) -> str:
+    """What emerged and what sharpened, in a sentence or two."""
+    if not records.rows:
+        return "Nothing has been measured yet."
+    parts = [*_list_findings(records.curves, "emerged"), *_list_findings(records.strongest, "had its first head")]
+    if not parts:
+        return f"Nothing has emerged by step {records.rows[-1].step:,}."
+    return f"{join(parts, most=6)}."
+
+
+def _list_findings(curves: Curves, verb: str) -> list[str]:
+    found = [emergence for emergence in curves.emergences() if emergence.by is not None]
+    return [f"{shorten(e.key.unit)} {verb} {_say_when(e)}" for e in found]
+
+
+def _say_when(emergence: Emergence) -> str:
+    text = describe_emergence(emergence)
+    return text if text.startswith("at ") else f"in {text}"

@@ -1,0 +1,92 @@
+"""Callbacks: what the trainers call, in their order, without the trainers."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from tests.monitor.test_monitor import Known, watch_known
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler
+
+from saltus.errors import SaltusError
+from saltus.monitor import Monitor
+
+
+def drive_trainer(monitor: Monitor, model: nn.Module, first: int, last: int, *, zero: bool = True) -> None:
+    """As the Trainer calls its callbacks: it logs the mean loss every four steps, after the step."""
+    arguments: Any = TrainingArguments
+    state, control = TrainerState(is_world_process_zero=zero, global_step=first), TrainerControl()
+    handler = CallbackHandler([monitor.callback()], model, None, None, None)
+    handler.on_init_end(arguments, state, control)
+    handler.on_train_begin(arguments, state, control)
+    handler.on_epoch_begin(arguments, state, control)
+    for step in range(first + 1, last + 1):
+        handler.on_step_begin(arguments, state, control)
+        handler.on_substep_end(arguments, state, control)
+        handler.on_pre_optimizer_step(arguments, state, control)
+        handler.on_optimizer_step(arguments, state, control)
+        state.global_step = step
+        handler.on_step_end(arguments, state, control)
+        if step % 4 == 0:
+            handler.on_log(arguments, state, control, {"loss": float(step)})
+            handler.on_log(arguments, state, control, {"eval_loss": 7.0})
+            handler.on_save(arguments, state, control)
+            handler.on_evaluate(arguments, state, control, {})
+    handler.on_epoch_end(arguments, state, control)
+    handler.on_train_end(arguments, state, control)
+
+
+def test_the_trainer_of_transformers_is_followed_and_resumed(tmp_path: Path) -> None:
+    model = Known()
+    assert isinstance(watch_known(tmp_path / "none").callback(), TrainerCallback)
+    drive_trainer(watch_known(tmp_path), model, 0, 12)
+    monitor = watch_known(tmp_path)
+    drive_trainer(monitor, model, 12, 22)
+    rows = monitor.folder.rows()
+    assert [row.step for row in rows] == [0, 1, 2, 4, 5, 10, 12, 15, 20, 22]
+    assert [row.loss for row in rows] == [None, None, None, None, 4.0, 8.0, None, None, 16.0, 20.0]
+    assert monitor.folder.finished
+
+
+def test_other_processes_of_the_trainer_do_nothing(tmp_path: Path) -> None:
+    drive_trainer(watch_known(tmp_path / "none"), Known(), 0, 3, zero=False)
+    assert not (tmp_path / "none").exists()
+
+
+@dataclass
+class FakeTrainer:
+    global_step: int = 0
+    accumulate_grad_batches: int = 2
+
+
+def test_the_trainer_of_lightning_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Callback:
+        pass
+
+    lightning, inner = ModuleType("lightning"), ModuleType("lightning.pytorch")
+    inner.Callback = Callback  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lightning", lightning)
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", inner)
+    monitor, model, trainer = watch_known(tmp_path), Known(), FakeTrainer()
+    callback: Any = monitor.lightning_callback()
+    assert Callback in type(callback).__mro__
+    callback.on_train_start(trainer, model)
+    for batch in range(1, 13):  # two parts of each update; Lightning counts updates, and has halved the losses
+        trainer.global_step = batch // 2
+        callback.on_train_batch_end(trainer, model, {"loss": torch.tensor(batch / 2.0)}, None, batch)
+    callback.on_train_end(trainer, model)
+    rows = monitor.folder.rows()
+    assert [row.step for row in rows] == [0, 1, 2, 4, 5, 6]
+    assert rows[1].loss == 1.5  # the first part, before its update was done, and the second
+    assert monitor.folder.finished
+
+
+def test_without_lightning_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saltus.monitor.callbacks.lightning._PACKAGES", ("no_such_package",))
+    with pytest.raises(SaltusError, match="Lightning is not installed"):
+        watch_known(tmp_path).lightning_callback()

@@ -1,0 +1,421 @@
+"""A monitor's life: what it writes and when, what fails, what comes back, and what it costs."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.monitor.trainings import (
+    OFTEN,
+    TOKENIZER,
+    Clock,
+    OwnAttention,
+    be_quiet,
+    make_llama,
+    read_attention,
+    read_logits,
+    said,
+    train,
+    watch,
+)
+from torch import Tensor, nn
+
+from saltus.errors import SaltusError
+from saltus.known_patterns import induction, mask_sequences
+from saltus.lm.patching.tap import capture_patterns
+from saltus.monitor import Monitor
+from saltus.monitor.folder import LONGEST, MOST_FRAMES, MonitorFolder
+from saltus.monitor.pacing import Pace
+from saltus.monitor.records import Event
+from saltus.specs.training import ScheduleSpec
+from saltus.storage.files import HeldError
+
+
+class Known(nn.Module):
+    """A model whose attention and answers are set by hand: one head, and a share of right answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.sharp, self.right = 0.0, 0.0
+
+    def attend(self, tokens: Tensor) -> list[Tensor]:
+        """As sharp an induction head as is set; the rest of the attention stays on the query itself."""
+        array = tokens.cpu().numpy()
+        masks = torch.from_numpy(mask_sequences({"induction": induction}, array).masks[0]).float()
+        own = torch.eye(array.shape[1]) * (1.0 - self.sharp * masks.sum(-1, keepdim=True))
+        return [(self.sharp * masks + own)[:, None]]
+
+    @staticmethod
+    def share(model: "Known") -> float:
+        return model.right
+
+
+def attend(model: Any, tokens: Tensor) -> Sequence[Tensor]:
+    return model.attend(tokens)
+
+
+def watch_known(path: Path, **settings: Any) -> Monitor:
+    settings = {"capabilities": [Known.share], "patterns": ["induction"], "attention": attend} | settings
+    return watch(path, logits=read_logits, **settings)
+
+
+def test_masses_are_those_of_the_model_and_entropy_is_in_nats(tmp_path: Path) -> None:
+    model = Known()
+    monitor = watch_known(tmp_path)
+    model.sharp = 0.75
+    monitor.step(0, model)
+    [row] = monitor.folder.rows()
+    assert row.masses is not None
+    assert row.entropy is not None
+    assert row.masses == pytest.approx(np.array([[[0.75]]]))
+    # 12 tokens that stand twice: the second 12 queries know where to look, and 11 others but the first do not.
+    assert row.entropy == pytest.approx(12 / 23 * -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), rel=1e-5)
+    probe = monitor.folder.probe()
+    assert probe is not None
+    kept = monitor.folder.pattern(0)[0, 0]
+    assert kept[probe.masks[0]] == pytest.approx(0.75, abs=0.005)
+    assert len(probe.texts) == probe.tokens.shape[1] == 24
+
+
+def test_patterns_are_those_that_the_tap_reads(tmp_path: Path) -> None:
+    model = make_llama().eval()
+    monitor = watch(tmp_path)
+    monitor.step(0, model)
+    probe = monitor.folder.probe()
+    assert probe is not None
+    read = capture_patterns(model, torch.from_numpy(probe.tokens)).patterns
+    kept = monitor.folder.pattern(0)
+    for layer, pattern in enumerate(read):
+        assert np.abs(np.sqrt(kept[layer]) - np.sqrt(pattern[0].numpy())).max() < 1 / 255
+
+
+def test_events_come_as_soon_as_they_are_confirmed_in_every_place(tmp_path: Path) -> None:
+    model, heard, console = Known(), list[Event](), be_quiet()
+    monitor = watch_known(tmp_path / "mine", on_event=heard.append, console=console, hold=2)
+    for step in range(0, 40, 5):
+        model.sharp = 0.9 if step >= 10 else 0.0
+        model.right = 1.0 if 15 <= step < 30 else 0.25
+        before = len(heard)
+        monitor.step(step, model)
+        assert len(monitor.folder.events()) == len(heard)
+        if step in (15, 20, 35):
+            assert len(heard) == before + 1
+    monitor.close()
+    assert [(e.kind, e.unit, e.step, e.after, e.by, e.layer, e.head) for e in heard] == [
+        ("sharpened", "induction", 15, 5, 10, 0, 0),
+        ("emerged", "share", 20, 10, 15, -1, -1),
+        ("lost", "share", 35, 25, 30, -1, -1),
+    ]
+    assert [event.text for event in monitor.folder.events()] == [event.text for event in heard]
+    assert "mine: step 20: share emerged between steps 10 and 15: 100% now" in said(console)
+    assert "mine: step 15: layer 0 head 0 sharpened to induction between steps 5 and 10: mass 0.90 now" in said(console)
+    records = monitor.folder.records()
+    [emerged] = records.curves.emergences()
+    assert (emerged.after, emerged.by, emerged.lost) == (10, 15, 30)
+    [sharpened] = records.strongest.emergences()
+    assert (sharpened.after, sharpened.by) == (5, 10)
+    assert records.heads("induction").units == ["layer 0 head 0"]
+
+
+def fail(model: Any) -> float:
+    raise ZeroDivisionError("a mistake in my function")
+
+
+def test_what_fails_is_told_once_and_the_rest_is_measured(tmp_path: Path) -> None:
+    model, console = Known(), be_quiet()
+    monitor = watch_known(tmp_path, scalars={"broken": fail}, on_event=fail, console=console, trackers=[Broken()])
+    for step in range(0, 30, 5):
+        model.right = float(step > 10)
+        monitor.step(step, model)
+    monitor.close()
+    records = monitor.folder.records()
+    assert len(records.rows) == 6
+    assert records.curves.emergences()[0].by == 15
+    assert said(console).count("a mistake in my function") == 2  # of the number, and of the listener
+    assert said(console).count("no such server") == 1
+    assert [event.unit for event in records.events if event.kind == "failed"] == ["broken", "Trackio", "on_event"]
+    assert records.notes == (
+        "broken could not be measured in 6 of 6 probes, first because: ZeroDivisionError: a mistake in my function",
+    )
+
+
+class Broken:
+    def log(self, *arguments: Any, **options: Any) -> None:
+        raise ConnectionError("no such server")
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_training(tmp_path: Path) -> None:
+    model, console = Known(), be_quiet()
+    monitor = watch_known(tmp_path, console=console)
+    monitor.step(0, model)
+    (tmp_path / "rows.jsonl").unlink()
+    (tmp_path / "rows.jsonl").mkdir()
+    for step in range(1, 20):
+        monitor.step(step, model)
+    monitor.close()
+    assert said(console).count("cannot be written") == 1
+
+
+def test_a_model_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
+    console = be_quiet()
+    monitor = watch(tmp_path, console=console)
+    for step in range(3):
+        monitor.step(step, OwnAttention())
+    assert said(console).count("OwnAttention holds 0 models of transformers") == 1
+
+
+def test_weights_that_are_spread_over_processes_are_refused_and_the_training_goes_on(tmp_path: Path) -> None:
+    class FullyShardedDataParallel(nn.Module):
+        pass
+
+    console = be_quiet()
+    monitor = watch(tmp_path, console=console)
+    for step in range(40):
+        monitor.step(step, FullyShardedDataParallel())
+    assert said(console).count("the weights are spread over processes") == 1
+    assert monitor.folder.rows() == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from tests.monitor.trainings import OwnAttention, read_attention, read_logits, watch
+monitor = watch(Path(sys.argv[1]), capabilities=[], logits=read_logits, attention=read_attention)
+model = OwnAttention()
+for step in range(1000):
+    monitor.step(step, model)
+    print(step, flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        last = next(int(line) for line in process.stdout if int(line) >= 23)
+        process.send_signal(signal.SIGKILL)
+    steps = [row.step for row in MonitorFolder(tmp_path).rows()]
+    assert steps[: steps.index(20) + 1] == list(OFTEN.list_steps(20))
+    assert last >= 23
+    assert not MonitorFolder(tmp_path).finished
+    with (tmp_path / "rows.jsonl").open("a") as file:  # as if it had been killed in the midst of a line
+        file.write('{"step": 1000')
+    monitor = watch(tmp_path, capabilities=[], logits=read_logits, attention=read_attention)
+    monitor.step(2000, OwnAttention())
+    monitor.close()
+    assert [row.step for row in MonitorFolder(tmp_path).rows()] == [*steps, 2000]
+
+
+def test_a_training_that_is_resumed_goes_on_in_the_same_folder(tmp_path: Path) -> None:
+    first = watch_known(tmp_path)
+    model = Known()
+    model.right = 1.0
+    for step in range(13):
+        first.step(step, model)
+    first.close()
+    assert first.folder.finished
+    heard: list[Event] = []
+    second = watch_known(tmp_path, on_event=heard.append, schedule=ScheduleSpec(every=10))
+    for step in range(12, 31):
+        second.step(step, model)
+    assert not second.folder.finished
+    assert [row.step for row in second.folder.rows()] == [0, 1, 2, 4, 5, 10, 12, 20, 30]
+    assert heard == []  # that it emerged was told before
+    with pytest.raises(HeldError):
+        watch_known(tmp_path).step(30, model)
+    second.close()
+    other = watch_known(tmp_path, patterns=["first_token"])
+    with pytest.raises(SaltusError, match="does not describe the monitored training"):
+        other.step(31, model)
+    spent = [row.spent for row in second.folder.rows()]
+    assert spent == sorted(spent)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_steps_that_come_back_take_back_what_was_measured_after_them(again: bool, tmp_path: Path) -> None:
+    model, console = Known(), be_quiet()
+    monitor = watch_known(tmp_path, console=console)
+    for step in range(28):
+        model.right = float(step >= 15)
+        monitor.step(step, model)
+    if again:  # in another process
+        monitor.close()
+        monitor = watch_known(tmp_path, console=console)
+    for step in range(12, 38):
+        model.right = float(step >= 30)
+        monitor.step(step, model)
+    monitor.close()
+    records = monitor.folder.records()
+    assert [row.step for row in records.rows] == [0, 1, 2, 4, 5, 10, 12, 15, 20, 25, 30, 35, 37]
+    assert records.curves.emergences()[0].by == 30
+    assert [(event.kind, event.step, event.by) for event in records.events] == [
+        ("rewound", 27, 12),
+        ("emerged", 35, 30),
+    ]
+    gone = 4 if again else 3  # the last step was measured when the monitor was closed
+    assert f"the training went back from step 27 to 12; {gone} probes from there on are taken back" in said(console)
+    assert monitor.folder.frames() == [row.step for row in records.rows]
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    assert len(lines) == len(records.rows) + gone + 1  # nothing was deleted
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0.001, 3.0)), min_size=1, max_size=300),
+    st.floats(0.005, 0.5),
+)
+def test_probes_take_no_more_than_their_share_once_their_cost_is_known(
+    laps: list[tuple[float, float]], at_most: float
+) -> None:
+    clock, pace, known = Clock(), None, 0.0
+    pace = Pace(ScheduleSpec(every=3), at_most, clock)
+    for step, (training, cost) in enumerate(laps):
+        if pace.is_due(step):
+            if known:  # what the last one cost was foreseen
+                assert pace.spent + known <= at_most * pace.training + 1e-9
+            pace.start_probe()
+            clock.now += cost
+            pace.end_probe(step)
+            known = cost
+        clock.now += training
+    pace.is_due(len(laps))
+    assert pace.training + pace.spent == pytest.approx(clock.now)
+
+
+def test_the_schedule_is_kept_while_probes_are_cheap_and_stretched_when_they_are_not() -> None:
+    def follow(cost: float) -> list[int]:
+        clock, probed = Clock(), list[int]()
+        pace = Pace(ScheduleSpec(every=10), 0.02, clock)
+        for step in range(1001):
+            if pace.is_due(step):
+                pace.start_probe()
+                clock.now += cost
+                pace.end_probe(step)
+                probed.append(step)
+            clock.now += 1.0
+        return probed
+
+    assert follow(0.0) == list(ScheduleSpec(every=10).list_steps(1000))
+    dear = follow(1.0)  # one second, of which 0.02 is 50 seconds of training
+    assert dear == [0, *range(100, 1001, 50)]
+    assert follow(0.1)[-1] == 1000
+    assert len(follow(0.1)) > 90
+
+
+def test_the_overhead_is_recorded(tmp_path: Path) -> None:
+    clock = Clock()
+    model = Known()
+
+    def take_time(model: Any) -> float:
+        clock.now += 2.0
+        return 0.0
+
+    monitor = watch_known(tmp_path, clock=clock, at_most=0.1, scalars={"slow": take_time})
+    for step in range(101):
+        monitor.step(step, model)
+        clock.now += 1.0
+    monitor.close()
+    records = monitor.folder.records()
+    assert [row.step for row in records.rows] == [0, 40, 60, 80, 100]
+    assert records.rows[-1].training == 100.0
+    assert records.overhead == pytest.approx(0.1)
+    assert records.summary is not None
+    assert records.summary["seconds"] == {"training": 101.0, "probes": 10.0}
+
+
+def test_losses_are_averaged_between_probes_and_a_loss_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
+    monitor = watch_known(tmp_path)
+    for step in range(11):
+        monitor.step(step, Known(), loss=torch.tensor(float(step)) if step < 6 else float("nan"))
+    assert [row.loss for row in monitor.folder.rows()] == [0.0, 1.0, 2.0, 3.5, 5.0, None]
+    json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[-1], parse_constant=pytest.fail)
+
+
+def test_other_processes_of_a_group_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saltus.monitor.monitor.is_first_rank", lambda: False)
+    monitor = watch_known(tmp_path / "none")
+    monitor.step(0, Known())
+    monitor.close()
+    assert not (tmp_path / "none").exists()
+
+
+def test_patterns_are_thinned_out_before_the_disk_is_full(tmp_path: Path) -> None:
+    folder = MonitorFolder(tmp_path)
+    for step in range(MOST_FRAMES + 1):
+        folder.keep_pattern(step, np.ones((1, 1, 2 * LONGEST, 2 * LONGEST), dtype=np.float32))
+    assert folder.frames() == list(range(0, MOST_FRAMES + 1, 2))
+    assert folder.pattern(0).shape == (1, 1, LONGEST, LONGEST)
+
+
+def test_a_folder_of_any_name_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "run-2026112906"  # which could be a hash
+    watch_known(path).step(0, Known())
+    assert MonitorFolder(path).records().spec.group == "run-2026112906"
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    watch_known(tmp_path).step(0, Known())
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"step": 1, "shape": 3}\n')
+    with pytest.raises(SaltusError, match="has no record in line 2; delete that line"):
+        MonitorFolder(tmp_path).records()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said_then"),
+    [
+        ({"capabilities": ["copyin"]}, "'copyin' was given; allowed are copying, repetition"),
+        ({"capabilities": ["copying", "copying"]}, "'copying' was given twice"),
+        ({"capabilities": ["copying"], "tokenizer": None}, "copying asks prompts and no tokenizer was given"),
+        ({"patterns": ["induction"], "tokenizer": None}, "neither a tokenizer nor tokens were given"),
+        ({"tokens": [[0.5]]}, "the probe batch is integers"),
+        ({"trackers": [object()]}, "trackers: object was given"),
+        ({"at_most": 0.0}, "MonitorSpec.at_most: 0.0 was given"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(settings: dict[str, Any], said_then: str, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"tokenizer": TOKENIZER, **settings}
+    with pytest.raises(SaltusError) as refused:
+        Monitor(tmp_path, **arguments)
+    assert said_then in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_is_watched_without_capabilities_or_patterns(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, console=be_quiet(), at_most=None, scalars={"norm": measure_norm})
+    model = make_llama()
+    train(model, 3, monitor)
+    monitor.close()
+    records = monitor.folder.records()
+    assert [row.scalars["norm"] > 0 for row in records.rows] == [True] * 4
+    with pytest.raises(SaltusError, match="has no probe that measured anything"):
+        records.find_curves(None)
+
+
+def measure_norm(model: Any) -> float:
+    return sum(float(weight.norm()) for weight in model.parameters())
+
+
+def test_a_batch_of_ones_own_is_what_patterns_are_read_on(tmp_path: Path) -> None:
+    monitor = Monitor(
+        tmp_path,
+        tokens=torch.tensor([[1, 2, 1, 2, 1]]),
+        attention=read_attention,
+        logits=read_logits,
+        console=be_quiet(),
+    )
+    monitor.step(0, OwnAttention())
+    probe = monitor.folder.probe()
+    assert probe is not None
+    assert probe.tokens.tolist() == [[1, 2, 1, 2, 1]]
+    assert probe.texts == ()

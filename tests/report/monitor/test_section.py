@@ -1,0 +1,87 @@
+"""The page and the terminal on a monitored training: complete whatever the training came to."""
+
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tests.report.page import HOSTILE, render
+
+from saltus.monitor.folder import MonitorFolder
+from saltus.monitor.records import Event, MonitorRecords, ProbeBatch, Row
+from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
+from saltus.specs.monitor import MonitorSpec
+
+TOKENS = np.array([[1, 2, 1, 2]])
+MASK = np.zeros((1, 4, 4), dtype=bool)
+MASK[0, 2, 1] = MASK[0, 3, 2] = True
+
+
+def write(
+    path: Path, *, seed: str = "0", capability: str = "copying", steps: int = 6, read: bool = True
+) -> MonitorRecords:
+    """Copying from step 30 on; of two layers with a head, the second has the pattern from step 20 on."""
+    folder = MonitorFolder(path)
+    spec = MonitorSpec(group="mine", seed=seed, capabilities=(capability,), patterns=("induction",), sha256="0")
+    with folder.writing(spec):
+        folder.keep_probe(ProbeBatch(("induction",), np.array([0.2]), TOKENS, MASK, ("a", HOSTILE, "a", "b")))
+        for step in range(0, 10 * steps, 10):
+            masses = np.array([[[0.25]], [[0.2 if step < 20 else 0.9]]])
+            share = {capability: float(step >= 30)} if step != 40 else {}
+            failed = {capability: "ValueError: too long"} if step == 40 else {}
+            row = Row(step, step / 2.0, step / 100.0, 3.0 - step / 100.0, share, masses=masses, failed=failed)
+            folder.append_row(row if read else Row(step, 1.0, 1.0, failed={"patterns": "no attention"}))
+            if read:
+                folder.keep_pattern(step, np.tile(np.eye(4, dtype=np.float32), (2, 1, 1, 1)))
+        folder.append_events([Event("rewound", 15, by=10, text="the training went back")])
+    return folder.records()
+
+
+def test_everything_that_was_found_is_on_the_page(tmp_path: Path) -> None:
+    page = render(tmp_path, write(tmp_path / "mine"), write(tmp_path / "other", seed="1"))
+    assert "copying emerged in (20, 30] and induction had its first head in (10, 20]" in page.text
+    assert "1 of 2 heads have it (mass of at least 0.5 of the way from chance to ceiling)" in page.text
+    assert "the sharpest is layer 1 head 0" in page.text
+    assert "a share of 0.02 (at most 0.02 was allowed)" in page.text
+    assert "copying could not be measured in 1 of 6 probes, first because: ValueError: too long" in page.text
+    assert "capability copying 20 30 1.000" in page.text
+    assert "induction layer 1 head 0 10 20 0.900" in page.text
+    assert "induction layer 0 head 0 40 > 40 0.250" in page.text
+    assert "15 rewound the training went back" in page.text
+    assert set(page.sections[0]["figures"]) == {"loss", "capabilities", "patterns", "grid"}
+    maps = page.sections[0]["maps"]["attention"]
+    assert [panel["title"] for panel in maps["views"][0]["groups"][0][1]] == [
+        "induction",
+        "layer 1 head 0",
+        "layer 0 head 0",
+    ]
+    names = [trace["name"] for trace in page.sections[0]["figures"]["capabilities"]["views"][""]["figure"]["data"]]
+    assert "copying, seed 1" in names  # beside the other seed of its group
+
+
+def test_names_and_tokens_of_anybody_run_no_script(tmp_path: Path) -> None:
+    page = render(tmp_path, write(tmp_path / "mine", capability=HOSTILE))
+    assert "alert(1)" not in "".join(f"{tag}{attributes}" for tag, attributes in page.elements)
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+
+
+@pytest.mark.parametrize(
+    ("steps", "read", "said"),
+    [(0, True, "Nothing has been measured yet"), (3, False, "Nothing has emerged by step 20")],
+)
+def test_a_training_that_came_to_nothing_has_a_page(steps: int, read: bool, said: str, tmp_path: Path) -> None:
+    assert said in render(tmp_path, write(tmp_path / "mine", steps=steps, read=read)).text
+
+
+def test_the_terminal_says_the_same(tmp_path: Path) -> None:
+    records = write(tmp_path / "mine")
+    console = Console(width=160, file=StringIO())
+    for table in tabulate_monitor(records):
+        console.print(table)
+    assert isinstance(console.file, StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert "copying │ (20, 30] │ 100%" in text
+    assert "induction │ (10, 20] │ layer 1 head 0: 0.90 │ 0.20 │ 1 of 2" in text
+    assert "6 probes, the last at step 50; probes took 0.5 s and the training 25.0 s" in describe_monitor(records)
+    assert tabulate_monitor(write(tmp_path / "none", steps=0)) == []
