@@ -193,6 +193,8 @@ OTHER: dict[str, Any] = {
     "intervention": {"strength": 3.0},
     "seeds": 9,
     "master_seed": 1,
+    "data": {"train": 32, "test": 16},
+    "map": "seed",
 }
 
 

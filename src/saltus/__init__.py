@@ -8,6 +8,7 @@ from saltus.specs import *
 from saltus.studies.cells import Cell
 from saltus.studies.race import Race
 from saltus.studies.study import Study
+from saltus.tasks.base import TaskFacts
 
 __all__ = [
     "Cell",
@@ -20,6 +21,7 @@ __all__ = [
     "Rule",
     "SaltusError",
     "Study",
+    "TaskFacts",
     "api",
     "compare",
     "fit",

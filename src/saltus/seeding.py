@@ -22,6 +22,8 @@ StreamName = Literal[
     "pocket_init",
     "pocket_data",
     "race",
+    "sets",
+    "map",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -37,6 +39,8 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "intervention": 10,
     "influence": 11,
     "race": 12,
+    "sets": 13,
+    "map": 14,
 }
 
 

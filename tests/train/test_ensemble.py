@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks import build as build_module
 from saltus.tasks.base import Task, TaskFacts
 from saltus.tasks.build import build_task
 from saltus.tasks.linear_map import LinearMap
-from saltus.train import ensemble as ensemble_module
 from saltus.train import program as program_module
 from saltus.train.ensemble import DATA_BLOCK, MOMENTS, Ensemble, Member, SeedState
 from saltus.train.evaluation import Evaluation
@@ -208,7 +208,7 @@ def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -
     spec = make_spec(steps=600, batch_sequences=64, learning_rate=3e-3, evaluation_sequences=4096)
     honest = ensemble_of(spec, (0, 1))
     advance(honest, 600)
-    monkeypatch.setattr(ensemble_module, "build_task", build_noise)
+    monkeypatch.setattr(build_module, "build_task", build_noise)
     noise = ensemble_of(spec, (0, 1))
     advance(noise, 600)
     # The control: with real targets the same model in the same time is far below chance.

@@ -14,11 +14,11 @@ from saltus.api.folders import DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
 from saltus.provenance import describe_provenance
-from saltus.specs import RunSpec
+from saltus.specs import CustomTask, RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import read_facts
 from saltus.train.folder import RunFolder
-from saltus.train.measures import Measure, join_measures
+from saltus.train.measures import TRAINING_SET, Measure, join_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
@@ -130,12 +130,19 @@ def check_run(spec: RunSpec, processes: int) -> None:
     """Raise a SaltusError, which names the run, if it cannot be trained as it is described by so many processes."""
     from saltus.models.build import build_model
     from saltus.seeding import Streams
+    from saltus.tasks.build import build_task_of
+    from saltus.tasks.custom import check_task
+    from saltus.tasks.finite import draw_sets
     from saltus.train.interventions.base import build_intervention
     from saltus.train.memory import check_memory, read_available
 
     try:
         if (available := read_available()) is not None:
             check_memory(spec, processes, available)
+        if isinstance(spec.task, CustomTask):
+            check_task(spec.task)
+        if spec.data is not None:
+            draw_sets(spec.data, build_task_of(spec, 0), Streams(spec.master_seed).generator("sets", 0))
         if spec.intervention is not None:
             facts = read_facts(spec)
             generator = Streams(spec.master_seed).generator("intervention")
@@ -257,7 +264,8 @@ class _Sweep:
                     self._finish(each.folder, each.spec, 0.0)
                 elif starts <= {start}:  # those that another process has trained meanwhile have another turn
                     starts.add(start)
-                    jobs.append(Job(each.spec, each.folder, facts, seeds, self.measures))
+                    measures = (*self.measures, TRAINING_SET) if each.spec.data else self.measures
+                    jobs.append(Job(each.spec, each.folder, facts, seeds, measures))
             if not jobs:
                 return
             members = [Member(run, seed) for run, job in enumerate(jobs) for seed in job.seeds]

@@ -1,9 +1,5 @@
 """A module of the user's own, from the code that its spec holds."""
 
-import hashlib
-import linecache
-import sys
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -11,6 +7,7 @@ from torch import Tensor, nn
 
 from saltus.errors import SaltusError
 from saltus.specs import CustomSpec
+from saltus.specs.source import define_class
 
 
 def build_custom(spec: CustomSpec, length: int) -> nn.Module:
@@ -24,7 +21,7 @@ def build_custom(spec: CustomSpec, length: int) -> nn.Module:
     """
     place = f"model: {spec.name}"
     try:
-        module = _define(spec)(spec.d_model, length, **spec.options)
+        module = define_class(spec.name, spec.source)(spec.d_model, length, **spec.options)
         _check(module, torch.randn(2, length, spec.d_model), place)
     except SaltusError:
         raise
@@ -54,18 +51,6 @@ def find_leak(spec: CustomSpec, length: int) -> str | None:
         f"model: {spec.name} lets later tokens move earlier outputs (by {moved:.2g}), so it may read what it is to "
         "predict; make its output at a position depend on that position and earlier ones alone"
     )
-
-
-def _define(spec: CustomSpec) -> Any:
-    """Execute the code as a module of its own, once in a process, and look the class up in it."""
-    name = f"saltus_custom_{hashlib.sha256(spec.source.encode()).hexdigest()[:16]}"
-    if name not in sys.modules:
-        module, filename = ModuleType(name), f"<code of {spec.name}>"
-        # so that a traceback shows its lines
-        linecache.cache[filename] = (len(spec.source), None, spec.source.splitlines(keepends=True), filename)
-        exec(compile(spec.source, filename, "exec"), vars(module))
-        sys.modules[name] = module  # the compiler of the training step looks there for what the code names
-    return getattr(sys.modules[name], spec.name)
 
 
 def _check(module: Any, x: Tensor, place: str) -> None:

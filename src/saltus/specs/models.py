@@ -3,7 +3,6 @@
 A mixer is added here, with the class that its description builds.
 """
 
-import ast
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -11,7 +10,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from saltus.specs.base import Spec
 from saltus.specs.kinds import of_kind
-from saltus.specs.source import extract_source
+from saltus.specs.source import check_source, extract_source
 
 __all__ = [
     "ConvolutionSpec",
@@ -236,12 +235,7 @@ class CustomSpec(MixerSpec):
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
-        try:
-            defined = {node.name for node in ast.parse(self.source).body if isinstance(node, ast.ClassDef)}
-        except (SyntaxError, ValueError) as error:
-            raise ValueError(f"source is no Python code ({error})") from None
-        if self.name not in defined:
-            raise ValueError(f"name is {self.name!r}; source defines {', '.join(sorted(defined)) or 'no class'}")
+        check_source(self.name, self.source)
         return self
 
 

@@ -2,11 +2,12 @@
 
 import json
 import re
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import Spec
+from saltus.specs.data import DataSpec
 from saltus.specs.interventions import InterventionSpec
 from saltus.specs.models import ModelSpec
 from saltus.specs.tasks import TaskSpec
@@ -34,6 +35,12 @@ class RunSpec(Spec):
     )
     seeds: int = Field(default=8, ge=1, le=4096, description="K; the seeds are 0, 1, ..., K-1")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
+    data: DataSpec | None = Field(default=None, description="finite data; fresh sequences at every step if None")
+    map: Literal["run", "seed"] = Field(
+        default="run",
+        description="whether what a task draws once (A, rules) is drawn for the run or for each seed; floor, chance "
+        "and corners are then those of seed 0",
+    )
 
     @field_validator("name")
     @classmethod
@@ -49,6 +56,19 @@ class RunSpec(Spec):
         tokens = self.training.batch_tokens
         if tokens is not None and tokens < self.task.tokens:
             raise ValueError(f"training.batch_tokens is {tokens}; a sequence of the task has {self.task.tokens} tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _check_data(self) -> Self:
+        if self.data is not None and self.batch > self.data.train:
+            raise ValueError(
+                f"a batch has {self.batch} sequences and data.train is {self.data.train}; a batch has no sequence "
+                "twice, so take a batch of at most that"
+            )
+        if self.map == "seed" and self.intervention is not None:
+            raise ValueError(
+                "map is 'seed' and an intervention is given; an intervention is one for all seeds, so take map='run'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,8 +2,11 @@
 
 import ast
 import builtins
+import hashlib
 import linecache
-from types import FunctionType
+import sys
+from types import FunctionType, ModuleType
+from typing import Any
 
 from saltus.errors import SaltusError
 
@@ -37,6 +40,31 @@ def extract_source(defined: type) -> str:
                 needed.add(place)
                 wanted += _list_used(statement) - sought
     return "\n".join(ast.unparse(statement) for place, statement in enumerate(statements) if place in needed)
+
+
+def check_source(name: str, source: str) -> None:
+    """Raise a ValueError unless `source` is Python code that defines the class `name`; nothing is executed."""
+    try:
+        defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"source is no Python code ({error})") from None
+    if name not in defined:
+        raise ValueError(f"name is {name!r}; source defines {', '.join(sorted(defined)) or 'no class'}")
+
+
+def define_class(name: str, source: str) -> Any:
+    """Execute code as a module of its own, once in a process, and look the class up in it.
+
+    Only ever code of a study file of the user's own, never code that was read from a folder.
+    """
+    module_name = f"saltus_custom_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    if module_name not in sys.modules:
+        module, filename = ModuleType(module_name), f"<code of {name}>"
+        # so that a traceback shows its lines
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        exec(compile(source, filename, "exec"), vars(module))
+        sys.modules[module_name] = module  # the compiler of the training step looks there for what the code names
+    return getattr(sys.modules[module_name], name)
 
 
 def _list_bound(statement: ast.stmt) -> set[str]:

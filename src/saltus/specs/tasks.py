@@ -3,17 +3,23 @@
 from math import log2
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, SerializeAsAny, model_validator
 
+from saltus.errors import SaltusError
 from saltus.specs.base import Spec
 from saltus.specs.kinds import of_kind
+from saltus.specs.source import check_source, extract_source
 
 __all__ = [
     "AssociativeRecallSpec",
     "CellularAutomatonSpec",
+    "CustomTask",
     "InductionSpec",
     "LinearMapSpec",
+    "ModularAdditionSpec",
     "NoiseSpec",
+    "SparseParitySpec",
     "SubsetRecallSpec",
 ]
 
@@ -234,6 +240,102 @@ class NoiseSpec(SyntheticSpec):
         return self.length
 
 
+class SparseParitySpec(SyntheticSpec):
+    """Uniform bits and then the parity of k of them, always the same k (arXiv 2207.08799)."""
+
+    builds: ClassVar[str] = "saltus.tasks.sparse_parity:SparseParity"
+    content: ClassVar[frozenset[str]] = frozenset({"subset"})
+
+    kind: Literal["sparse_parity"] = "sparse_parity"
+    bits: int = Field(ge=1, le=4096, description="n, the number of bits")
+    subset: int = Field(ge=1, description="k, the bits whose parity is asked; which they are is drawn")
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return 2
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        return self.bits + 1
+
+    @model_validator(mode="after")
+    def _check_subset(self) -> Self:
+        if self.subset > self.bits:
+            raise ValueError(f"subset is {self.subset}, but there are {self.bits} bits; at most that many are allowed")
+        return self
+
+
+class ModularAdditionSpec(SyntheticSpec):
+    """a, b, = and then a + b mod p, for uniform a and b (arXiv 2201.02177): with `data`, the task of grokking."""
+
+    builds: ClassVar[str] = "saltus.tasks.modular_addition:ModularAddition"
+
+    kind: Literal["modular_addition"] = "modular_addition"
+    modulus: int = Field(ge=2, le=65_535, description="p; the numbers are 0 to p - 1, and p is the sign =")
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.modulus + 1
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        return 4
+
+
+class CustomTask(SyntheticSpec):
+    """A task of the user's own, described by its code: `CustomTask.of(MyTask, bits=20)`."""
+
+    builds: ClassVar[str] = "saltus.tasks.custom:build_custom_task"
+
+    kind: Literal["custom"] = "custom"
+    name: str = Field(description="the class in `source`; made as name(generator, **options)")
+    source: str = Field(max_length=100_000, description="Python code that defines it")
+    options: dict[str, bool | int | float | str] = Field(default={}, description="further arguments of the class")
+    length: int = Field(ge=2, le=65_536, description="tokens in a sequence")
+    symbols: int = Field(ge=2, le=65_536, description="C, the number of symbols")
+
+    @classmethod
+    def of(cls, task: type, **options: Any) -> Self:
+        """Describe a class that is defined at the top level of a study file or in a notebook: docs/own-task.md.
+
+        It is made once, to learn the length of its sequences and its symbols.
+
+        Raises:
+            SaltusError: if its code cannot be read, or raises, or says no length and symbols that are allowed.
+
+        """
+        source = extract_source(task)
+        try:
+            facts = task(np.random.default_rng(0), **options).facts
+            length, symbols = int(facts.length), int(facts.symbols)
+        except Exception as error:  # noqa: BLE001 - somebody's code may raise anything
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise SaltusError(
+                f"task: {task.__name__} raised {text}; it is made as {task.__name__}(generator, **options), "
+                "and has facts"
+            ) from None
+        return cls(name=task.__name__, source=source, options=options, length=length, symbols=symbols)
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.symbols
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        return self.length
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        check_source(self.name, self.source)
+        return self
+
+
 def _check_asked(queries: int, shown: int, name: str) -> None:
     if queries > shown:
         raise ValueError(f"queries is {queries} and {name} is {shown}; each is asked at most once, so at most that")
@@ -251,6 +353,9 @@ TASKS: dict[str, type[SyntheticSpec]] = {
     "induction": InductionSpec,
     "subset_recall": SubsetRecallSpec,
     "noise": NoiseSpec,
+    "sparse_parity": SparseParitySpec,
+    "modular_addition": ModularAdditionSpec,
+    "custom": CustomTask,
 }
 """Every kind of task."""
 

@@ -4,8 +4,9 @@ Predictions are counted by **query**: query q reads tokens 0..q and predicts tok
 tokens has `length - 1` queries, and output i of a linear map of size S is predicted at query S + i - 1.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,49 @@ class TaskFacts:
     varying: NDArray[np.int64] | None = None
     """[query] how many true keys a query has in each sequence, where which they are varies from sequence to sequence;
     None where one truth map holds for all."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        symbols: int,
+        length: int,
+        units: Mapping[str, Sequence[int]],
+        truth: NDArray[np.bool_] | Mapping[int, Sequence[int]] | None = None,
+        chance: float | None = None,
+        floor: float = 0.0,
+        varying: bool = False,
+    ) -> "TaskFacts":
+        """Facts of a task whose scored predictions are alike.
+
+        `units` says by name which queries belong to a unit. `truth` is the map, or the keys of each query; without it
+        the truth is not known, or, if it is `varying`, is one key for each scored query and sequence. `chance` and
+        `floor` are those of a scored query, in nats: ln C and 0 unless given; a floor of NaN is one that is not known.
+        """
+        queries = length - 1
+        unit_of_query = np.full(queries, -1)
+        for unit, members in enumerate(units.values()):
+            unit_of_query[list(members)] = unit
+        keys = np.zeros((queries, queries), np.bool_)
+        if isinstance(truth, Mapping):
+            for query, needed in truth.items():
+                keys[query, list(needed)] = True
+        elif truth is not None:
+            keys = truth
+        scored = unit_of_query >= 0
+        unknown = "truth: which keys are needed is not known, so attention on them and overlap with them are 0."
+        return cls(
+            symbols=symbols,
+            length=length,
+            units=tuple(units),
+            unit_of_query=unit_of_query,
+            truth=keys,
+            candidates=np.tri(queries, dtype=np.bool_),
+            chance_loss=np.where(scored & (chance is not None), chance or 0.0, np.log(symbols)),
+            floor_loss=np.where(scored, floor, np.nan),
+            corners=() if varying or keys.any() else (unknown,),
+            varying=scored.astype(np.int64) if varying else None,
+        )
 
     @property
     def varies(self) -> bool:
@@ -85,11 +129,11 @@ class Task(Protocol):
         """What is known before training."""
         ...
 
-    def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
-        """`count` fresh sequences, [sequence, token]."""
+    def sample(self, generator: np.random.Generator, count: int) -> NDArray[Any]:
+        """`count` fresh sequences, [sequence, token]: uint8, or int32 where there are more than 256 symbols."""
         ...
 
-    def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    def truth_of(self, tokens: NDArray[Any]) -> NDArray[np.bool_]:
         """The keys that each query needs in each of these sequences, [sequence, token] -> [sequence, query, key].
 
         A view of `facts.truth` for each sequence where that holds for all.

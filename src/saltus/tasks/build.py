@@ -1,5 +1,6 @@
 """TaskSpec -> Task; and what is known of a run's task."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,9 +17,20 @@ def build_task(spec: TaskSpec, generator: np.random.Generator) -> Task:
     return find_class(spec.builds)(spec, generator)
 
 
+def build_task_of(spec: RunSpec, seed: int) -> Task:
+    """The task that a seed of a run is trained on: that of all of them, unless each has a map of its own."""
+    streams = Streams(spec.master_seed)
+    return build_task(spec.task, streams.generator("task") if spec.map == "run" else streams.generator("map", seed))
+
+
 def read_facts(spec: RunSpec) -> TaskFacts:
-    """What is known of a run's task before training."""
-    return _read_facts(spec.task.kind, spec.task.model_dump_json(), spec.master_seed)
+    """What is known of a run's task before training; of the map no more than how many keys a query needs, where each
+    seed has one of its own.
+    """
+    if spec.map == "run":
+        return _read_facts(spec.task.kind, spec.task.model_dump_json(), spec.master_seed)
+    facts = build_task_of(spec, 0).facts
+    return replace(facts, truth=np.zeros_like(facts.truth), varying=facts.needed)
 
 
 @lru_cache(maxsize=4)  # the cells of a study share a few tasks, and the facts of a long context are large

@@ -8,7 +8,8 @@ program, and a lane, where the runs have the same shape.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor
 from saltus.models.build import build_model
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
-from saltus.tasks.build import build_task
+from saltus.tasks.build import build_task_of
+from saltus.tasks.finite import draw_sets
 from saltus.train.evaluate import choose_exact, evaluate_seed
-from saltus.train.evaluation import Evaluation, TrainLoss
+from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
 from saltus.train.interventions.base import Intervention, build_intervention
 from saltus.train.memory import DATA_BLOCK
@@ -63,8 +65,8 @@ class Ensemble:
         `specs` have one shape. `like` is an ensemble whose compiled program is taken over if it has that shape too.
         """
         torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
-        cells = {run: _Cell(specs[run], device) for run in dict.fromkeys(member.run for member in members)}
-        first = cells[members[0].run]
+        cells = _build_cells(specs, members, device)
+        first = cells[members[0]]
         if like is not None and like.program.spec.shape == first.spec.shape:
             self.program = like.program
         else:
@@ -101,33 +103,61 @@ class Ensemble:
         self._lanes = [lane for lane in self._lanes if lane.active]
 
 
-class _Cell:
-    """One of the runs: its task, what it is evaluated on, and its intervention."""
+def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device) -> "dict[Member, _Cell]":
+    """The cell of each member: one for all seeds of a run, as far as they share their map and their data."""
+    cells: dict[Member, _Cell] = {}
+    for member in members:
+        spec = specs[member.run]
+        own = spec.map == "seed" or (spec.data is not None and spec.data.draw == "seed")
+        shared = Member(member.run, member.seed if own else -1)
+        if shared not in cells:
+            cells[shared] = _Cell(spec, member.seed, device)
+        cells[member] = cells[shared]
+    return cells
 
-    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+
+class _Cell:
+    """One of the runs, or one of its seeds: its task, its data, what it is evaluated on, and its intervention."""
+
+    def __init__(self, spec: RunSpec, seed: int, device: torch.device) -> None:
+        """`seed` is one whose map and data these are."""
         self.spec, self.streams = spec, Streams(spec.master_seed)
-        self.task = build_task(spec.task, self.streams.generator("task"))
+        self.task = build_task_of(spec, seed)
         self.facts = self.task.facts
-        sequences = self.task.sample(self.streams.generator("evaluation"), spec.training.evaluation_sequences)
+        self._training: NDArray[Any] | None = None
+        if spec.data is None:
+            sequences = self.task.sample(self.streams.generator("evaluation"), spec.training.evaluation_sequences)
+        else:
+            place = 1 + seed if spec.data.draw == "seed" else 0
+            self._training, sequences = draw_sets(spec.data, self.task, self.streams.generator("sets", place))
         self.evaluation_tokens = torch.from_numpy(sequences).to(device)
+        self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
         self.intervention: Intervention | None = None
         if spec.intervention:
             generator = self.streams.generator("intervention")
             self.intervention = build_intervention(spec.intervention, spec.model, self.facts, generator)
 
+    def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
+        """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""
+        generator = self.streams.generator("data", seed, block)
+        if self._training is None:
+            return self.task.sample(generator, DATA_BLOCK * batch)
+        chosen = [generator.permutation(len(self._training))[:batch] for _ in range(DATA_BLOCK)]
+        return self._training[np.concatenate(chosen)]
+
 
 class _Lane:
     """Seeds that run stacked: their parameters, optimiser and data. Those of a run stand side by side."""
 
-    def __init__(self, program: Program, members: Sequence[Member], cells: Mapping[int, _Cell]) -> None:
+    def __init__(self, program: Program, members: Sequence[Member], cells: Mapping[Member, _Cell]) -> None:
         self._program, self._members = program, tuple(members)
         self.active = set(members)
-        self._cells = [cells[member.run] for member in members]
+        self._cells = [cells[member] for member in members]
         self._parameters = torch.stack([self._initialise(*pair) for pair in zip(self._cells, members, strict=True)])
         runs = list(dict.fromkeys(member.run for member in members))
         counts = [sum(member.run == run for member in members) for run in runs]
         self._parts = self._parameters.split(counts)  # views, one for each run: each has its own learning rate
-        self._specs = [cells[run].spec for run in runs]
+        self._specs = [next(cells[m].spec for m in members if m.run == run) for run in runs]
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": [part], "betas": spec.training.betas, "weight_decay": spec.training.weight_decay}
@@ -158,18 +188,19 @@ class _Lane:
     def evaluate(self) -> dict[Member, Evaluation]:
         """Measure each seed, with the bias under which it trains."""
         model, bias = self._program.model, self._current_bias()
-        return {
-            member: evaluate_seed(
-                model,
-                self._program.unflatten(flat),
-                cell.evaluation_tokens,
-                cell.task,
-                None if bias is None else bias[i],
-                patterns=cell.spec.training.patterns,
+        measured: dict[Member, Evaluation] = {}
+        for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True)):
+            if member not in self.active:
+                continue
+            weights, added = self._program.unflatten(flat), None if bias is None else bias[i]
+            patterns = cell.spec.training.patterns
+            measured[member] = evaluate_seed(
+                model, weights, cell.evaluation_tokens, cell.task, added, patterns=patterns
             )
-            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True))
-            if member in self.active
-        }
+            if cell.training_tokens is not None:
+                known = evaluate_seed(model, weights, cell.training_tokens, cell.task, added, patterns=False)
+                measured[member] = replace(measured[member], fit=Fit(known.loss, known.accuracy))
+        return measured
 
     def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
         """Measure the seeds of `run`, with the bias under which they train and always with the same other tokens."""
@@ -231,7 +262,7 @@ class _Lane:
         block, offset = divmod(step, DATA_BLOCK)
         if block != self._block_number:
             drawn = [
-                cell.task.sample(cell.streams.generator("data", member.seed, block), DATA_BLOCK * self._program.batch)
+                cell.draw(member.seed, block, self._program.batch)
                 for cell, member in zip(self._cells, self._members, strict=True)
             ]
             self._block = torch.from_numpy(np.stack(drawn)).to(self._program.device).unflatten(1, (DATA_BLOCK, -1))

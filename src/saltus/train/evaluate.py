@@ -31,8 +31,8 @@ def evaluate_seed(
     named = {f"model.{name}": value for name, value in weights.items()}
     sums: list[Tensor] = []
     exact = 0.0
-    for part in tokens.split(max(1, EVALUATION_TOKENS // facts.length)):
-        part = part.long()
+    for raw in tokens.split(max(1, EVALUATION_TOKENS // facts.length)):
+        part = raw.long()
         logits, attention = functional_call(_Measured(model, patterns), named, (part[:, :-1], bias))
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
@@ -46,7 +46,7 @@ def evaluate_seed(
             surprise = torch.special.entr(stacked) * candidates
             values += [surprise.sum(-1).to(exact_type).sum(0), stacked.to(exact_type).sum(0)]
             if facts.varies:
-                truth = torch.from_numpy(task.truth_of(part.cpu().numpy().astype(np.uint8))).to(tokens.device)
+                truth = torch.from_numpy(task.truth_of(raw.cpu().numpy())).to(tokens.device)
                 values += [measure.sum(0) for measure in align(stacked, truth[:, None, None])]
         sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         exact += float((right | ~scored).all(-1).sum())

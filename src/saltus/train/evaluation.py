@@ -9,6 +9,16 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How well one seed knows its training set, where data are finite."""
+
+    loss: NDArray[np.float64]
+    """[query] mean loss of each prediction, in nats."""
+    accuracy: NDArray[np.float64]
+    """[query] share of sequences whose likeliest token is the target."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Measures of one seed on the run's evaluation sequences. Losses and entropies in nats."""
 
@@ -32,6 +42,8 @@ class Evaluation:
     """
     pattern: NDArray[np.float32]
     """[layer, head, query, key] attention, mean over the sequences. No layer, here and above, if it is not measured."""
+    fit: Fit | None = None
+    """On the training set; None where data are fresh."""
 
 
 class TrainLoss(NamedTuple):

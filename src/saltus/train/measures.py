@@ -206,6 +206,26 @@ MEASURES: tuple[Measure, ...] = (
 """What every run records."""
 
 
+def _measure_fit(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    facts, fits = evaluated.facts, [evaluation.fit for evaluation in evaluated.evaluations]
+    loss, accuracy = (np.stack([getattr(fit, name) for fit in fits]) for name in ("loss", "accuracy"))
+    by_unit = facts.mean_by_unit(loss)
+    return {"loss": by_unit, "accuracy": facts.mean_by_unit(accuracy), "progress": facts.progress(by_unit)}
+
+
+TRAINING_SET = Measure(
+    "training_set",
+    ("unit",),
+    (
+        Column("loss", "on the training set, mean over the unit's queries", "nats"),
+        Column("accuracy", "on the training set, mean over the unit's queries"),
+        Column("progress", "share of the way from chance to floor loss, on the training set"),
+    ),
+    _measure_fit,
+)
+"""What a run with finite data records besides: the other tables are about its test set."""
+
+
 def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
     """What every run records, and the user's own.
 
@@ -213,7 +233,7 @@ def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
         SaltusError: if two measures have one name.
 
     """
-    names = [measure.name for measure in (*MEASURES, *own)]
+    names = [measure.name for measure in (*MEASURES, TRAINING_SET, *own)]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise SaltusError(f"measures: the name {repeated[0]!r} is given to more than one; names must differ")
     return (*MEASURES, *own)

@@ -38,11 +38,12 @@ def estimate_memory(spec: RunSpec, processes: int) -> dict[str, int]:
     between = min(training.checkpoint.every, training.steps)  # rows are kept until the next checkpoint
     listed = [count_steps(each, training.steps) for each in (training.evaluate, training.snapshot)]
     evaluations, snapshots = (count * between // training.steps + 1 for count in listed)
+    width = 1 if spec.task.vocabulary <= 256 else 4  # bytes of a token
     heads = spec.model.layers * max(spec.model.attention_heads, 1)
     kept = snapshots * spec.seeds * heads * queries**2 * 2 if training.patterns else 0
     return {
-        "training.batch_sequences": DATA_BLOCK * spec.batch * length * seeds,
-        "training.evaluation_sequences": training.evaluation_sequences * length * seeds,
+        "training.batch_sequences": DATA_BLOCK * spec.batch * length * width * seeds,
+        "training.evaluation_sequences": training.evaluation_sequences * length * width * seeds,
         "task.size": 3 * queries**2 + heads * queries**2 * _FLOAT * seeds,
         "training.evaluate": evaluations * spec.seeds * queries * _ROW + listed[0] * _STEP,
         "training.snapshot": kept + listed[1] * _STEP,

@@ -1,0 +1,199 @@
+"""A task of the user's own: its code is kept, and facts that its data contradict are refused with a reason."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saltus.api.runs import check_run
+from saltus.errors import SaltusError
+from saltus.specs import CustomTask, RunSpec, TrainingSpec, TransformerSpec
+from saltus.studies.study import load_study
+from saltus.tasks.build import build_task, read_facts
+from saltus.tasks.custom import check_task
+
+OWN = '''
+import numpy as np
+from saltus import TaskFacts
+CALLS = [0]
+
+class Own:
+    """The third token is the sum of the first two mod 3; the fourth is noise."""
+
+    def __init__(self, generator):
+        self.shift = generator.integers(3)
+        self.facts = TaskFacts.of(
+            symbols=3, length=4, units={"sum": [1]}, truth={1: [0, 1]}, chance=CHANCE, floor=FLOOR
+        )
+
+    def sample(self, generator, count):
+        CALLS[0] += 1
+        tokens = generator.integers(0, 3, (count, 4))
+        tokens[:, 2] = (tokens[:, 0] + tokens[:, 1] + self.shift) % 3
+        return tokens
+'''.replace("CHANCE", "np.log(3)").replace("FLOOR", "0.0")
+
+
+def own(old: str = "", new: str = "", **values: Any) -> CustomTask:
+    assert old in OWN
+    given: dict[str, Any] = {"name": "Own", "source": OWN.replace(old, new), "length": 4, "symbols": 3, **values}
+    return CustomTask(**given)
+
+
+def test_facts_that_the_data_bear_out_are_taken() -> None:
+    check_task(own())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("{1: [0, 1]}", "{1: [1]}", "a key outside changes the target"),
+        ("{1: [0, 1]}", "{1: [0]}", "a key outside changes the target"),
+        ("{1: [0, 1]}", "{1: [0, 1, 2]}", "needs key 2, which is after it"),
+        ("chance=np.log(3)", "chance=np.log(2)", "chance is at least 1.1"),
+        ("chance=np.log(3)", "chance=2.0", "allowed is above 0 to ln C = 1.1"),
+        ("floor=0.0", "floor=1.2", "allowed is 0 to chance"),
+        ("floor=0.0", "floor=-0.1", "allowed is 0 to chance"),
+        ("% 3\n", "% 3 * 0\n", None),
+        ("% 3\n", "% 3 + CALLS[0] % 2 * 7\n", "gives the token"),
+        ("% 3\n", "+ CALLS[0]) % 3\n", "gives two results for one generator"),
+        ("(count, 4)", "(count, 5)", "sample is to give integers"),
+        ("tokens = generator.integers(0, 3, (count, 4))", "tokens = generator.random((count, 4))", "sample is to give"),
+        ("CALLS[0] += 1", "raise KeyError('lost')", "raised KeyError: 'lost'; mend its code"),
+        ('units={"sum": [1]}', "units={}", "has the units none"),
+        ("length=4, units", "length=5, units", "has length 5 and 3 symbols, and 4 and 3 before"),
+        ("TaskFacts.of(", "dict(", "has facts that are a dict"),
+    ],
+)
+def test_what_contradicts_its_data_is_refused_in_one_sentence(old: str, new: str, said: str | None) -> None:
+    if new == "+ CALLS[0]) % 3\n":
+        old, new = "+ self.shift) % 3\n", "+ self.shift + CALLS[0]) % 3\n"
+    if new.startswith("% 3 * 0"):  # a constant target: its entropy is 0, and so may the floor be
+        check_task(own(old, new))
+        return
+    with pytest.raises(SaltusError) as raised:
+        check_task(own(old, new))
+    assert said is not None
+    assert said in str(raised.value)
+    assert str(raised.value).startswith("task: Own ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_floor_above_what_frequencies_give_is_refused() -> None:
+    source = OWN.replace("floor=0.0", "floor=1.0").replace("% 3\n", "% 3 // 2\n")  # targets 0, 0, 1
+    with pytest.raises(SaltusError, match=r"how often each target comes gives 0\.6"):
+        check_task(own().model_copy(update={"source": source}))
+
+
+def test_a_task_may_have_no_known_truth() -> None:
+    spec = own("truth={1: [0, 1]}, ", "")
+    check_task(spec)
+    facts = build_task(spec, np.random.default_rng(0)).facts
+    assert not facts.truth.any()
+    assert "not known" in facts.corners[0]
+
+
+def test_truth_that_varies_is_held_against_each_sequence() -> None:
+    facts = 'TaskFacts.of(symbols=3, length=4, units={"copy": [2]}, varying=True)'
+    source = f"""
+import numpy as np
+from saltus import TaskFacts
+
+class Own:
+    def __init__(self, generator):
+        self.facts = {facts}
+
+    def sample(self, generator, count):
+        tokens = generator.integers(0, 2, (count, 4))
+        tokens[:, 3] = np.where(tokens[:, 0] == 0, tokens[:, 1], tokens[:, 2])
+        return tokens
+
+    def truth_of(self, tokens):
+        truth = np.zeros((len(tokens), 3, 3), bool)
+        truth[:, 2, 0] = True
+        truth[np.arange(len(tokens)), 2, 1 + tokens[:, 0]] = True
+        return truth
+"""
+    spec = own().model_copy(update={"source": source})
+    check_task(spec)
+    wrong = spec.model_copy(update={"source": source.replace("1 + tokens[:, 0]", "2 - tokens[:, 0]")})
+    with pytest.raises(SaltusError, match="a key outside changes the target"):
+        check_task(wrong)
+
+
+def test_symbols_up_to_65536_keep_their_value() -> None:
+    source = """
+import numpy as np
+from saltus import TaskFacts
+
+class Own:
+    def __init__(self, generator):
+        self.facts = TaskFacts.of(symbols=65536, length=3, units={"copy": [1]}, truth={1: [0]})
+
+    def sample(self, generator, count):
+        first = generator.integers(0, 65536, count)
+        return np.column_stack([first, first * 0, first])
+"""
+    spec = own().model_copy(update={"source": source, "length": 3, "symbols": 65536})
+    check_task(spec)
+    tokens = build_task(spec, np.random.default_rng(0)).sample(np.random.default_rng(0), 500)
+    assert tokens.max() > 60_000
+    np.testing.assert_array_equal(tokens[:, 0], tokens[:, 2])
+    with pytest.raises(SaltusError, match="symbols"):
+        own(symbols=65_537)
+
+
+STUDY = (
+    OWN
+    + """
+UNUSED = 1
+from saltus import Cell, CustomTask, RunSpec, Study, TrainingSpec, TransformerSpec
+training = TrainingSpec(steps=1, batch_sequences=2, compile=False)
+model = TransformerSpec(d_model=8, heads=2)
+study = Study(cells=[Cell(run=RunSpec(task=CustomTask.of(Own), model=model, training=training))])
+"""
+)
+
+
+def test_the_run_keeps_the_code_and_nothing_else_of_the_file(tmp_path: Path) -> None:
+    def load(text: str) -> RunSpec:
+        (tmp_path / "own.py").write_text(text)
+        return load_study(tmp_path / "own.py").cells[0].run
+
+    spec = load(STUDY)
+    assert isinstance(spec.task, CustomTask)
+    assert (spec.task.length, spec.task.symbols) == (4, 3)
+    assert "CALLS" in spec.task.source
+    assert "UNUSED" not in spec.task.source
+    assert load(STUDY.replace("UNUSED = 1", "UNUSED = 2")).run_id == spec.run_id
+    assert load(STUDY.replace("+ self.shift", "- self.shift")).run_id != spec.run_id
+    again = RunSpec(**spec.model_dump(mode="json"))
+    assert again.run_id == spec.run_id
+    assert read_facts(again).units == ("sum",)
+    with pytest.raises(SaltusError, match=r"own.py.*task: Own raised TypeError: .*it is made as Own\(generator"):
+        load(STUDY.replace("CustomTask.of(Own)", "CustomTask.of(Own, bits=3)"))
+
+
+def test_a_run_is_refused_before_it_is_trained() -> None:
+    spec = RunSpec(
+        name="mine",
+        task=own("{1: [0, 1]}", "{1: [1]}"),
+        model=TransformerSpec(d_model=8, heads=2),
+        training=TrainingSpec(steps=1, batch_sequences=2),
+    )
+    with pytest.raises(SaltusError, match="mine: task: Own says what query 1 needs"):
+        check_run(spec, 1)
+
+
+def test_a_folder_s_code_is_not_executed_by_reading_it(tmp_path: Path) -> None:
+    flag = tmp_path / "executed"
+    spec = own("CALLS = [0]", f"CALLS = [0]; open({str(flag)!r}, 'w')")
+    assert RunSpec(
+        task=spec, model=TransformerSpec(d_model=8, heads=2), training=TrainingSpec(steps=1, batch_sequences=1)
+    ).run_id
+    assert not flag.exists()
+    with pytest.raises(SaltusError, match="source is no Python code"):
+        own(source="class")
+    with pytest.raises(SaltusError, match="source defines Other"):
+        own(source="class Other: pass")
