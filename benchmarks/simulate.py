@@ -258,7 +258,7 @@ def write_page(coverage: list[Row], errors: list[Row], bias: list[tuple[str, str
 def main() -> None:
     """Simulate and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=400, help="samples of each size; half of it for rows of runs")
+    parser.add_argument("--repeats", type=int, default=1000, help="samples of each size; half of it for rows of runs")
     repeats: int = parser.parse_args().repeats
     generator = Streams(0).generator("bootstrap")
 
