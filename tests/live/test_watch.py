@@ -22,7 +22,8 @@ from saltus import api
 from saltus.api.watching import FolderShelf
 from saltus.errors import SaltusError
 from saltus.live.server import Server, open_socket
-from saltus.live.shelf import Shelf
+from saltus.live.shelf import Glimpse, Shelf
+from saltus.report.html.blocks import Section
 from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
@@ -269,3 +270,30 @@ def test_a_study_can_be_watched_while_it_is_trained(saltus: Saltus, tmp_path: Pa
             pass
     assert "--watch" in saltus("run", "--help")[1]
     assert "--watch" in saltus("scan", "--help")[1]
+
+
+class Away:
+    """A shelf on a disk that is away for a while."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self) -> list[Glimpse]:
+        self.looks += 1
+        if self.looks == 2:
+            raise OSError("the disk is away")
+        return [Glimpse("k", f"look {min(self.looks, 3)}", "run", "", "", str(self.looks))]
+
+    def describe(self, key: str) -> list[Section]:
+        raise KeyError(key)
+
+
+def test_a_disk_that_is_away_for_a_while_ends_nothing() -> None:
+    with serving(Away()) as port, read_lists(port) as read:
+        assert read().keys() == {"look 1"}
+        assert read().keys() == {"look 3"}
+
+
+def test_an_error_of_what_is_done_beside_is_its_own(tmp_path: Path) -> None:
+    with pytest.raises(EOFError, match="of the training"), api.watch_beside([tmp_path], port=0, tell=str):
+        raise EOFError("of the training")

@@ -96,16 +96,23 @@ def watch_beside(
     server.start()
     far.close()
     try:
-        told = near.recv()
-        if isinstance(told, SaltusError):
-            raise told
-        tell(told)
+        tell(_receive_address(near))
         yield
-    except EOFError:
-        raise SaltusError("the live page could not be started; leave --watch out, and give `saltus watch`") from None
     finally:
+        near.close()
         server.terminate()
         server.join()
+
+
+def _receive_address(connection: Connection) -> str:
+    """What the process of the server tells, or why there is none."""
+    try:
+        told = connection.recv()
+    except EOFError:
+        raise SaltusError("the live page could not be started; leave --watch out, and give `saltus watch`") from None
+    if isinstance(told, SaltusError):
+        raise told
+    return told
 
 
 def _serve(paths: Sequence[Path], port: int, connection: Connection) -> None:

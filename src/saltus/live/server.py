@@ -14,6 +14,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -73,16 +74,16 @@ class Watch:
         told = 0
         while not self._closed:
             async with self._changed:
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait_for(partial(self._has_news, told)), QUIET)
-                except TimeoutError:
-                    yield ": nothing new\n\n"
-                    continue
                 number, listed = self._number, self._listed
+            # Nothing is held while a page takes what it is sent: one that stalls stops no other.
             if number > told:
                 told = number
                 text = json.dumps([asdict(glimpse) for glimpse in listed], allow_nan=False)
                 yield f"event: list\ndata: {text}\n\n"
+            else:
+                yield ": nothing new\n\n"
 
     async def close(self) -> None:
         """End all that follow."""
@@ -97,7 +98,10 @@ class Watch:
         clock = asyncio.get_running_loop().time
         while True:
             before = clock()
-            listed = await run_in_threadpool(self.shelf.look)
+            try:
+                listed = await run_in_threadpool(self.shelf.look)
+            except OSError:  # a file went, or a shared disk is away: what was known stands
+                listed = self._listed
             spent = clock() - before
             async with self._changed:
                 if listed != self._listed or not self._number:
