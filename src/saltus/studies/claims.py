@@ -53,3 +53,15 @@ class Claim:
     """In a comparison of architectures, the cell that the claim is about; None if it is about all cells."""
     ours: bool = False
     """Whether it is a control or a question of ours, not a claim of the paper."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a study's own, for its page."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """[row][column] text; it is escaped where it is written."""
+    note: str = ""
+    """What a reader has to know: how the numbers were made."""

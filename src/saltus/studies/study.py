@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from saltus.errors import SaltusError
 from saltus.studies.cells import Cell
-from saltus.studies.claims import Claim, Comparison
+from saltus.studies.claims import Claim, Comparison, Table
 from saltus.studies.gate import Arm
 from saltus.studies.race import Race
 from saltus.studies.results import Results
@@ -38,6 +38,8 @@ class Study:
     """Results -> rows of theirs and ours."""
     judge: Callable[[Results], Sequence[Claim]] | None = None
     """Results -> verdicts on claims."""
+    tabulate: Callable[[Results], Sequence[Table]] | None = None
+    """Results -> tables of its own."""
     follow: Callable[[Results, str], Sequence[Cell]] | None = None
     """Results, and the scale that they are of -> cells that follow from them, such as at the best rate of a sweep."""
     arms: Callable[[Results], Sequence[Arm]] | None = None
@@ -61,7 +63,7 @@ class Study:
             _check_cells(where, cells, needed=where == "cells")
             if self.race is not None and cells:
                 self.race.list_heats(cells)
-        for made in ("draw", "compare", "judge", "follow", "arms"):
+        for made in ("draw", "compare", "judge", "tabulate", "follow", "arms"):
             if not ((given := getattr(self, made)) is None or callable(given)):
                 raise SaltusError(f"`{made}` is {reprlib.repr(given)}; it is a function of the results")
         known = [cell.key for cell in self.cells]

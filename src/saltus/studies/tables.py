@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from saltus.curves import Emergence
 from saltus.measure.outcomes import estimate_share
 from saltus.measure.survival import estimate_survival, times_of
-from saltus.studies.claims import Claim, Comparison
+from saltus.studies.claims import Claim, Comparison, Table
 from saltus.studies.gate import Arm, Check
 from saltus.studies.results import Result, Results
 
@@ -32,6 +32,14 @@ def write_comparisons(rows: Sequence[Comparison]) -> str:
             "; ".join(filter(None, ("fitted" if row.fitted else "", escape(row.note)))),
         )
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_table(table: Table) -> str:
+    """A Markdown table under its title."""
+    lines = [f"**{escape(table.title)}**\n", *([f"{table.note}\n"] if table.note else [])]
+    lines += ["| " + " | ".join(map(escape, row)) + " |" for row in (table.columns, *table.rows)]
+    lines.insert(-len(table.rows) or len(lines), "| --- " * len(table.columns) + "|")
     return "\n".join(lines) + "\n"
 
 
