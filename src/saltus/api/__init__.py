@@ -2,6 +2,7 @@
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
+from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
 from saltus.api.statistics import Arms, compare, find_emergences, fit, plan
@@ -17,6 +18,7 @@ __all__ = [
     "Arms",
     "Folder",
     "Listing",
+    "Pool",
     "audit",
     "compare",
     "describe",
@@ -29,6 +31,7 @@ __all__ = [
     "patch",
     "plan",
     "pocket",
+    "pool",
     "read",
     "report",
     "run",

@@ -12,7 +12,7 @@ from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
 from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
-from saltus.cli.statistics import compare, fit, plan
+from saltus.cli.statistics import compare, fit, plan, pool
 from saltus.cli.watching import watch
 from saltus.errors import SaltusError
 
@@ -39,6 +39,7 @@ _COMMANDS = (
     compare,
     fit,
     plan,
+    pool,
     watch,
 )
 for command in _COMMANDS:

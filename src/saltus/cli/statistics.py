@@ -71,3 +71,14 @@ def plan(
         unit=unit,
         console=Console(),
     )
+
+
+def pool(
+    name: Annotated[str, typer.Argument(help="A folder, or the beginning of the name of one in --out.")],
+    seeds: Annotated[list[int] | None, typer.Option(help="K, seeds to pool; may be given again.")] = None,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Say what share of the units K finished seeds cover together, and what the mean of their logits knows."""
+    api.pool(api.find(name, out), sizes=tuple(seeds or ()), threshold=threshold, hold=hold, console=Console())

@@ -63,3 +63,15 @@ class TrainLoss(NamedTuple):
     def join(self, other: "TrainLoss") -> "TrainLoss":
         """That of both."""
         return TrainLoss(self.steps + other.steps, self.total + other.total, min(self.lowest, other.lowest))
+
+
+@dataclass(frozen=True)
+class PooledUnits:
+    """What the means of logits of K seeds know."""
+
+    size: int
+    """K"""
+    choices: int
+    """Choices of K seeds that were measured."""
+    progress: NDArray[np.float64]
+    """[choice, unit] share of the way from chance to floor loss."""

@@ -1,0 +1,80 @@
+"""Finished seeds pooled: what share of the units do K of them cover, and what does the mean of their logits know?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from saltus.api.folders import Folder
+from saltus.curves import Curves
+from saltus.errors import SaltusError
+from saltus.lm.audit.folder import AuditFolder
+from saltus.lm.patching.folder import PatchFolder
+from saltus.measure.coverage import Coverage, estimate_coverage, gather_learned
+from saltus.report.terminal.pooling import tabulate_pools
+from saltus.seeding import Streams
+from saltus.train.evaluation import PooledUnits
+from saltus.train.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The seeds of one group, pooled."""
+
+    group: str
+    coverage: Coverage
+    logits: tuple[PooledUnits, ...] = ()
+    """The mean of logits, for each K of the coverage; nothing where there are curves alone, or no weights."""
+
+
+def pool(
+    source: Folder | Curves,
+    *,
+    sizes: Sequence[int] = (),
+    threshold: float | None = None,
+    hold: int | None = None,
+    console: Console | None = None,
+) -> list[Pool]:
+    """Pool the finished seeds of a run, a scan or anybody's curves, for each group.
+
+    A unit is covered by K seeds if it emerged in one of them and was not lost again. `sizes` are the K, powers of two
+    and all seeds unless given. Of a run, the mean of the logits of K seeds is measured too. Where a `console` is given
+    the table is printed.
+
+    Raises:
+        SaltusError: if the source has no curves, or seeds lack units that others have.
+
+    """
+    if isinstance(source, PatchFolder | AuditFolder):
+        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
+    curves = source if isinstance(source, Curves) else source.records().curves
+    rule = curves.rule.change(threshold=threshold, hold=hold)
+    pools: list[Pool] = []
+    for group in curves.groups:
+        learned = gather_learned(curves.parts.select(group=group).emergences(rule))
+        chosen = tuple(sizes) or list_sizes(len(learned))
+        coverage = estimate_coverage(learned, chosen, Streams(0).generator("bootstrap"))
+        pools.append(Pool(group, coverage, _pool_logits(source, coverage.sizes)))
+    if console is not None:
+        parts = [(each.group, each.coverage, each.logits) for each in pools]
+        console.print(tabulate_pools(parts, rule.level))
+    return pools
+
+
+def _pool_logits(source: Folder | Curves, sizes: Sequence[int]) -> tuple[PooledUnits, ...]:
+    """Of a run with weights; nothing of anything else."""
+    if not isinstance(source, RunFolder) or not source.newest():
+        return ()
+    from saltus.train.pooled import measure_pooled  # with torch, which curves do not need
+
+    return tuple(measure_pooled(source, sizes))
+
+
+def list_sizes(seeds: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and all seeds.
+
+    >>> list_sizes(6)
+    (1, 2, 4, 6)
+    """
+    powers = [2**power for power in range(seeds.bit_length()) if 2**power < seeds]
+    return (*powers, seeds)
