@@ -47,6 +47,12 @@ class Cell:
         return Cell(run=run, patterns=self.patterns, short=self.short, **self.key)
 
 
+def vary_run(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:
+    """The run of `template` with other values, checked again."""
+    base = template.model_dump()
+    return RunSpec(**(base | values | {"training": base["training"] | training}))
+
+
 def _name(key: Keys) -> str:
     """Such as `heads-4-rate-0.001`, from keys and values, with what a name may not have replaced."""
     text = "-".join(f"{name}-{value}" for name, value in key.items()).lower()

@@ -22,7 +22,7 @@ from saltus.specs import (
     TransformerSpec,
 )
 from saltus.specs.models import BackboneSpec
-from saltus.studies.cells import Cell
+from saltus.studies.cells import Cell, vary_run
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.gate import Arm, choose_rate
 from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
@@ -81,7 +81,7 @@ class Contest:
                 arm=arm,
                 sweep=cell,
                 rate=rate,
-                run=_vary(
+                run=vary_run(
                     sweep,
                     name=f"{arm}-sweep-{cell}-{rate:g}",
                     model=model,
@@ -106,10 +106,10 @@ class Contest:
                 if len(sweep) < len(self.rates):
                     continue
                 training = {"learning_rate": choose_rate(sweep), "influence": True}
-                run = _vary(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
+                run = vary_run(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
                 cells.append(Cell(arm=arm, cell=cell, run=run))
                 if cell == easiest:
-                    run = _vary(
+                    run = vary_run(
                         first,
                         name=f"{arm}-noise",
                         task=noise,
@@ -232,9 +232,3 @@ def list_architectures(*, layers: int, d_model: int, heads: int) -> dict[str, Ba
         "linear-attention": LinearAttentionSpec(**width, heads=heads),
         "convolution": ConvolutionSpec(**width),
     }
-
-
-def _vary(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:
-    """The run of `template` with other values, checked again."""
-    base = template.model_dump()
-    return RunSpec(**(base | values | {"training": base["training"] | training}))

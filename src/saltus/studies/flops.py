@@ -1,6 +1,27 @@
-"""What a training step costs, by arithmetic on the description alone."""
+"""What training costs, by arithmetic on the description alone."""
+
+from dataclasses import dataclass
 
 from saltus.specs import RunSpec, TransformerSpec
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one seed has used up by a step."""
+
+    steps: float
+    tokens: float
+    """That it was trained on."""
+    operations: float
+    """Floating-point operations, as of `count_flops`, with what its interventions add."""
+    with_teacher: float
+    """Those, and the training of its teacher where it has one."""
+
+
+def price_run(spec: RunSpec, steps: float) -> Cost:
+    """What so many steps of one seed cost."""
+    operations = count_flops(spec) * steps
+    return Cost(steps, steps * spec.batch * spec.task.tokens, operations, operations)
 
 
 def count_flops(spec: RunSpec) -> float:

@@ -1,0 +1,164 @@
+"""A trial: what is swept and reported, and each verdict from invented records."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from tests.studies.arms import make_spec, solve
+
+from saltus.errors import SaltusError
+from saltus.specs import RunSpec
+from saltus.studies.claims import Verdict
+from saltus.studies.flops import count_flops, price_run
+from saltus.studies.results import Result, Results
+from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
+
+SEEDS = 12
+EARLY, LATE = [400, 500] * 6, [700, 800] * 6
+NEVER: list[int | None] = [None] * SEEDS
+
+
+def make_trial(**values: object) -> Trial:
+    spec = make_spec(SEEDS)
+    changed = spec.model_copy(update={"training": spec.training.model_copy(update={"warmup": 7})})
+    placebo = spec.model_copy(update={"training": spec.training.model_copy(update={"warmup": 8})})
+    usual = {"changes": {"trick": changed}, "placebos": {"trick": placebo}, "scales": (0.5, 1.0), "sweep_seeds": 2}
+    return Trial(spec, **(usual | values))  # type: ignore[arg-type]
+
+
+def follow(
+    trial: Trial,
+    control: Sequence[int | None],
+    trick: Sequence[int | None],
+    placebo: Sequence[int | None] | None,
+    *,
+    best: float = 1e-3,
+) -> Results:
+    """All sweeps, which learn at one rate alone, and then the arms with these steps."""
+    sweeps = [solve(cell, [500, 500] if cell.key["rate"] == best else [None, None]) for cell in trial.list_sweeps()]
+    reported = trial.list_reported(Results(sweeps))
+    found: list[Result] = []
+    for cell in reported:
+        steps = control if cell.key["arm"] == CONTROL else trick if cell.key["part"] == "arm" else placebo
+        if steps is not None:
+            found.append(solve(cell, steps))
+    return Results([*sweeps, *found])
+
+
+def test_arms_are_swept_apart_and_run_at_their_own_best() -> None:
+    trial = make_trial()
+    sweeps = trial.list_sweeps()
+    assert len(sweeps) == 2 * 3 * 2  # arms, rates, scales; a placebo takes the setting of its change
+    assert {cell.run.master_seed for cell in sweeps} == {SWEPT}
+    assert len({cell.run.run_id for cell in sweeps}) == len(sweeps)
+    learned = {(CONTROL, 3e-4): [500, 500], ("trick", 1e-3): [500, 500]}
+    results = Results(
+        [solve(cell, learned.get((str(cell.key["arm"]), float(cell.key["rate"])), [None, None])) for cell in sweeps]
+    )
+    assert [(cell.name, cell.run.training.learning_rate) for cell in trial.list_reported(results)] == [
+        (CONTROL, 3e-4),
+        ("trick", 1e-3),
+        ("trick-placebo", 1e-3),
+    ]
+    some = [result for result in results if result["arm"] == CONTROL]
+    assert [cell.name for cell in trial.list_reported(Results(some))] == [CONTROL]
+
+
+@pytest.mark.parametrize(
+    ("control", "trick", "placebo", "verdict", "words"),
+    [
+        (LATE, EARLY, LATE, "reproduced", "over its placebo's"),
+        (LATE, EARLY, EARLY, "in part", "not shown to be sooner than its placebo"),
+        (EARLY, LATE, EARLY, "not reproduced", "operations over the control's 1."),
+        (LATE, LATE, LATE, "not reproduced", "1.00"),
+        ([100, 900] * 6, [200, 800] * 6, LATE, "not measured", "it takes more seeds"),
+        (NEVER, NEVER, NEVER, "not measured", "unknown [0.00, no limit]"),
+        (LATE, EARLY, None, "not measured", "its placebo was not run"),
+    ],
+)
+def test_each_verdict(
+    control: list[int | None],
+    trick: list[int | None],
+    placebo: list[int | None] | None,
+    verdict: Verdict,
+    words: str,
+) -> None:
+    trial = make_trial()
+    (claim,) = trial.judge(follow(trial, control, trick, placebo))
+    assert (claim.verdict, words in claim.why) == (verdict, True), claim.why
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "words"),
+    [
+        ({"scales": (1.0,)}, 1e-3, "own best initialisation (control was swept over 1"),
+        ({"rates": (1e-3, 3e-3)}, 1e-3, "own best rate (control was swept over 2"),
+        ({}, 3e-3, "best at the edge of its sweep, 0.003"),
+        ({}, 1.0, "learned nothing in its sweep"),
+    ],
+)
+def test_no_winner_is_named_without_equal_sweeps(values: dict[str, object], best: float, words: str) -> None:
+    trial = make_trial(**values)
+    (claim,) = trial.judge(follow(trial, LATE, EARLY, LATE, best=best))
+    assert (claim.verdict, words in claim.why) == ("not measured", True), claim.why
+
+
+def test_no_winner_is_named_at_another_cost() -> None:
+    spec = make_spec(SEEDS)
+    wide = spec.model_copy(update={"model": spec.model.model_copy(update={"d_model": 64})})
+    trial = make_trial(changes={"trick": wide}, placebos={})
+    (claim,) = trial.judge(follow(trial, LATE, EARLY, None))
+    assert claim.verdict == "not measured"
+    assert "1.5 times the operations" in claim.why
+
+
+def test_operations_decide_and_not_steps() -> None:
+    """Twice the batch in three quarters of the steps is 1.5 times the operations."""
+    spec = make_spec(SEEDS)
+
+    def change(**training: float) -> RunSpec:
+        return spec.model_copy(update={"training": spec.training.model_copy(update=training)})
+
+    trial = make_trial(changes={"trick": change(batch_sequences=16, steps=700)}, placebos={})
+    control, trick = change(), trial.changes["trick"]
+    assert count_flops(trick) == 2 * count_flops(control)
+    results = follow(trial, [800] * SEEDS, [600] * SEEDS, None)
+    (outcome,) = trial.list_outcomes(results)
+    assert outcome.ratio.value == pytest.approx(2 * 550 / 750, rel=0.02)  # medians lie within their cells
+    assert outcome.verdict == "not reproduced"
+    assert price_run(trick, 10).tokens == 10 * 16 * spec.task.tokens
+
+
+def test_tables_and_the_figure_say_every_arm() -> None:
+    trial = make_trial()
+    results = follow(trial, LATE, EARLY, NEVER)
+    costs, effects, gate = trial.tabulate(results)
+    assert [row[0] for row in costs.rows] == [CONTROL, "trick", "trick (placebo)"]
+    assert costs.rows[2][4].startswith("> ")  # a median beyond the budget is no number
+    assert len(effects.rows) == 1
+    assert [row[2] for row in gate.rows] == ["yes", "yes", "yes"]
+    (panel,) = [axes for axes in trial.draw(results).axes if axes.get_visible()]
+    drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in panel.lines}
+    assert drawn["trick"][-1] == 0.0
+    assert drawn["placebo"].min() == 1.0
+    assert trial.tabulate(Results([])) == []
+    assert trial.judge(Results([])) == []
+
+
+def test_a_trial_without_a_change_is_refused() -> None:
+    with pytest.raises(SaltusError, match="it needs a change that is not named 'control'"):
+        make_trial(changes={}, placebos={})
+    with pytest.raises(SaltusError, match="placebos of changes alone"):
+        make_trial(placebos={"other": make_spec()})
+    with pytest.raises(SaltusError, match="there are no rates or no scales"):
+        make_trial(rates=())
+
+
+def test_a_study_follows_its_sweeps() -> None:
+    trial = make_trial()
+    study = make_study(trial)
+    assert [cell.name for cell in study.following(follow(trial, LATE, EARLY, LATE))] == [
+        CONTROL,
+        "trick",
+        "trick-placebo",
+    ]
