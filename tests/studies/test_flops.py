@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from saltus.errors import SaltusError
 from saltus.models import decoder
 from saltus.models.build import build_model
 from saltus.specs import CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.specs.tasks import TaskSpec
-from saltus.studies.flops import count_flops
+from saltus.studies.flops import count_flops, match_operations
 from saltus.tasks.build import read_facts
 
 
@@ -33,3 +34,22 @@ def test_operations_are_those_that_pytorch_counts(
     with FlopCounterMode(display=False) as counter:
         module(tokens).sum().backward()
     assert counter.get_total_flops() == pytest.approx(count_flops(spec), rel=1e-9)
+
+
+def make_run(heads: int, d_mlp: int = 64) -> RunSpec:
+    return RunSpec(
+        task=LinearMapSpec(size=6, sparsity=2),
+        model=TransformerSpec(d_model=16, heads=heads, d_head=8, d_mlp=d_mlp),
+        training=TrainingSpec(steps=1, batch_sequences=7),
+    )
+
+
+def test_runs_are_matched_by_the_width_of_their_mlp() -> None:
+    runs = match_operations({"first": make_run(4), "one": make_run(1), "five": make_run(5)})
+    assert runs["first"] == make_run(4)
+    assert runs["one"].model.mlp_width > 64 > runs["five"].model.mlp_width
+    goal = count_flops(runs["first"])
+    unit = count_flops(make_run(1, 2)) - count_flops(make_run(1, 1))
+    assert all(abs(count_flops(run) - goal) <= unit / 2 for run in runs.values())
+    with pytest.raises(SaltusError, match="operations in a step with an MLP of one unit, more than"):
+        match_operations({"first": make_run(1, 1), "many": make_run(8)})

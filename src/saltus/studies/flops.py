@@ -1,7 +1,9 @@
 """What training costs, by arithmetic on the description alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saltus.errors import SaltusError
 from saltus.specs import RunSpec, TransformerSpec
 
 
@@ -36,3 +38,30 @@ def count_flops(spec: RunSpec) -> float:
     layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
     token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)
     return 3.0 * spec.batch * queries * token
+
+
+def match_operations(runs: Mapping[str, RunSpec]) -> dict[str, RunSpec]:
+    """The same runs with as many operations in a step as the first, as nearly as the width of the MLP allows.
+
+    Raises:
+        SaltusError: if one has more than that whatever its MLP is.
+
+    """
+    goal = count_flops(next(iter(runs.values())))
+    return {name: _match(name, run, goal) for name, run in runs.items()}
+
+
+def _match(name: str, run: RunSpec, goal: float) -> RunSpec:
+    narrow, wider = (_widen(run, width) for width in (1, 2))
+    least = count_flops(narrow)
+    width = 1 + round((goal - least) / (count_flops(wider) - least))  # a unit more costs the same at every width
+    if width < 1:
+        raise SaltusError(
+            f"{name} has {least:.3g} operations in a step with an MLP of one unit, more than the {goal:.3g} that it is "
+            "matched to; make it smaller, or the first one larger"
+        )
+    return _widen(run, width)
+
+
+def _widen(run: RunSpec, width: int) -> RunSpec:
+    return run.model_copy(update={"model": run.model.model_copy(update={"d_mlp": width})})

@@ -1,0 +1,123 @@
+"""Which shape of attention learns a map soonest at equal operations? A race over heads, head dimension and layers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from race_heads import make
+from saltus.measure.bootstrap import bootstrap_emergences
+from saltus.measure.intervals import Estimate
+from saltus.seeding import Streams
+from saltus.specs import RunSpec
+from saltus.studies.cells import Cell, vary_run
+from saltus.studies.claims import Claim, Table
+from saltus.studies.flops import match_operations
+from saltus.studies.panels import label, open_panels
+from saltus.studies.race import Race
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
+
+HEADS, DIMENSIONS, LAYERS = (1, 2, 4, 8), (4, 8, 16), (1, 2)
+LARGEST = (8, 16, 1)
+"""Heads, head dimension and layers of the shape with the most attention; the others have a wider MLP in exchange."""
+WIDTH = 64
+"""Of its MLP."""
+
+
+def list_shapes() -> list[Cell]:
+    """Every shape whose attention leaves room for an MLP: of two layers, those half as wide."""
+    keys = [
+        (heads, dimension, layers)
+        for layers in LAYERS
+        for dimension in DIMENSIONS
+        for heads in HEADS
+        if heads * dimension * layers <= LARGEST[0] * LARGEST[1] // layers
+    ]
+    matched = match_operations({str(key): shape(*key) for key in (LARGEST, *keys)})
+    return [Cell(heads=key[0], dimension=key[1], layers=key[2], run=matched[str(key)]) for key in keys]
+
+
+def shape(heads: int, dimension: int, layers: int) -> RunSpec:
+    """The run of the race over heads with so many layers."""
+    run = make(heads, dimension).run
+    model = run.model.model_copy(update={"layers": layers, "d_mlp": WIDTH})
+    return vary_run(run, name=f"h{heads}-d{dimension}-l{layers}", model=model, training={})
+
+
+def rank(results: Results) -> list[tuple[Result, Estimate, int]]:
+    """Each shape with its median step and how many of its seeds were trained, the soonest first."""
+    found = [
+        (result, bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap")).quantile(), len(result.tasks))
+        for result in results
+    ]
+    return sorted(found, key=lambda each: (each[1].value or 0.0, -each[2]))
+
+
+def draw(results: Results) -> Figure:
+    """The map of the search: the median step of each shape, darker where sooner; how many seeds it got."""
+    figure, axes = open_panels(len(LAYERS), height=3.6)
+    known = {
+        (int(r["heads"]), int(r["dimension"]), int(r["layers"])): (estimate.value or np.nan, seeds)
+        for r, estimate, seeds in rank(results)
+    }
+    steps = [step for step, _ in known.values() if np.isfinite(step)]
+    for panel, layers in zip(axes, LAYERS, strict=True):
+        values = np.full((len(DIMENSIONS), len(HEADS)), np.nan)
+        for row, dimension in enumerate(DIMENSIONS):
+            for column, heads in enumerate(HEADS):
+                step, seeds = known.get((heads, dimension, layers), (np.nan, 0))
+                values[row, column] = step if np.isfinite(step) else np.nan
+                told = "not run" if not seeds else f"{step:,.0f}" if np.isfinite(step) else "beyond"
+                panel.text(column, row, f"{told}\n{seeds} seeds", ha="center", va="center", fontsize=8)
+        if steps:
+            panel.imshow(
+                np.log(values), cmap="Blues_r", vmin=np.log(min(steps)) - 1, vmax=np.log(max(steps)), alpha=0.6
+            )
+        panel.set_xticks(range(len(HEADS)), [str(heads) for heads in HEADS])
+        panel.set_yticks(range(len(DIMENSIONS)), [str(dimension) for dimension in DIMENSIONS])
+        panel.grid(visible=False)
+        label(panel, f"{layers} layer{'s' if layers > 1 else ''}: median step", "heads", "head dimension")
+    return figure
+
+
+def tabulate(results: Results) -> Sequence[Table]:
+    """The ranking."""
+    rows = [
+        (
+            str(place),
+            result.name,
+            f"{result.cell.run.model.mlp_width}",
+            str(seeds),
+            "beyond" if estimate.value is None or np.isinf(estimate.value) else f"{estimate.value:,.0f}",
+            f"{estimate.lower:,.0f} to {'no limit' if np.isinf(estimate.upper) else f'{estimate.upper:,.0f}'}",
+        )
+        for place, (result, estimate, seeds) in enumerate(rank(results), 1)
+    ]
+    note = (
+        "By Turnbull's median of the step with the whole map. What the race dropped has few seeds and a wide interval."
+    )
+    return [Table("Shapes, the soonest first", ("", "shape", "MLP", "seeds", "median step", "95%"), rows, note)]
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """Whether the best shape beats a single head by the margin of the race."""
+    ranked = rank(results)
+    single = [each for each in ranked if each[0]["heads"] == 1]
+    if not single or len(ranked) < 2:
+        return []
+    best, other = ranked[0], single[0]
+    apart = best[1].upper < other[1].lower
+    told = f"{best[0].name}: {best[1].lower:,.0f} to {best[1].upper:,.0f}, n={best[2]}"
+    told += f"; best single head {other[0].name}: {other[1].lower:,.0f} to {other[1].upper:,.0f}, n={other[2]}"
+    return [
+        Claim(
+            "at equal operations several heads learn the map sooner than any single one",
+            "reproduced" if apart and best is not other else "not measured" if best is not other else "not reproduced",
+            f"median step, {told}" + ("" if apart else "; the intervals overlap"),
+            ours=True,
+        )
+    ]
+
+
+study = Study(cells=list_shapes(), draw=draw, tabulate=tabulate, judge=judge, race=Race(by="median step"))
