@@ -6,7 +6,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In the order of the page.
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
 	automaton_batch linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
-	architectures_on_map architectures_on_automaton architectures_on_recall race_heads))
+	architectures_on_map architectures_on_automaton architectures_on_recall race_heads heads_lottery \
+	heads_at_equal_operations ensembles))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-lm test lint types unit bench simulate figures pictures clean
