@@ -171,26 +171,37 @@ def find_emergences(
         SaltusError: if the source has no curves, or several units and none of them is the whole.
 
     """
-    if isinstance(source, PatchFolder | AuditFolder):
-        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
-    match source:
-        case Curves() | Emergences():
-            curves = source
-        case MonitorFolder():
-            curves = source.records().find_curves(unit)
-        case _:
-            curves = source.records().curves
-    if isinstance(curves, Curves):
-        found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
-        unit = unit or curves.whole or None
-    else:
-        found = curves
+    found, whole = read_emergences(source, unit=unit, threshold=threshold, hold=hold)
+    unit = unit or whole or None
     if unit is not None:
         return found.unit(unit)
     if len(found.units) > 1:
         shown = ", ".join(found.units[:_SHOWN_UNITS]) + (", ..." if len(found.units) > _SHOWN_UNITS else "")
         raise SaltusError(f"unit: none was given, and there are {len(found.units)}: {shown}; name one")
     return found
+
+
+def read_emergences(
+    source: Source, *, unit: str | None = None, threshold: float | None = None, hold: int | None = None
+) -> tuple[Emergences, str]:
+    """When every unit emerged in a source, or those among which `unit` is; and the whole, empty where there is none.
+
+    Raises:
+        SaltusError: if the source has no curves.
+
+    """
+    if isinstance(source, PatchFolder | AuditFolder):
+        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
+    match source:
+        case Emergences():
+            return source, ""
+        case Curves():
+            curves = source
+        case MonitorFolder():
+            curves = source.records().find_curves(unit)
+        case _:
+            curves = source.records().curves
+    return curves.emergences(curves.rule.change(threshold=threshold, hold=hold)), curves.whole
 
 
 def _read_pilot(source: Source, unit: str | None, generator: np.random.Generator) -> tuple[Outlook, float | None]:

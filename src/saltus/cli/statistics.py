@@ -1,4 +1,4 @@
-"""Commands that ask questions of curves: compare, fit and plan."""
+"""Commands that ask questions of curves: compare, fit, split and plan."""
 
 from typing import Annotated
 
@@ -38,6 +38,18 @@ def fit(
     """Fit the step against the size that the names of groups say, such as 160m: a slope with its interval."""
     folders = [api.find(name, out) for name in names]
     api.fit(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
+
+
+def split(
+    names: Names,
+    unit: Annotated[str | None, typer.Option(help="One unit alone, such as 'row 3' or 'whole task'.")] = None,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Split the variance of emergence steps: how much is the map, the seed and the row, with intervals."""
+    folders = [api.find(name, out) for name in names]
+    api.split(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
 
 
 def plan(
