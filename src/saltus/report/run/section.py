@@ -6,7 +6,7 @@ from plotly.graph_objects import Figure
 
 from saltus.report.curves.raster import draw_raster
 from saltus.report.curves.survival import Group, caption_survival, draw_survival
-from saltus.report.curves.words import caption_raster, format_step, tell_limits
+from saltus.report.curves.words import caption_raster, format_step, tell_limits, tell_rises
 from saltus.report.html.blocks import Block, Chooser, Column, FigureViews, Folded, Part, Row, Section, Table, Text
 from saltus.report.html.drawing import thin
 from saltus.report.html.labels import plural
@@ -16,7 +16,14 @@ from saltus.report.html.step_scale import StepScale
 from saltus.report.run import captions, figures, head_figures
 from saltus.report.run.maps import pack_maps
 from saltus.report.run.measures import draw_measures, tabulate_measures, tabulate_numbers
-from saltus.report.run.summary import RunSummary, SeedSummary, describe_reliability, describe_result, summarise
+from saltus.report.run.summary import (
+    RunSummary,
+    SeedSummary,
+    describe_reliability,
+    describe_result,
+    find_rises,
+    summarise,
+)
 from saltus.specs import RunSpec
 from saltus.train.records import RunRecords
 
@@ -93,6 +100,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
         essence=_describe_essence(records.spec),
         blocks=[
             Text(describe_reliability(summary)),
+            *map(Text, tell_rises(find_rises(records), noun)),
             *_warn(records, summary),
             *_fold(records),
             tabulate_measures(records),
