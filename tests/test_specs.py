@@ -217,6 +217,7 @@ def test_every_key_but_the_name_the_seeds_and_the_rule_is_in_the_run_id() -> Non
     others.append(RunSpec(**put("training", {"steps": 120, "batch_tokens": 16 * 12})))
     sgd = {"steps": 120, "batch_sequences": 16, "optimizer": "sgd", "momentum": 0.9}
     others.append(RunSpec(**put("training", sgd)))
+    others.append(RunSpec(**put("training.compile", "auto")))
     others.append(RunSpec(**put("model.d_mlp", 0)))
     others.append(RunSpec(**put("model.positions", "none")))
     inner = {"training.evaluate.first": 9, "training.evaluate.factor": 9, "training.evaluate.every": 9}

@@ -76,7 +76,9 @@ class TrainingSpec(Spec):
     influence: bool = Field(
         default=False, description="measure at each snapshot, and at the end, what each token moves"
     )
-    compile: bool = Field(default=True, description="compile the training step; pays from some minutes of training on")
+    compile: bool | Literal["auto"] = Field(
+        default=True, description="compile the training step; 'auto' does where a step is work enough to gain by it"
+    )
     evaluation_sequences: int = Field(default=256, ge=1)
     evaluate: ScheduleSpec = ScheduleSpec()
     snapshot: ScheduleSpec = Field(default=ScheduleSpec(), description="steps whose patterns are kept")

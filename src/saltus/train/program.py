@@ -16,6 +16,7 @@ from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
+from saltus.train.flops import is_compiled
 
 MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
 """Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
@@ -47,7 +48,8 @@ class Program:
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
             mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None, 0 if spec.model.dropout else None))
-        if training.compile:
+        self._compiled = is_compiled(spec)
+        if self._compiled:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
             mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
         self._mapped = mapped
@@ -74,7 +76,7 @@ class Program:
         d_model]. Where seeds are not stacked there is one.
         """
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
-        with explain_compiler() if self.spec.training.compile else nullcontext():
+        with explain_compiler(self.spec.training.compile) if self._compiled else nullcontext():
             masks = [None] * self._parts if kept is None else kept.tensor_split(self._parts, dim=1)
             for part, mask in zip(tokens.tensor_split(self._parts, dim=1), masks, strict=True):
                 share = part.shape[1] / self.batch
@@ -117,7 +119,7 @@ class Program:
 
 
 @contextmanager
-def explain_compiler() -> Generator[None, None, None]:
+def explain_compiler(given: object) -> Generator[None, None, None]:
     """Turn what a compiler complains of into one sentence: a module of the user's own, or the C++ compiler itself."""
     try:
         yield
@@ -127,7 +129,7 @@ def explain_compiler() -> Generator[None, None, None]:
             raise
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "without a message")
         raise SaltusError(
-            f"training.compile: True was given, and the training step cannot be compiled "
+            f"training.compile: {given} was given, and the training step cannot be compiled "
             f"({kind.__name__}: {first}); set compile=False"
         ) from None
 
