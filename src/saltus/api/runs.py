@@ -135,6 +135,7 @@ def check_run(spec: RunSpec, processes: int) -> None:
     from saltus.tasks.finite import draw_sets
     from saltus.train.interventions.base import build_intervention
     from saltus.train.memory import check_memory, read_available
+    from saltus.train.optimizers import check_optimizer
 
     try:
         if (available := read_available()) is not None:
@@ -147,8 +148,10 @@ def check_run(spec: RunSpec, processes: int) -> None:
             facts = read_facts(spec)
             generator = Streams(spec.master_seed).generator("intervention")
             build_intervention(spec.intervention, spec.model, facts, generator)
-        if spec.model.kind == "custom":
-            build_model(spec.model, read_facts(spec), init_seed=0)
+        chosen = spec.training.rates or spec.training.optimizer == "muon"  # by the weights of the model
+        if chosen or spec.model.kind == "custom":
+            model = build_model(spec.model, read_facts(spec), init_seed=0)
+            check_optimizer(spec.training, model)
     except SaltusError as error:
         raise SaltusError(f"{spec.name}: {error}") from None
 

@@ -16,6 +16,7 @@ from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
+from saltus.train.flops import is_compiled
 
 MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
 """Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
@@ -46,8 +47,9 @@ class Program:
         self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None))
-        if training.compile:
+            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None, 0 if spec.model.dropout else None))
+        self._compiled = is_compiled(spec)
+        if self._compiled:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
             mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
         self._mapped = mapped
@@ -65,19 +67,24 @@ class Program:
         """The inverse of `unflatten`."""
         return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
 
-    def gradient(self, parameters: Tensor, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, parameters: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token].
 
-        `bias` is [seed, layer, head, query, key]. Where seeds are not stacked there is one.
+        `bias` is [seed, layer, head, query, key], and `kept`, what dropout leaves, [seed, sequence, branch, query,
+        d_model]. Where seeds are not stacked there is one.
         """
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
-        with explain_compiler() if self.spec.training.compile else nullcontext():
-            for part in tokens.tensor_split(self._parts, dim=1):
+        with explain_compiler(self.spec.training.compile) if self._compiled else nullcontext():
+            masks = [None] * self._parts if kept is None else kept.tensor_split(self._parts, dim=1)
+            for part, mask in zip(tokens.tensor_split(self._parts, dim=1), masks, strict=True):
                 share = part.shape[1] / self.batch
                 if self.stacked:
-                    part_gradient, part_loss = self._mapped(parameters, part, bias)
+                    part_gradient, part_loss = self._mapped(parameters, part, bias, mask)
                 else:
-                    one = self._mapped(parameters[0], part[0], None if bias is None else bias[0])
+                    first = (None if each is None else each[0] for each in (bias, mask))
+                    one = self._mapped(parameters[0], part[0], *first)
                     part_gradient, part_loss = one[0][None], one[1][None]
                 gradient.add_(part_gradient, alpha=share)
                 loss.add_(part_loss, alpha=share)
@@ -91,7 +98,7 @@ class Program:
 
         return grad(call)(flat)
 
-    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
+    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None) -> Tensor:
         """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""
         tokens = tokens.long()
         inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(flat)
@@ -101,16 +108,18 @@ class Program:
                 weights["positions"] = F.pad(weights["positions"], (0, 0, 0, self._fill))
             if bias is not None:
                 bias = F.pad(bias, (0, self._fill, 0, self._fill))
+            if kept is not None:
+                kept = F.pad(kept, (0, 0, 0, self._fill))
         # Only where it is on: a program that enters it, even to leave it off, is traced anew in each process.
         low = self.spec.training.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
-            logits = functional_call(self._trained, weights, (inputs, bias))[:, : targets.shape[1]]
+            logits = functional_call(self._trained, weights, (inputs, bias, kept))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
 
 
 @contextmanager
-def explain_compiler() -> Generator[None, None, None]:
+def explain_compiler(given: object) -> Generator[None, None, None]:
     """Turn what a compiler complains of into one sentence: a module of the user's own, or the C++ compiler itself."""
     try:
         yield
@@ -120,8 +129,8 @@ def explain_compiler() -> Generator[None, None, None]:
             raise
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "without a message")
         raise SaltusError(
-            f"training.compile: True was given, and the training step cannot be compiled ({kind.__name__}: {first}); "
-            "set compile=False"
+            f"training.compile: {given} was given, and the training step cannot be compiled "
+            f"({kind.__name__}: {first}); set compile=False"
         ) from None
 
 
