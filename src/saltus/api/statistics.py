@@ -1,12 +1,12 @@
 """Questions asked of curves, whoever made them: compare arms, fit steps against size, plan seeds and budgets."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
 
 from saltus.api.folders import Folder
+from saltus.arguments import Arms
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
@@ -22,9 +22,6 @@ from saltus.seeding import Streams
 
 Source = Folder | Curves | Emergences
 """What has emergences, or gives them by a rule."""
-
-Arms = Literal["folder", "group"]
-"""What an arm of a comparison is."""
 
 _SHOWN_UNITS = 8
 
