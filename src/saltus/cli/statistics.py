@@ -81,4 +81,6 @@ def pool(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Say what share of the units K finished seeds cover together, and what the mean of their logits knows."""
-    saltus.api.pool(saltus.api.find(name, out), sizes=tuple(seeds or ()), threshold=threshold, hold=hold, console=Console())
+    saltus.api.pool(
+        saltus.api.find(name, out), sizes=tuple(seeds or ()), threshold=threshold, hold=hold, console=Console()
+    )
