@@ -10,10 +10,10 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 	heads_at_equal_operations ensembles))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test lint types unit bench simulate figures pictures clean
+.PHONY: help demo demo-lm test test-lowest lint types unit bench simulate figures pictures clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/compiled ## train 8 seeds of a small linear map and write the report
 	$(BIN)/saltus demo
@@ -33,6 +33,15 @@ types: .venv/ready-to-develop ## check types, strictly
 unit: .venv/ready-to-develop ## the tests alone
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
+# torch and the tools of tests are those of .venv; everything else is as old as pyproject.toml allows.
+test-lowest: .venv/ready-to-develop ## every test, with the lowest versions that are allowed
+	$(PYTHON) -m venv .venv-lowest
+	$(BIN)/python .ci/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/pip install --quiet --requirement .venv-lowest/lowest.txt
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > .venv-lowest/others
+	cp .venv-lowest/others $$(.venv-lowest/bin/python -c "import site; print(site.getsitepackages()[0])")/others.pth
+	PYTHONPATH=src .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
+
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
@@ -49,7 +58,7 @@ pictures: .venv/ready-to-develop ## draw the pictures of the README again, from 
 	$(BIN)/python docs/pictures/draw.py
 
 clean: ## remove the environment and the caches, not the runs
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache .hypothesis
 
 # torch comes first and alone: a build for CPUs is taken where pip is shown one.
 .venv/ready: requirements/run.txt pyproject.toml

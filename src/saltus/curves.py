@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from saltus.errors import SaltusError
+from saltus.shown import Shown
 
 
 class Key(NamedTuple):
@@ -169,7 +170,7 @@ class Emergence:
 
 
 @dataclass(frozen=True)
-class Emergences(Sequence[Emergence]):
+class Emergences(Shown, Sequence[Emergence]):
     """What a rule found in some curves, in their order."""
 
     found: tuple[Emergence, ...]
@@ -227,7 +228,7 @@ class Emergences(Sequence[Emergence]):
 
 
 @dataclass(frozen=True)
-class Curves(Sequence[Curve]):
+class Curves(Shown, Sequence[Curve]):
     """Curves of one measure, with the rule by which they are read unless another one is given."""
 
     curves: tuple[Curve, ...]

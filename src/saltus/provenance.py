@@ -20,5 +20,9 @@ def describe_provenance(*packages: str) -> dict[str, Any]:
 def _name_processor() -> str:
     """As the kernel names it, which Python does not on every system."""
     listing = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.+)$", listing.read_text(), re.MULTILINE) if listing.exists() else []
+    names = (
+        re.findall(r"^model name\s*: (.+)$", listing.read_text(encoding="utf-8"), re.MULTILINE)
+        if listing.exists()
+        else []
+    )
     return names[0] if names else platform.processor()

@@ -359,7 +359,7 @@ def test_lock_of_a_killed_writer_is_gone(folder: RunFolder, tiny: RunSpec, facts
     with folder.training(tiny, facts):
         pass
     assert (folder.path / ".lock").exists()
-    code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    code = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]):\n    print('held', flush=True)\n    input()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder.path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -562,9 +562,9 @@ def test_full_disk_by_a_limit_on_the_size_of_files(folder: RunFolder, tiny: RunS
             OSError(errno.ENOSPC, "Error writing bytes to file. Detail: No space left on device"),
         ),
         (Path, "write_text", OSError(errno.ENOSPC, "No space left on device")),
-        (Path, "rename", OSError(errno.EDQUOT, "No space left: quota exceeded")),
+        (Path, "replace", OSError(errno.EDQUOT, "No space left: quota exceeded")),
     ],
-    ids=["fsync", "save_file", "write_table", "write_text", "rename"],
+    ids=["fsync", "save_file", "write_table", "write_text", "replace"],
 )
 @pytest.mark.parametrize("moment", ["commit", "finish"])
 def test_full_disk_by_failing_calls(

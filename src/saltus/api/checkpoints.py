@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, AnyPath
+from saltus.arguments import DEFAULT_POCKETS, DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
+from saltus.extras import require_extra
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.scanning.folder import ScanFolder
@@ -24,8 +25,6 @@ from saltus.specs.pocket import PocketSpec
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_POCKETS = Path("pockets")
-
 _CHECKPOINT = ["size", "seed", "step"]
 
 # Modules that load torch or transformers are imported late: listing and reporting must not wait for them.
@@ -33,6 +32,7 @@ _CHECKPOINT = ["size", "seed", "step"]
 
 def pocket(spec: PocketSpec, *, out: AnyPath = DEFAULT_POCKETS, console: Console | None = None) -> Path:
     """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name."""
+    require_extra("lm", "training language models")
     out = Path(out)
     from saltus.lm.pocket.folder import PocketFolder
     from saltus.lm.pocket.train import train_pocket
@@ -53,6 +53,7 @@ def audit(
     console: Console | None = None,
 ) -> AuditFolder:
     """Are the checkpoints of a suite what they say they are? Kept under `out`, where scans look for it."""
+    require_extra("lm", "an audit")
     out = Path(out)
     from saltus.lm.audit.audit import audit_suite
     from saltus.report.terminal.audit import AuditView
@@ -90,6 +91,7 @@ def scan(
         folder.require(spec)
         if not _reopen(spec, suite, folder, out, console):
             return folder
+    require_extra("lm", "a scan")
     from saltus.engines.local import choose_device
     from saltus.lm.scanning.scan import scan as scan_checkpoints
     from saltus.report.terminal.scan import ScanView
@@ -160,6 +162,7 @@ def patch(
         folder.require(spec)
         console.print(Text(f"{folder.path} is finished already; move it away to patch again"), soft_wrap=True)
         return folder
+    require_extra("lm", "a patch")
     from saltus.engines.local import choose_device
 
     chosen = choose_device(device)

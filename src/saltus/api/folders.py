@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from saltus.arguments import DEFAULT_REPORT, DEFAULT_ROOT, AnyPath
 from saltus.curves import Curves
 from saltus.errors import SaltusError
 from saltus.ingest.folder import CurvesFolder
@@ -34,12 +34,6 @@ from saltus.report.terminal.tables import (
 )
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
-
-AnyPath = str | PathLike[str]
-"""A path, or its text."""
-
-DEFAULT_ROOT = Path("runs")
-DEFAULT_REPORT = Path("report.html")
 
 Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | MonitorFolder | CurvesFolder
 Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | MonitorRecords | Curves

@@ -8,6 +8,7 @@ from rich.console import Console
 from saltus.api.folders import Folder
 from saltus.curves import Curves
 from saltus.errors import SaltusError
+from saltus.extras import require_extra
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.coverage import Coverage, estimate_coverage, gather_learned
@@ -65,6 +66,7 @@ def _pool_logits(source: Folder | Curves, sizes: Sequence[int]) -> tuple[PooledU
     """Of a run with weights; nothing of anything else."""
     if not isinstance(source, RunFolder) or not source.newest():
         return ()
+    require_extra("train", "the mean of logits")
     from saltus.train.pooled import measure_pooled  # with torch, which curves do not need
 
     return tuple(measure_pooled(source, sizes))

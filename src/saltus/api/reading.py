@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saltus.api.folders import DEFAULT_ROOT, KINDS, Folder
+from saltus.api.folders import KINDS, Folder
+from saltus.arguments import DEFAULT_ROOT
 from saltus.curves import Curves, Rule
 from saltus.errors import SaltusError
 from saltus.ingest.folder import CurvesFolder

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from saltus.api.folders import DEFAULT_ROOT, AnyPath
+from saltus.arguments import DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
+from saltus.extras import require_extra
 from saltus.processes import count_cores
 from saltus.provenance import describe_provenance
 from saltus.specs import CustomTask, RunSpec
@@ -79,6 +80,7 @@ def run_all(
         SaltusError: if a run cannot be trained as it is described; or at the end, if any failed.
 
     """
+    require_extra("train", "training")
     out = Path(out)
     # Imported late: listing and reporting must not wait for torch.
     from saltus.engines.local import choose_device, open_engine

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
 
 from saltus.api.folders import AnyPath, Folder
+from saltus.arguments import Arms
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
@@ -25,9 +25,6 @@ from saltus.seeding import Streams
 
 Source = Folder | Curves | Emergences
 """What has emergences, or gives them by a rule."""
-
-Arms = Literal["folder", "group"]
-"""What an arm of a comparison is."""
 
 _SHOWN_UNITS = 8
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from saltus.api.folders import DEFAULT_ROOT, AnyPath
 from saltus.api.runs import run_all
+from saltus.arguments import DEFAULT_KEPT, DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.studies.cells import Cell
 from saltus.studies.page import write_results
@@ -24,8 +24,6 @@ from saltus.studies.sources import (
 from saltus.studies.study import Study
 from saltus.train.archive import Archive
 from saltus.train.folder import RunFolder
-
-DEFAULT_KEPT = Path("results/records")
 
 
 def run_study(

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from saltus.api.folders import KINDS, Folder, describe, read_folder
+from saltus.arguments import DEFAULT_PORT
 from saltus.errors import SaltusError
 from saltus.live.server import LOOPBACK, Server, open_socket
 from saltus.live.shelf import Glimpse, sign_folder
@@ -15,8 +16,6 @@ from saltus.monitor.folder import MonitorFolder
 from saltus.report.html.blocks import Section, Text
 from saltus.report.sections import describe as describe_sections
 from saltus.train.folder import RunFolder
-
-DEFAULT_PORT = 8642
 
 
 class FolderShelf:

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from saltus import api
-from saltus.api import DEFAULT_POCKETS, DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_POCKETS, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, print_path
 from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
@@ -69,9 +69,9 @@ def scan(
         patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
     with watch_if(watch, out):
-        folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
-    api.show(folder, console)
-    print_path(console, "report", api.report([folder], folder.path / "report.html"))
+        folder = saltus.api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+    saltus.api.show(folder, console)
+    print_path(console, "report", saltus.api.report([folder], folder.path / "report.html"))
 
 
 def patch(
@@ -123,9 +123,9 @@ def patch(
         precision=precision,
     )
     opened = _open(suite, offline, disk)
-    folder = api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
-    api.show(folder, console)
-    print_path(console, "report", api.report([folder], out / f"{folder.path.name}.html"))
+    folder = saltus.api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
+    saltus.api.show(folder, console)
+    print_path(console, "report", saltus.api.report([folder], out / f"{folder.path.name}.html"))
 
 
 def audit(
@@ -139,8 +139,8 @@ def audit(
     """Check that the checkpoints of a suite are what they say they are; later scans heed what is found."""
     console = Console()
     opened = _open(suite, offline, disk)
-    folder = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
-    api.show(folder, console)
+    folder = saltus.api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
+    saltus.api.show(folder, console)
     print_path(console, "audit", folder.path)
 
 
@@ -155,7 +155,7 @@ def pocket(
     from saltus.lm.pocket.presets import choose_pocket
 
     console = Console()
-    root = api.pocket(choose_pocket(corpus, text, seeds=seeds, steps=steps), out=out, console=console)
+    root = saltus.api.pocket(choose_pocket(corpus, text, seeds=seeds, steps=steps), out=out, console=console)
     print_path(console, "suite", root)
     console.print(Text(f"scan it: saltus scan folder:{root} --capability repetition"), soft_wrap=True)
 
@@ -164,12 +164,12 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
     """The demo of the language-model half: train a pocket suite, scan it, patch across one jump, write the report."""
     from saltus.lm.pocket.presets import DEMO_POCKET
 
-    root = api.pocket(DEMO_POCKET, out=out, console=console)
+    root = saltus.api.pocket(DEMO_POCKET, out=out, console=console)
     name, asked = f"folder:{root}", (RepetitionSpec(prompts=32), CopyingSpec(prompts=32))
     spec = ScanSpec(suite=name, capabilities=asked, strategy="grid")
-    scanned = api.scan(spec, out=out, device=device, console=console)
-    api.show(scanned, console)
-    folders: list[api.Folder] = [scanned]
+    scanned = saltus.api.scan(spec, out=out, device=device, console=console)
+    saltus.api.show(scanned, console)
+    folders: list[saltus.api.Folder] = [scanned]
     if jump := find_largest_jump(scanned.records().curves_of("probability", asked[0].kind)):
         across = PatchSpec(
             suite=name,
@@ -179,9 +179,9 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
             donor=jump.after,
             capability=asked[0],
         )
-        folders.append(api.patch(across, out=out, device=device, console=console))
-        api.show(folders[-1], console)
-    print_path(console, "report", api.report(folders, out / f"{root.name}.html"))
+        folders.append(saltus.api.patch(across, out=out, device=device, console=console))
+        saltus.api.show(folders[-1], console)
+    print_path(console, "report", saltus.api.report(folders, out / f"{root.name}.html"))
 
 
 def _open(name: str, offline: bool, disk: float | None) -> Suite:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from saltus import api
-from saltus.api import DEFAULT_REPORT, DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_REPORT, DEFAULT_ROOT
 from saltus.cli.options import Out, print_path
 
 Threshold = Annotated[
@@ -23,7 +23,7 @@ Hold = Annotated[
 def ls(out: Out = DEFAULT_ROOT) -> None:
     """List the runs, scans and patches in a folder."""
     console, table = Console(), Table("name", "kind", "what", "state")
-    for listing in map(api.describe, api.ls(out)):
+    for listing in map(saltus.api.describe, saltus.api.ls(out)):
         state = Text(listing.state, style="" if listing.readable else "red")
         table.add_row(Text(listing.name), listing.kind, Text(listing.what), state)
     if table.row_count:
@@ -39,7 +39,7 @@ def show(
     hold: Hold = None,
 ) -> None:
     """Show what emerged when in a run or a scan, or which heads a patch found."""
-    api.show(api.find(name, out), threshold=threshold, hold=hold)
+    saltus.api.show(saltus.api.find(name, out), threshold=threshold, hold=hold)
 
 
 def report(
@@ -50,5 +50,5 @@ def report(
     hold: Hold = None,
 ) -> None:
     """Write one self-contained HTML report of runs, scans and patches."""
-    folders = [api.find(name, out) for name in names]
-    print_path(Console(), "report", api.report(folders, to, threshold=threshold, hold=hold))
+    folders = [saltus.api.find(name, out) for name in names]
+    print_path(Console(), "report", saltus.api.report(folders, to, threshold=threshold, hold=hold))

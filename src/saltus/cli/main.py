@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import version as find_version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -64,6 +65,9 @@ def start(
 
 def main() -> None:
     """Entry point: mistakes that the user can mend are one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # an old console has a few signs alone
+            stream.reconfigure(errors="replace")
     try:
         app()
     except SaltusError as error:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from saltus import api
-from saltus.api import DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_ROOT
 from saltus.cli.options import Out, print_path
 from saltus.curves import Rule
 from saltus.ingest.gather import USUAL_RULE
@@ -58,7 +58,7 @@ def read(
         level = USUAL_RULE.above if above is None and below is None else above
         rule = Rule(above=level, below=below, share=share, hold=hold or USUAL_RULE.hold, errors=errors or 0.0)
     name = _name(paths[0]) if name is None else name
-    api.read(
+    saltus.api.read(
         *paths,
         pattern=pattern,
         group=group,
@@ -73,7 +73,7 @@ def read(
         name=name,
         out=out,
     )
-    api.show(api.find(str(out / name)), console)
+    saltus.api.show(saltus.api.find(str(out / name)), console)
     print_path(console, "curves", out / name)
 
 

@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from saltus import api
-from saltus.api import DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_KEPT, DEFAULT_ROOT
 from saltus.cli.options import Device, Out, Processes, print_path
 from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
-from saltus.studies.study import load_study
+from saltus.extras import require_extra
 
 Seeds = Annotated[int | None, typer.Option(help="Number of seeds, instead of what the study says.")]
 StudyFile = Annotated[Path, typer.Argument(help="A Python file that exports `study`, a saltus.Study.")]
@@ -40,9 +40,11 @@ def demo(
         return
     from saltus.demo import DEMO
 
-    folder = api.run(DEMO.with_overrides(steps=steps), out=out, device=device, processes=processes, console=console)
-    api.show(folder, console)
-    print_path(console, "report", api.report([folder], folder.path / "report.html"))
+    folder = saltus.api.run(
+        DEMO.with_overrides(steps=steps), out=out, device=device, processes=processes, console=console
+    )
+    saltus.api.show(folder, console)
+    print_path(console, "report", saltus.api.report([folder], folder.path / "report.html"))
 
 
 def run(
@@ -65,9 +67,9 @@ def run(
     Give the same command several times at once, and the processes share the runs among them.
     """
     console = Console()
-    loaded = load_study(study)
+    loaded = saltus.api.load_study(study)
     with watch_if(watch, out):
-        trained = api.run_study(
+        trained = saltus.api.run_study(
             loaded,
             out=out,
             seeds=seeds,
@@ -80,10 +82,10 @@ def run(
             console=console,
         )
     for folder in (each for each in trained if each.finished):
-        api.show(folder, console)
+        saltus.api.show(folder, console)
         print_path(console, "records", folder.path)
     if loaded.draw or loaded.race:
-        page = api.draw_results([loaded], out, out / loaded.name, seeds=seeds, steps=steps)
+        page = saltus.api.draw_results([loaded], out, out / loaded.name, seeds=seeds, steps=steps)
         print_path(console, "figure and tables", page)
 
 
@@ -96,12 +98,13 @@ def status(
     device: Device = "auto",
 ) -> None:
     """Say of each run of a study whether it is finished, failed, begun or waiting, and estimate the time left."""
+    require_extra("train", "an estimate of the time left")
     from saltus.engines.local import choose_device
     from saltus.studies.sources import RunFolders, change_cells, list_cells, tell_races
     from saltus.studies.status import summarise_progress, tabulate_status
 
     console = Console()
-    loaded, change, source = load_study(study), change_cells(seeds=seeds, steps=steps), RunFolders(out)
+    loaded, change, source = saltus.api.load_study(study), change_cells(seeds=seeds, steps=steps), RunFolders(out)
     cells = list_cells(loaded, scale, source, change)
     specs = [cell.run for cell in cells]
     console.print(tabulate_status(specs, out))
@@ -111,21 +114,23 @@ def status(
 
 
 def keep(
-    studies: StudyFiles, out: Out = DEFAULT_ROOT, to: Kept = api.DEFAULT_KEPT, seeds: Seeds = None, steps: Steps = None
+    studies: StudyFiles, out: Out = DEFAULT_ROOT, to: Kept = DEFAULT_KEPT, seeds: Seeds = None, steps: Steps = None
 ) -> None:
     """Add the small records of finished runs to the archive that figures are drawn from; weights stay behind."""
     console = Console()
     for study in studies:
-        new = api.keep_results(load_study(study), out, to, seeds=seeds, steps=steps)
+        new = saltus.api.keep_results(saltus.api.load_study(study), out, to, seeds=seeds, steps=steps)
         console.print(Text(f"{study}: {new} more runs in {to}"), soft_wrap=True)
 
 
 def figures(
     studies: StudyFiles,
-    out: Kept = api.DEFAULT_KEPT,
+    out: Kept = DEFAULT_KEPT,
     to: Annotated[
         Path | None, typer.Option(help="Folder of the page; that above the kept records if not given.")
     ] = None,
 ) -> None:
     """Draw the figures of studies and write their tables, from kept records and without training."""
-    print_path(Console(), "results", api.draw_results([load_study(study) for study in studies], out, to))
+    print_path(
+        Console(), "results", saltus.api.draw_results([saltus.api.load_study(study) for study in studies], out, to)
+    )

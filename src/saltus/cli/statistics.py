@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from saltus import api
-from saltus.api import DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_ROOT, Arms
 from saltus.cli.folders import Hold, Threshold
 from saltus.cli.options import Out, print_path
 
@@ -20,7 +20,7 @@ Unit = Annotated[
 def compare(
     names: Names,
     by: Annotated[
-        api.Arms | None, typer.Option(help="What an arm is; of several folders each, of a single one each group.")
+        Arms | None, typer.Option(help="What an arm is; of several folders each, of a single one each group.")
     ] = None,
     unit: Unit = None,
     paired: Annotated[bool, typer.Option("--paired", help="Seeds of the same name are the same seed.")] = False,
@@ -29,16 +29,16 @@ def compare(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Compare when it emerged: each folder is an arm, or each group, such as the size in a scan."""
-    folders = [api.find(name, out) for name in names]
-    api.compare(*folders, by=by, unit=unit, paired=paired, threshold=threshold, hold=hold, console=Console())
+    folders = [saltus.api.find(name, out) for name in names]
+    saltus.api.compare(*folders, by=by, unit=unit, paired=paired, threshold=threshold, hold=hold, console=Console())
 
 
 def fit(
     names: Names, unit: Unit = None, threshold: Threshold = None, hold: Hold = None, out: Out = DEFAULT_ROOT
 ) -> None:
     """Fit the step against the size that the names of groups say, such as 160m: a slope with its interval."""
-    folders = [api.find(name, out) for name in names]
-    api.fit(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
+    folders = [saltus.api.find(name, out) for name in names]
+    saltus.api.fit(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
 
 
 def split(
@@ -49,8 +49,8 @@ def split(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Split the variance of emergence steps: how much is the map, the seed and the row, with intervals."""
-    folders = [api.find(name, out) for name in names]
-    api.split(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
+    folders = [saltus.api.find(name, out) for name in names]
+    saltus.api.split(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
 
 
 def plan(
@@ -72,8 +72,8 @@ def plan(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Say how many seeds and steps the next study needs, from a pilot or a guess."""
-    api.plan(
-        api.find(name, out) if name else None,
+    saltus.api.plan(
+        saltus.api.find(name, out) if name else None,
         ratio=ratio,
         width=width,
         factor=factor,
@@ -98,4 +98,6 @@ def pool(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Say what share of the units K finished seeds cover together, and what the mean of their logits knows."""
-    api.pool(api.find(name, out), sizes=tuple(seeds or ()), threshold=threshold, hold=hold, console=Console())
+    saltus.api.pool(
+        saltus.api.find(name, out), sizes=tuple(seeds or ()), threshold=threshold, hold=hold, console=Console()
+    )

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from saltus import api
-from saltus.api import DEFAULT_PORT, DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_PORT, DEFAULT_ROOT
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 is any that is free.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Serve the live page meanwhile.")]
@@ -23,7 +23,7 @@ def watch(
     port: Port = DEFAULT_PORT,
 ) -> None:
     """Show what has come so far in a page that keeps itself up to date, until Ctrl-C."""
-    api.watch(paths or [DEFAULT_ROOT], port=port, tell=_tell)
+    saltus.api.watch(paths or [DEFAULT_ROOT], port=port, tell=_tell)
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def watch_if(wanted: bool, out: Path) -> Generator[None, None, None]:
     if not wanted:
         yield
         return
-    with api.watch_beside([out], tell=_tell):
+    with saltus.api.watch_beside([out], tell=_tell):
         yield
 
 

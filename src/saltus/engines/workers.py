@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from saltus.errors import SaltusError
-from saltus.processes import without_interrupts
+from saltus.processes import ignore_interrupts, without_interrupts
 from saltus.specs import RunSpec
 from saltus.train.ensemble import Ensemble, Member
 from saltus.train.memory import is_out_of_memory
@@ -73,7 +72,6 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
-        resource_tracker.ensure_running()  # its start would undo the next line's mask
         with _environment(_choose_environment()), without_interrupts():
             self._process.start()
         theirs.close()
@@ -122,6 +120,7 @@ class Worker:
 
 def _serve(connection: Connection) -> None:
     """The life of a worker: an ensemble that does what it is asked until nobody asks any more."""
+    ignore_interrupts()
     torch.set_num_threads(1)
     ensemble: Ensemble | None = None
     while True:
@@ -167,7 +166,8 @@ def find_cache() -> Path:
     except RuntimeError:
         home = Path("~")
     known = home.is_dir() and os.access(home, os.W_OK)
-    return home / ".cache" / "saltus" if known else Path(tempfile.gettempdir()) / f"saltus-{os.getuid()}"
+    user = getattr(os, "getuid", lambda: "cache")()  # the temporary folder of Windows is the user's own
+    return home / ".cache" / "saltus" if known else Path(tempfile.gettempdir()) / f"saltus-{user}"
 
 
 @contextmanager

@@ -49,7 +49,11 @@ CURVES_TABLES: dict[str, pa.Schema] = {
     ),
 }
 
-_NAME = re.compile(rf"(?!.*-[0-9a-f]{{{DIGITS}}}$)(?!.*\.partial$)[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}")
+_NAME = re.compile(
+    rf"(?!.*-[0-9a-f]{{{DIGITS}}}$)(?!.*\.(partial)?$)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))"
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+)
+"""No name of a run's folder, of one that is being written, or of what Windows takes for a device."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class CurvesFolder(Folder[ReadSpec]):
         if not _NAME.fullmatch(name):
             raise SaltusError(
                 f"name: {name!r} was given; allowed are 1 to 64 of a-z, A-Z, 0-9, '.', '_', '-', starting with a "
-                "letter or digit and not ending like the hash of a run"
+                "letter or digit, not ending with '.' or like the hash of a run, and no device of Windows"
             )
         folder = cls(root / name)
         if folder.path.exists() and not (folder.path / cls.description).exists():

@@ -16,6 +16,7 @@ from saltus.measure.bootstrap import DRAWS, bootstrap_seeds
 from saltus.measure.contrasts import Contrast, contrast_arms, find_horizon
 from saltus.measure.interval_tests import IntervalTest, adjust_holm, compare_arms
 from saltus.measure.intervals import Estimate, Floats, bound_share, check_intervals
+from saltus.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class PairOutcome:
 
 
 @dataclass(frozen=True)
-class ArmComparison:
+class ArmComparison(Shown):
     """Some arms, and every pair of them."""
 
     arms: tuple[ArmOutcome, ...]

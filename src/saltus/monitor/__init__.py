@@ -5,6 +5,8 @@ Folders of monitored trainings are read without torch, so `Monitor` is imported 
 
 from typing import TYPE_CHECKING, Any
 
+from saltus.extras import require_extra
+
 if TYPE_CHECKING:
     from saltus.monitor.monitor import Monitor
 
@@ -14,6 +16,7 @@ __all__ = ["Monitor"]
 def __getattr__(name: str) -> Any:
     if name != "Monitor":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_extra("lm", "a monitor")
     from saltus.monitor.monitor import Monitor
 
     return Monitor

@@ -168,7 +168,7 @@ class MonitorFolder(Folder[MonitorSpec]):
 
     def _append(self, name: str, lines: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        with explain_full_disk(self.path), (self.path / name).open("a", encoding="utf-8") as file:
+        with explain_full_disk(self.path), (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -16,7 +16,7 @@ def read_targets(name: str) -> dict[str, Any]:
     there = sorted(path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json"))
     if name not in there:
         raise SaltusError(f"targets: {name!r} was given; there are {', '.join(there)}")
-    return json.loads((folder / f"{name}.json").read_text())
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def read_tolerance(name: str) -> float:

@@ -1,6 +1,5 @@
 """Files and folders that appear whole or not at all, whatever happens while they are written."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from saltus.errors import SaltusError
@@ -24,7 +24,7 @@ def write_file(target: Path, write: Callable[[Path], object]) -> None:
     try:
         write(partial)
         _sync(partial)
-        partial.rename(target)
+        partial.replace(target)
         _sync(target.parent)
     except BaseException:
         remove(partial)
@@ -41,7 +41,7 @@ def write_folder(target: Path, write: Callable[[Path], object]) -> None:
         list_hashes(partial)
         for path in [*partial.iterdir(), partial]:
             _sync(path)
-        partial.rename(target)
+        partial.replace(target)
         _sync(target.parent)
     except BaseException:
         remove(partial)
@@ -51,7 +51,7 @@ def write_folder(target: Path, write: Callable[[Path], object]) -> None:
 def list_hashes(folder: Path) -> None:
     """Write the folder's `manifest.json`: the hash of every file in it."""
     hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    (folder / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 @contextmanager
@@ -59,27 +59,29 @@ def hold(folder: Path) -> Generator[None, None, None]:
     """Create the folder if it is not there and hold it against other writers."""
     with explain_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    with lock:
+        lock = FileLock(folder / ".lock", blocking=False, thread_local=False)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire()
+        except Timeout:
             raise HeldError(f"{folder} is being written by another process; wait for it or stop it first") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def is_held(folder: Path) -> bool:
     """Whether a process holds the folder."""
-    try:
-        lock = (folder / ".lock").open("r+")
-    except OSError:
+    path = folder / ".lock"
+    if not path.exists():
         return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that may only be read is written by nobody from here
+        return False
 
 
 @contextmanager
@@ -112,7 +114,10 @@ def remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Bring a file, or what a folder lists, to disk; Windows opens no folder, and lists it durably by itself."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes only what it may write
     try:
         os.fsync(descriptor)
     finally:

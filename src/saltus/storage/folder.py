@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from saltus.errors import SaltusError
+from saltus.shown import Shown
 from saltus.specs.base import DIGITS, Spec
 from saltus.storage.files import HeldError, explain_full_disk, hold, is_held, remove, write_file, write_folder
 from saltus.storage.tables import read_json, write_json
@@ -26,7 +27,7 @@ AGAIN = "and give the command that made the folder again"
 _HASH = re.compile(rf"-([0-9a-f]{{{DIGITS}}})$")
 
 
-class Folder(Generic[S]):
+class Folder(Shown, Generic[S]):
     """A folder of results of one kind."""
 
     kind: ClassVar[str]

@@ -24,7 +24,7 @@ Damaged = Callable[[Path, str], SaltusError]
 def read_json(path: Path, damaged: Damaged) -> dict[str, Any]:
     """A JSON object."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise damaged(path, f"cannot be read ({error})") from None
     if not isinstance(values, dict):
@@ -34,7 +34,7 @@ def read_json(path: Path, damaged: Damaged) -> dict[str, Any]:
 
 def write_json(path: Path, values: Any) -> None:
     """Write a JSON value, indented, in place."""
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 def write_table(table: pa.Table, path: Path, *, small: bool = False) -> None:

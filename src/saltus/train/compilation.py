@@ -33,7 +33,7 @@ def _(left: Tensor, right: Tensor) -> Tensor:
 def prefers_onednn() -> bool:
     """Whether float32 products are faster by oneDNN here than by MKL, whose fast kernels are for Intel's CPUs alone."""
     both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    return both and CPU_LISTING.exists() and "GenuineIntel" not in CPU_LISTING.read_text()
+    return both and CPU_LISTING.exists() and "GenuineIntel" not in CPU_LISTING.read_text(encoding="utf-8")
 
 
 def compile_for_cpu(graph: fx.GraphModule, inputs: Sequence[Any]) -> Any:

@@ -21,7 +21,12 @@ def multiplies_low(listing: Path = CPU_LISTING) -> bool:
     """Whether this processor has instructions for products in bfloat16; without them they are 35 times slower."""
     if not listing.exists():
         return True  # not known: nothing is said
-    flags = {flag for line in listing.read_text().splitlines() if ":" in line for flag in line.split(":", 1)[1].split()}
+    flags = {
+        flag
+        for line in listing.read_text(encoding="utf-8").splitlines()
+        if ":" in line
+        for flag in line.split(":", 1)[1].split()
+    }
     return any(flag in flags for flag in _LOW)
 
 

@@ -79,7 +79,7 @@ def read_available(listing: Path = Path("/proc/meminfo"), groups: Path = Path("/
     """Bytes of memory that are left, of the machine or of its container where that has less; None if unknown."""
     known: list[int] = []
     try:
-        lines = dict(line.split(":", 1) for line in listing.read_text().splitlines() if ":" in line)
+        lines = dict(line.split(":", 1) for line in listing.read_text(encoding="utf-8").splitlines() if ":" in line)
         known.append(int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError, IndexError):
         pass
@@ -88,7 +88,9 @@ def read_available(listing: Path = Path("/proc/meminfo"), groups: Path = Path("/
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            known.append(int((groups / limit).read_text()) - int((groups / used).read_text()))
+            known.append(
+                int((groups / limit).read_text(encoding="utf-8")) - int((groups / used).read_text(encoding="utf-8"))
+            )
         except (OSError, ValueError):  # not there, or `max`
             continue
     return max(min(known), 0) if known else None

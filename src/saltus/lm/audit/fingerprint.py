@@ -155,7 +155,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
 
 def _read_configuration(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MissingCheckpoint(f"{path} cannot be read ({error})") from None
     if not isinstance(config, dict):

@@ -103,7 +103,7 @@ class AuditFolder(Folder[AuditSpec]):
         former = self.path / "suite.txt"
         if (self.path / self.description).exists() or not former.exists():
             return super().spec()
-        return AuditSpec(suite=former.read_text())
+        return AuditSpec(suite=former.read_text(encoding="utf-8"))
 
     def fingerprint(self, run: Run, step: int) -> Fingerprint | None:
         """The fingerprint of a checkpoint; None where it was not kept, or is damaged."""

@@ -9,15 +9,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.tokens import encode_prompt
 from saltus.specs.capabilities import PromptFileSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MOST_BYTES = 10_000_000
 MOST_PROMPTS = 4096
@@ -30,7 +32,7 @@ class PromptFile:
         self.name = Path(spec.path).name
         self._spec = spec
 
-    def prompts(self, tokenizer: PreTrainedTokenizerBase, generator: np.random.Generator) -> Sequence[Prompt]:
+    def prompts(self, tokenizer: "PreTrainedTokenizerBase", generator: np.random.Generator) -> Sequence[Prompt]:
         """See `Capability`; nothing is drawn."""
         path = Path(self._spec.path)
         content = _read(path)

@@ -4,15 +4,17 @@ Nothing is put before a text: `add_special_tokens` is off, because Pythia was tr
 """
 
 import unicodedata
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, capability: str, text: str, target: str, foil: str | None = None
+    tokenizer: "PreTrainedTokenizerBase", capability: str, text: str, target: str, foil: str | None = None
 ) -> Prompt:
     """A prompt whose tokens are followed by those of the target, and as many of the foil.
 
@@ -32,7 +34,7 @@ def encode_prompt(
     return Prompt(text, tokens, right, target, wrong)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, capability: str, text: str) -> tuple[int, ...]:
+def encode(tokenizer: "PreTrainedTokenizerBase", capability: str, text: str) -> tuple[int, ...]:
     """The tokens of `text`, nothing added. Raises `SaltusError` where they do not say what the text says."""
     tokens = _try(tokenizer, text)
     if tokens is None:
@@ -51,7 +53,7 @@ def shorten(text: str) -> str:
 
 
 def _continue(
-    tokenizer: PreTrainedTokenizerBase, capability: str, text: str, tokens: tuple[int, ...], target: str
+    tokenizer: "PreTrainedTokenizerBase", capability: str, text: str, tokens: tuple[int, ...], target: str
 ) -> tuple[int, ...]:
     """The tokens of `target` where it follows `text`."""
     whole = encode(tokenizer, capability, text + target)
@@ -63,7 +65,7 @@ def _continue(
     return whole[len(tokens) :]
 
 
-def _try(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...] | None:
+def _try(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...] | None:
     """The tokens, or None if they stand for another text: unknown words, lost line breaks.
 
     Spaces may come and go, and case and composition of letters may change, since some tokenizers do that to any text.

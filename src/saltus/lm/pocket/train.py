@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -24,7 +24,7 @@ from saltus.lm.pocket.folder import PocketFolder
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
 from saltus.lm.suites.base import Run
-from saltus.processes import count_cores, without_interrupts
+from saltus.processes import count_cores, ignore_interrupts, without_interrupts
 from saltus.specs.pocket import PocketModelSpec, PocketSpec
 
 
@@ -102,7 +102,6 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, spec, root), daemon=True)
-        resource_tracker.ensure_running()  # its start would undo the next line's mask
         with without_interrupts():
             self._process.start()
         theirs.close()
@@ -142,6 +141,7 @@ class _Worker:
 
 def _serve(parent: Connection, spec: PocketSpec, root: Path) -> None:
     """The life of a worker: it trains what it is sent until nobody sends any more."""
+    ignore_interrupts()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     disable_progress_bar()

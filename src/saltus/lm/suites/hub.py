@@ -2,13 +2,12 @@
 
 FOLDER/REPOSITORY/
   REVISION/        configuration, tokenizer, safetensors weights, and manifest.json with their hashes
-  REVISION.lock    held by whoever fetches or uses the checkpoint; its time is that of the last fetch
+  REVISION.lock    held by the one who fetches the checkpoint or by those who use it; its time is that of the last fetch
 
 A folder appears whole or not at all, and a revision that is there is not asked for again.
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -18,6 +17,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from filelock import ReadWriteLock, Timeout
 
 from saltus.errors import SaltusError
 from saltus.lm.suites.base import MissingCheckpoint, UnreachableCheckpoint
@@ -68,7 +69,7 @@ class Hub:
         self.attempts = attempts
         self.sleep = sleep
         self._turn = threading.Lock()
-        self._held: dict[Path, int] = {}  # file descriptors of the locks
+        self._held: dict[Path, ReadWriteLock] = {}  # each held for reading
         weakref.finalize(self, _release, self._held)
 
     def fetch(self, repository: str, revision: str) -> Path:
@@ -77,23 +78,24 @@ class Hub:
         with self._turn, explain_full_disk(target):
             others = [path for path in self._held if path != target]
             for path in {target, *others[:-1]} & self._held.keys():
-                os.close(self._held.pop(path))
+                self._held.pop(path).close()
             target.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(_find_lock(target), os.O_RDWR | os.O_CREAT, 0o644)
+            lock = ReadWriteLock(_find_lock(target), is_singleton=False)
             try:
-                fcntl.flock(lock, fcntl.LOCK_SH)
+                lock.acquire_read()
                 whole = target.is_dir() and _is_intact(target)
                 while not whole:
                     if self.offline:
                         self._refuse_offline(repository, revision)
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                    if not (target.is_dir() and _is_intact(target)):
-                        self._download(repository, revision, target)
-                    fcntl.flock(lock, fcntl.LOCK_SH)
+                    lock.release()
+                    with lock.write_lock():
+                        if not (target.is_dir() and _is_intact(target)):
+                            self._download(repository, revision, target)
+                    lock.acquire_read()
                     whole = target.is_dir()  # another process may have dropped it while the lock changed
-                os.utime(lock)
+                os.utime(_find_lock(target))
             except BaseException:
-                os.close(lock)
+                lock.close()
                 raise
             self._held[target] = lock
         return target
@@ -273,15 +275,15 @@ def _shorten(error: Exception) -> str:
 def _is_intact(folder: Path) -> bool:
     """Whether the files of a checkpoint are what was fetched."""
     try:
-        hashes = json.loads((folder / "manifest.json").read_text())
+        hashes = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         return all(hash_file(folder / name) == value for name, value in hashes.items())
     except (OSError, ValueError):
         return False
 
 
-def _release(held: dict[Path, int]) -> None:
+def _release(held: dict[Path, ReadWriteLock]) -> None:
     while held:
-        os.close(held.popitem()[1])
+        held.popitem()[1].close()
 
 
 def _find_lock(folder: Path) -> Path:
@@ -301,10 +303,12 @@ def _measure(folder: Path) -> int:
 
 def _drop(folder: Path) -> bool:
     """Remove a checkpoint unless it is in use; whether it was removed."""
-    with _find_lock(folder).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        remove(folder)
+    lock = ReadWriteLock(_find_lock(folder), is_singleton=False)
+    try:
+        with lock.write_lock(blocking=False):
+            remove(folder)
+    except Timeout:
+        return False
+    finally:
+        lock.close()
     return True

@@ -38,7 +38,7 @@ def write_report(sections: Sequence[Section], path: Path) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, lambda partial: partial.write_text(html, encoding="utf-8"))
+        write_file(path, lambda partial: partial.write_text(html, encoding="utf-8", newline="\n"))
     except OSError as error:
         raise SaltusError(f"{path} cannot be written ({error}); choose another place or free space") from None
 
