@@ -23,7 +23,9 @@ _GIB = 2**30
 
 _CAPABILITIES = list_named()
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="pythia, polypythias, or folder:PATH.")]
+SuiteName = Annotated[
+    str, typer.Argument(metavar="SUITE", help="pythia, polypythias, folder:PATH, hub:OWNER/NAME or manifest:FILE.")
+]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="Only this size; may be given again.")]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Only this seed; may be given again.")]
 Capabilities = Annotated[
@@ -34,6 +36,10 @@ PromptFiles = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Use what is cached; fetch nothing.")]
 Disk = Annotated[float | None, typer.Option(min=0.0, help="GiB of fetched checkpoints to keep at most.")]
+Links = Annotated[bool, typer.Option("--links", help="What a folder or a manifest names may lie outside of it.")]
+Tokens = Annotated[
+    Path | None, typer.Option("--tokenizer", help="Folder of the tokenizer, instead of the checkpoints' own.")
+]
 Precise = Annotated[Precision, typer.Option(help="Of weights and products.")]
 
 
@@ -52,6 +58,8 @@ def scan(
     precision: Precise = "float32",
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
+    tokenizer: Tokens = None,
+    links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
     watch: Watch = False,
@@ -66,10 +74,11 @@ def scan(
         strategy=strategy,
         threshold=threshold,
         precision=precision,
+        tokenizer=None if tokenizer is None else str(tokenizer),
         patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
     with watch_if(watch, out):
-        folder = api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+        folder = api.scan(spec, suite=_open(suite, links, offline, disk), out=out, device=device, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], folder.path / "report.html"))
 
@@ -98,6 +107,8 @@ def patch(
     trajectory: Annotated[bool, typer.Option(help="Measure checkpoints at hand around the pair as well.")] = True,
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
+    tokenizer: Tokens = None,
+    links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
 ) -> None:
@@ -121,8 +132,9 @@ def patch(
         effects=cast(tuple[EffectKind, ...], ("patch", *kind) if kind else get_args(EffectKind)),  # checked there
         rows=rows,
         precision=precision,
+        tokenizer=None if tokenizer is None else str(tokenizer),
     )
-    opened = _open(suite, offline, disk)
+    opened = _open(suite, links, offline, disk)
     folder = api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
     api.show(folder, console)
     print_path(console, "report", api.report([folder], out / f"{folder.path.name}.html"))
@@ -133,12 +145,13 @@ def audit(
     size: Sizes = None,
     seed: Seeds = None,
     out: Out = DEFAULT_ROOT,
+    links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
 ) -> None:
     """Check that the checkpoints of a suite are what they say they are; later scans heed what is found."""
     console = Console()
-    opened = _open(suite, offline, disk)
+    opened = _open(suite, links, offline, disk)
     folder = api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
     api.show(folder, console)
     print_path(console, "audit", folder.path)
@@ -184,8 +197,8 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
     print_path(console, "report", api.report(folders, out / f"{root.name}.html"))
 
 
-def _open(name: str, offline: bool, disk: float | None) -> Suite:
-    return open_suite(name, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
+def _open(name: str, links: bool, offline: bool, disk: float | None) -> Suite:
+    return open_suite(name, links=links, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
 
 
 def _choose(names: list[str] | None, files: list[Path] | None) -> list[BaseCapabilitySpec]:

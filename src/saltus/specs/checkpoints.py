@@ -20,7 +20,7 @@ EffectKind = Literal["patch", "reverse", "self", "shuffled", "zero", "mean", "re
 class ScanSpec(Spec):
     """When did capabilities emerge, for each size and seed of a suite?"""
 
-    suite: str = Field(description="'pythia', 'polypythias' or 'folder:PATH'")
+    suite: str = Field(description="'pythia', 'polypythias', 'folder:PATH', 'hub:OWNER/NAME' or 'manifest:FILE'")
     sizes: tuple[str, ...] = Field(default=(), description="empty for all")
     seeds: tuple[str, ...] = Field(default=(), description="empty for all")
     capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
@@ -31,12 +31,13 @@ class ScanSpec(Spec):
     )
     precision: Precision = "float32"
     patterns: tuple[PatternName, ...] = Field(default=(), description="known patterns to look for in every head")
+    tokenizer: str | None = Field(default=None, description="folder of the tokenizer; the checkpoints' own if None")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @property
     def former_hash(self) -> str:
-        """The hash by which version 0.1 named its folders; it knew no patterns."""
-        return digest(self.model_dump(mode="json", exclude=set() if self.patterns else {"patterns"}))
+        """The hash by which version 0.1 named its folders."""
+        return _hash_without(self, "patterns", "tokenizer")
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:
@@ -64,6 +65,7 @@ class PatchSpec(Spec):
     effects: tuple[EffectKind, ...] = Field(default=get_args(EffectKind), description="effects of each of these heads")
     rows: int = Field(default=256, ge=1, description="sequences in a pass; fewer take less memory")
     precision: Precision = "float32"
+    tokenizer: str | None = Field(default=None, description="folder of the tokenizer; the checkpoints' own if None")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("effects")
@@ -76,9 +78,7 @@ class PatchSpec(Spec):
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders; it measured all heads, with all controls."""
-        later = {"exact", "effects"}
-        changed = any(getattr(self, name) != type(self).model_fields[name].default for name in later)
-        return digest(self.model_dump(mode="json", exclude=set() if changed else later))
+        return _hash_without(self, "exact", "effects", "tokenizer")
 
 
 class AuditSpec(Spec):
@@ -90,3 +90,9 @@ class AuditSpec(Spec):
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders."""
         return hashlib.sha256(self.suite.encode()).hexdigest()[:DIGITS]
+
+
+def _hash_without(spec: Spec, *later: str) -> str:
+    """The hash of all keys, but of those of `later`, which version 0.1 did not know, that are at their defaults."""
+    left_out = {name for name in later if getattr(spec, name) == type(spec).model_fields[name].default}
+    return digest(spec.model_dump(mode="json", exclude=left_out))

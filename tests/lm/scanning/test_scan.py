@@ -72,7 +72,9 @@ def test_grid_records_what_every_checkpoint_says(states: dict[str, Path], tmp_pa
         {"capability": name, "prompt": number, "text": prompt.text, "target": prompt.target_text}
         for name, number, prompt in every
     ]
-    assert records.runs.to_pylist() == [{"size": "1m", "seed": seed, "steps": STEPS} for seed in "01"]
+    assert records.runs.to_pylist() == [
+        {"size": "1m", "seed": seed, "steps": STEPS, "tokens": [None] * len(STEPS)} for seed in "01"
+    ]
     assert records.missing.to_pylist() == []
     rows = iter(records.probes.to_pylist())
     for run in (FIRST, SECOND):

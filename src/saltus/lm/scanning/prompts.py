@@ -48,7 +48,7 @@ class RunPrompts:
             UnfitPromptsError: if it lacks something, or makes other prompts than those that are recorded.
 
         """
-        place = find_tokenizer(folder)
+        place = find_tokenizer(folder, self._spec.tokenizer)
         if place is None and not self._prompts:
             raise MissingCheckpoint(
                 f"{folder} holds no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt), and "

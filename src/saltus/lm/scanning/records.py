@@ -21,8 +21,8 @@ MissingKind = Literal["fault", "unreachable", "excluded"]
 """Why a checkpoint says nothing: it is not there or cannot be measured; it is elsewhere, and nothing was to be fetched;
 an audit, or what is known of the suite, says that it is not what it seems."""
 
-LATER = ("kind", "bytes", "modified")
-"""Columns of the table `missing` that version 0.1 did not write."""
+LATER = {"missing": ("kind", "bytes", "modified"), "runs": ("tokens",)}
+"""By table, columns that version 0.1 did not write."""
 
 _CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
 
@@ -78,7 +78,14 @@ SCAN_TABLES: dict[str, pa.Schema] = {
         [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
     ),
     # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
-    "runs": pa.schema([("size", pa.string()), ("seed", pa.string()), ("steps", pa.list_(pa.int32()))]),
+    "runs": pa.schema(
+        [
+            ("size", pa.string()),
+            ("seed", pa.string()),
+            ("steps", pa.list_(pa.int32())),
+            ("tokens", pa.list_(pa.int64())),  # seen at each of these steps; null where that is not known
+        ]
+    ),
 }
 
 
@@ -144,6 +151,16 @@ class ScanRecords:
         """By size, in the order of the suite: how many seeds it has, measured or not."""
         sizes: list[str] = self.runs["size"].to_pylist()
         return {size: sizes.count(size) for size in dict.fromkeys(sizes)}
+
+    @cached_property
+    def tokens(self) -> dict[tuple[str, str, int], int]:
+        """Tokens that a run had seen, by size, seed and step, where the suite says so."""
+        return {
+            (run["size"], run["seed"], step): tokens
+            for run in self.runs.to_pylist()
+            for step, tokens in zip(run["steps"], run["tokens"] or (), strict=False)
+            if tokens is not None
+        }
 
     @property
     def end(self) -> int:

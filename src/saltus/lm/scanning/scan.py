@@ -24,6 +24,7 @@ from saltus.lm.suites.base import (
     Run,
     Suite,
     UnreachableCheckpoint,
+    count_tokens,
     locate_checkpoint,
     select_runs,
 )
@@ -101,7 +102,12 @@ def scan(
     capabilities = [build_capability(capability).name for capability in spec.capabilities]
     if len(set(capabilities)) < len(capabilities):
         raise SaltusError(f"the capabilities are named {', '.join(capabilities)}; names must differ, so rename a file")
-    listed = folder.list_runs(lambda: {run: suite.steps(run) for run in select_runs(suite, spec.sizes, spec.seeds)})
+    listed = folder.list_runs(
+        lambda: {
+            run: {step: count_tokens(suite, run, step) for step in suite.steps(run)}
+            for run in select_runs(suite, spec.sizes, spec.seeds)
+        }
+    )
     listener.started(len(listed))
     with Prefetcher(suite) as fetcher:
         work = _Work(spec, suite, folder, listener, device, fetcher)
