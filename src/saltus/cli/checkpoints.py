@@ -17,7 +17,17 @@ from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
-from saltus.specs.checkpoints import EffectKind, PatchSpec, PatternName, Precision, Queries, ScanSpec, Stage, Strategy
+from saltus.specs.checkpoints import (
+    EffectKind,
+    Followed,
+    PatchSpec,
+    PatternName,
+    Precision,
+    Queries,
+    ScanSpec,
+    Stage,
+    Strategy,
+)
 
 _GIB = 2**30
 
@@ -54,6 +64,7 @@ def scan(
     size: Sizes = None,
     seed: Seeds = None,
     strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
+    follow: Annotated[Followed, typer.Option(help="Search the jumps of sets alone, or of each prompt too.")] = "sets",
     threshold: Annotated[float, typer.Option(help="Share of right prompts with which a capability is there.")] = 0.75,
     precision: Precise = "float32",
     device: Device = "auto",
@@ -72,6 +83,7 @@ def scan(
         seeds=tuple(seed or ()),
         capabilities=tuple(_choose(capability, prompts)),
         strategy=strategy,
+        follow=follow,
         threshold=threshold,
         precision=precision,
         tokenizer=None if tokenizer is None else str(tokenizer),

@@ -10,6 +10,7 @@ from saltus.specs.capabilities import CapabilitySpec
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["grid", "bisect", "robust"]
+Followed = Literal["sets", "prompts"]
 Stage = Literal["scores", "pattern"]
 Queries = Literal["all", "last"]
 PatternName = Literal["previous_token", "duplicate_token", "induction", "first_token"]
@@ -26,6 +27,9 @@ class ScanSpec(Spec):
     capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
     strategy: Strategy = "robust"
     coarse: int = Field(default=16, ge=2, description="checkpoints of the robust strategy's first grid")
+    follow: Followed = Field(
+        default="sets", description="the jumps that a strategy looks for: of sets alone, or of each prompt too"
+    )
     threshold: float = Field(
         default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
     )
@@ -37,7 +41,7 @@ class ScanSpec(Spec):
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders."""
-        return _hash_without(self, "patterns", "tokenizer")
+        return _hash_without(self, "follow", "patterns", "tokenizer")
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:

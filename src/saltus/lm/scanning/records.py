@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from saltus.curves import Curve, Curves, Key, Rule
+from saltus.curves import Curve, Curves, Emergences, Key, Rule, find_emergence
 from saltus.specs.checkpoints import ScanSpec
 
 MissingKind = Literal["fault", "unreachable", "excluded"]
@@ -88,6 +88,9 @@ SCAN_TABLES: dict[str, pa.Schema] = {
     ),
 }
 
+
+_PROMPT_HOLD = 2
+"""Measured checkpoints in a row at which a single prompt has to be right."""
 
 SHARP = 0.5
 """Share of the way from chance to all of its attention with which a head has a known pattern."""
@@ -207,6 +210,13 @@ class ScanRecords:
                     chance = values[keys[0]][1]
                     found.append(Curve(Key(run["size"], run["seed"], pattern), steps, mass, missing, chance, 1.0))
         return Curves(tuple(found), "mass of the strongest head", Rule(above=SHARP, share=True, hold=self.rule.hold))
+
+    def find_emergences(self) -> Emergences:
+        """When sets emerged, by the rule; of single prompts, which are right by luck, a hold of 2 at least is asked."""
+        held = self.rule.change(hold=max(_PROMPT_HOLD, self.rule.hold))
+        sets = {question.unit for question in self.questions if question.prompt is None}
+        found = (find_emergence(curve, self.rule if curve.key.unit in sets else held) for curve in self.curves)
+        return Emergences(tuple(found), self.rule)
 
     def reread(self, rule: Rule) -> "ScanRecords":
         """The same records, read by another rule."""

@@ -106,7 +106,8 @@ def caption_prompts(capability: CapabilitySummary, size: str) -> str:
     """Of the raster of prompts."""
     names = {prompt.unit: f"prompt {prompt.number}" for prompt in capability.prompts}
     text = (
-        f"{_name_view(capability, size)}: {caption_raster(of_size(capability.parts, size), 'prompt', names)} The "
+        f"{_name_view(capability, size)}: a prompt counts once it is right at two measured checkpoints in a row. "
+        f"{caption_raster(of_size(capability.parts, size), 'prompt', names)} The "
         "earliest and latest twentieth share the end colours. The last column is the set."
     )
     total = len(capability.prompts)

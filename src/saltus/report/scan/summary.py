@@ -75,7 +75,7 @@ class MissingCheckpoint:
 def summarise_scan(records: ScanRecords) -> ScanSummary:
     """When each capability emerged, and how its target's probability went."""
     found: dict[str, list[Emergence]] = {question.unit: [] for question in records.questions}
-    for emergence in records.curves.emergences():
+    for emergence in records.find_emergences():
         found[emergence.key.unit].append(emergence)
     prompts, generator = records.prompts.to_pylist(), Streams(0).generator("bootstrap")
 
@@ -118,7 +118,7 @@ def list_missing(records: ScanRecords) -> list[MissingCheckpoint]:
     """Each with the units that it leaves less certain."""
     questions = {question.unit: question for question in records.questions}
     widened: dict[tuple[str, str, int], list[Question]] = {}
-    for emergence in records.curves.emergences():
+    for emergence in records.find_emergences():
         for step in emergence.missing:
             widened.setdefault((*emergence.key[:2], step), []).append(questions[emergence.key.unit])
     return [

@@ -75,7 +75,7 @@ def tabulate_scan(records: ScanRecords) -> Table:
     tokens = ["tokens seen"] if records.tokens else []
     names = ("capability", "size", "seed", "emerged in", *tokens, "lost at", "prompts that emerged")
     table = Table(*names, title=_title_scan(records))
-    found = records.curves.emergences()
+    found = records.find_emergences()
     by_key = {emergence.key: emergence for emergence in found}
     for name in records.capabilities:
         units = [q.unit for q in records.questions if q.capability == name and q.prompt is not None]
