@@ -1,5 +1,6 @@
 """Commands of the language-model half: pocket, audit, scan, patch and the demo."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -28,6 +29,7 @@ from saltus.specs.checkpoints import (
     Stage,
     Strategy,
 )
+from saltus.specs.criteria import CriterionSpec, read_criterion
 
 _GIB = 2**30
 
@@ -46,6 +48,14 @@ PromptFiles = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Use what is cached; fetch nothing.")]
 Disk = Annotated[float | None, typer.Option(min=0.0, help="GiB of fetched checkpoints to keep at most.")]
+Criteria = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--criterion",
+        metavar="[NAME:]KIND[=LEVEL]",
+        help="When a prompt is right, of all capabilities or of one: top-1, margin, probability, rank or loss.",
+    ),
+]
 Links = Annotated[bool, typer.Option("--links", help="What a folder or a manifest names may lie outside of it.")]
 Tokens = Annotated[
     Path | None, typer.Option("--tokenizer", help="Folder of the tokenizer, instead of the checkpoints' own.")
@@ -57,6 +67,7 @@ def scan(
     suite: SuiteName,
     capability: Capabilities = None,
     prompts: PromptFiles = None,
+    criterion: Criteria = None,
     pattern: Annotated[
         list[str] | None,
         typer.Option(help=f"Look for it in every head: {', '.join(KNOWN_PATTERNS)}; may be given again."),
@@ -77,11 +88,13 @@ def scan(
 ) -> None:
     """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
     console = Console()
+    capabilities = tuple(_choose(capability, prompts))
     spec = ScanSpec(
         suite=suite,
         sizes=tuple(size or ()),
         seeds=tuple(seed or ()),
-        capabilities=tuple(_choose(capability, prompts)),
+        capabilities=capabilities,
+        criteria=_choose_criteria(criterion or (), capabilities),
         strategy=strategy,
         follow=follow,
         threshold=threshold,
@@ -211,6 +224,17 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
 
 def _open(name: str, links: bool, offline: bool, disk: float | None) -> Suite:
     return open_suite(name, links=links, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
+
+
+def _choose_criteria(texts: Sequence[str], capabilities: Sequence[BaseCapabilitySpec]) -> tuple[CriterionSpec, ...]:
+    """The criteria of capabilities, by texts such as `rank=10` or `copying:rank=10`; none where all are usual."""
+    chosen = {capability.name: capability.usual for capability in capabilities}
+    for text in texts:
+        name, colon, kind = text.rpartition(":")
+        if colon and name not in chosen:
+            raise SaltusError(f"criterion: {name!r} is no capability of this scan; there are {', '.join(chosen)}")
+        chosen |= dict.fromkeys([name] if colon else chosen, read_criterion(kind))
+    return tuple(chosen.values()) if texts else ()
 
 
 def _choose(names: list[str] | None, files: list[Path] | None) -> list[BaseCapabilitySpec]:

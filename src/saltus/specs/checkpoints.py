@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import DIGITS, Spec, digest
 from saltus.specs.capabilities import CapabilitySpec
+from saltus.specs.criteria import CriterionSpec
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["grid", "bisect", "robust"]
@@ -25,6 +26,9 @@ class ScanSpec(Spec):
     sizes: tuple[str, ...] = Field(default=(), description="empty for all")
     seeds: tuple[str, ...] = Field(default=(), description="empty for all")
     capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
+    criteria: tuple[CriterionSpec, ...] = Field(
+        default=(), description="when a prompt is right, for each capability in its order; empty for the usual ones"
+    )
     strategy: Strategy = "robust"
     coarse: int = Field(default=16, ge=2, description="checkpoints of the robust strategy's first grid")
     follow: Followed = Field(
@@ -41,14 +45,24 @@ class ScanSpec(Spec):
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders."""
-        return _hash_without(self, "follow", "patterns", "tokenizer")
+        return _hash_without(self, "criteria", "follow", "patterns", "tokenizer")
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:
         kinds = [capability.kind for capability in self.capabilities if capability.kind != "prompt_file"]
         if repeated := {kind for kind in kinds if kinds.count(kind) > 1}:
             raise ValueError(f"capabilities name {min(repeated)!r} more than once; each may be asked once in a scan")
+        if self.criteria and len(self.criteria) != len(self.capabilities):
+            raise ValueError(
+                f"criteria has {len(self.criteria)} and capabilities {len(self.capabilities)}; give one each, or none"
+            )
         return self
+
+    @property
+    def criterion_of(self) -> dict[str, CriterionSpec]:
+        """When a prompt is right, by the name of its capability."""
+        criteria = self.criteria or tuple(capability.usual for capability in self.capabilities)
+        return {capability.name: found for capability, found in zip(self.capabilities, criteria, strict=True)}
 
 
 class PatchSpec(Spec):

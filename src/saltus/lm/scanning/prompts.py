@@ -65,12 +65,19 @@ class RunPrompts:
 
     def _make(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Sequence[Prompt]]:
         try:
-            return {
+            made = {
                 build_capability(capability).name: make_prompts(capability, tokenizer, self._spec.master_seed)
                 for capability in self._spec.capabilities
             }
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
+        for name, criterion in self._spec.criterion_of.items():
+            if criterion.kind == "margin" and any(prompt.foil is None for prompt in made[name]):
+                raise SaltusError(
+                    f"criterion: {name} has prompts without a foil, and so no margin; choose top-1, probability, rank "
+                    "or loss for it"
+                )
+        return made
 
     def _mask(self, tokenizer: PreTrainedTokenizerBase) -> PatternMasks:
         try:

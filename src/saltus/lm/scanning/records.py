@@ -15,7 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from saltus.curves import Curve, Curves, Emergences, Key, Rule, find_emergence
+from saltus.lm.scanning.criteria import judge_answers, measure_loss
 from saltus.specs.checkpoints import ScanSpec
+from saltus.specs.criteria import CriterionSpec
 
 MissingKind = Literal["fault", "unreachable", "excluded"]
 """Why a checkpoint says nothing: it is not there or cannot be measured; it is elsewhere, and nothing was to be fetched;
@@ -174,10 +176,10 @@ class ScanRecords:
     def curves(self) -> Curves:
         """Share of right prompts of every set, and 1 or 0 for each prompt, by run; a group is a size.
 
-        Runs without a measured checkpoint are left out.
+        Right is what the criterion of a capability says; by a loss its set is 1 or 0 too. Runs without a measured
+        checkpoint are left out.
         """
-        curves = tuple(self._list_curves("correct", self.questions))
-        return Curves(curves, "share of right prompts", self.rule, notes=self.notes)
+        return Curves(tuple(self._judge()), "share of right prompts", self.rule, notes=self.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -188,7 +190,8 @@ class ScanRecords:
 
     def curves_of(self, column: str, capability: str) -> Curves:
         """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean."""
-        return Curves(tuple(self._list_curves(column, [Question(capability)])), f"mean {column}", self.rule)
+        values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
+        return Curves(tuple(self._list_curves(values, [Question(capability)])), f"mean {column}", self.rule)
 
     @cached_property
     def strongest(self) -> Curves:
@@ -222,11 +225,29 @@ class ScanRecords:
         """The same records, read by another rule."""
         return replace(self, rule=rule)
 
-    def _list_curves(self, column: str, questions: list[Question]) -> list[Curve]:
+    def criterion(self, capability: str) -> CriterionSpec:
+        """When a prompt of a capability is right."""
+        return self.spec.criterion_of.get(capability, CriterionSpec())
+
+    def _judge(self) -> list[Curve]:
+        answers = to_arrays(self.probes)
+        names, loss = answers["capability"], measure_loss(answers)
+        right = np.zeros(len(names))
+        for name in self.capabilities:
+            own = names == name
+            right[own] = judge_answers(self.criterion(name), {key: values[own] for key, values in answers.items()})
+        curves = self._list_curves(right, self.questions)
+        for name in (name for name in self.capabilities if self.criterion(name).kind == "loss"):
+            mean = {curve.key: curve.values for curve in self._list_curves(loss, [Question(name)])}
+            below = {key: (values < self.criterion(name).limit).astype(np.float64) for key, values in mean.items()}
+            curves = [replace(curve, values=below.get(curve.key, curve.values)) for curve in curves]
+        return curves
+
+    def _list_curves(self, values: NDArray[np.float64], questions: list[Question]) -> list[Curve]:
+        """The mean of `values`, a number for each row of the probes, of each question by run."""
         names = self.probes["capability"].to_numpy(zero_copy_only=False)
         prompts, steps = self.probes["prompt"].to_numpy(), self.probes["step"].to_numpy().astype(np.int64)
         sizes, seeds = (self.probes[name].to_numpy(zero_copy_only=False) for name in ("size", "seed"))
-        values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
         found: list[Curve] = []
         for run in self.runs.select(["size", "seed"]).to_pylist():
             own = np.flatnonzero((sizes == run["size"]) & (seeds == run["seed"]))
@@ -242,6 +263,11 @@ class ScanRecords:
     def _list_missing(self, size: str, seed: str) -> tuple[int, ...]:
         rows = self.missing.to_pylist()
         return tuple(sorted(row["step"] for row in rows if (row["size"], row["seed"]) == (size, seed)))
+
+
+def to_arrays(probes: pa.Table) -> dict[str, NDArray[Any]]:
+    """The columns of answers, each [answer]."""
+    return {name: probes[name].to_numpy(zero_copy_only=False) for name in probes.column_names}
 
 
 def state_rule(spec: ScanSpec) -> Rule:

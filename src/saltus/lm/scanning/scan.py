@@ -15,9 +15,11 @@ from saltus.lm.capabilities.batches import check_prompts
 from saltus.lm.capabilities.build import build_capability
 from saltus.lm.pattern_scores import tabulate_patterns
 from saltus.lm.scanning.changes import find_changed
+from saltus.lm.scanning.criteria import list_solved
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import Probe, probe
 from saltus.lm.scanning.prompts import RunPrompts, UnfitPromptsError
+from saltus.lm.scanning.records import to_arrays
 from saltus.lm.scanning.strategies import next_steps
 from saltus.lm.suites.base import (
     MissingCheckpoint,
@@ -119,17 +121,6 @@ def scan(
             run.ask_again()
 
 
-def list_solved(capability: Sequence[str], correct: NDArray[np.bool_], threshold: float) -> NDArray[np.bool_]:
-    """What one checkpoint solved, [unit]: each prompt of each capability, then each capability as a set.
-
-    `capability` and `correct` are [prompt]. A set is solved where the share of its prompts that are right is at least
-    `threshold`.
-    """
-    names = np.array(capability)
-    sets = [correct[names == name].mean() >= threshold for name in dict.fromkeys(capability)]
-    return np.concatenate([correct, np.array(sets, dtype=np.bool_)])
-
-
 @dataclass(frozen=True)
 class _Work:
     """What all runs of a scan are measured with."""
@@ -154,12 +145,12 @@ class _RunScan:
 
     def follow(self) -> None:
         """Measure until the strategy has no more questions."""
-        folder = self._work.folder
+        spec, folder = self._work.spec, self._work.folder
         if not folder.has_prompts:
             self._recover_prompts()
         self._missing = self._exclude()
         self._solved = {
-            step: self._list_solved(table["capability"].to_pylist(), table["correct"].to_numpy())
+            step: list_solved(spec, table["capability"].to_pylist(), to_arrays(table))
             for step, table in folder.measured(self.run).items()
         }
         if self._solved:
@@ -199,7 +190,7 @@ class _RunScan:
         else:
             self._missing.pop(step, None)
             numbers = self._prompts.numbers
-            self._solved[step] = self._list_solved(numbers["capability"], answers.correct)
+            self._solved[step] = list_solved(work.spec, numbers["capability"], vars(answers))
             work.listener.measured(self.run, step, self._solved[step])
             work.folder.commit(self.run, step, {**numbers, **vars(answers)}, content, note, patterns)
 
@@ -260,6 +251,3 @@ class _RunScan:
             with suppress(MissingCheckpoint):
                 self._prompts.prepare(self._work.fetcher.get(self.run, step))
                 return
-
-    def _list_solved(self, capability: Sequence[str], correct: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return list_solved(capability, correct, self._work.spec.threshold)

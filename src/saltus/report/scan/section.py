@@ -238,7 +238,10 @@ def _fold(records: ScanRecords) -> list[Folded]:
     dump = records.spec.model_dump(mode="json")
     scan = {key: value for key, value in dump.items() if key != "capabilities"}
     groups: dict[str, Mapping[str, Any]] = {
-        "scan": {"folder": records.path.name} | scan | {key: scan[key] or "all" for key in ("sizes", "seeds")}
+        "scan": {"folder": records.path.name}
+        | scan
+        | {key: scan[key] or "all" for key in ("sizes", "seeds")}
+        | {"criteria": scan["criteria"] or "usual"}
     }
     for capability in dump["capabilities"]:
         name = capability["kind"] if capability["kind"] not in groups else f"{capability['kind']} {len(groups)}"

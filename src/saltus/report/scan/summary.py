@@ -7,6 +7,7 @@ from saltus.curves import Curves, Emergence
 from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.measure.groups import GroupSummary, summarise_groups
 from saltus.seeding import Streams
+from saltus.specs.criteria import CriterionSpec
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class CapabilitySummary:
     """One capability over all runs."""
 
     name: str
+    criterion: CriterionSpec
+    """When a prompt is right."""
     prompts: tuple[PromptText, ...]
     sets: tuple[Emergence, ...]
     """When the set of prompts emerged, [measured run]."""
@@ -88,6 +91,7 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
         sets = found[Question(name).unit]
         return CapabilitySummary(
             name=name,
+            criterion=records.criterion(name),
             prompts=tuple(texts),
             sets=tuple(sets),
             parts=tuple(emergence for text in texts for emergence in found[text.unit]),

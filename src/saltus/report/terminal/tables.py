@@ -74,7 +74,9 @@ def tabulate_scan(records: ScanRecords) -> Table:
     """For each capability, size and seed the interval in which the set emerged, and how many of its prompts did."""
     tokens = ["tokens seen"] if records.tokens else []
     names = ("capability", "size", "seed", "emerged in", *tokens, "lost at", "prompts that emerged")
-    table = Table(*names, title=_title_scan(records))
+    others = [(name, records.criterion(name)) for name in records.capabilities]
+    told = "; ".join(f"{name} is right where {each.describe()}" for name, each in others if each.kind != "top-1")
+    table = Table(*names, title=_title_scan(records), caption=Text(told) if told else None)
     found = records.find_emergences()
     by_key = {emergence.key: emergence for emergence in found}
     for name in records.capabilities:
