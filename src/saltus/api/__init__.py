@@ -1,6 +1,7 @@
 """What can be done, in the words of the command line. The only place where the parts of saltus are put together."""
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
+from saltus.api.export import export
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
@@ -23,6 +24,7 @@ __all__ = [
     "compare",
     "describe",
     "draw_results",
+    "export",
     "find",
     "find_emergences",
     "fit",

@@ -1,6 +1,6 @@
 """Descriptions of criteria: when a language model has answered a prompt."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -57,7 +57,7 @@ def read_criterion(text: str) -> CriterionSpec:
     """
     kind, equals, level = text.partition("=")
     try:
-        values: dict[str, object] = {"kind": kind.strip()} | ({"level": float(level)} if equals else {})
+        values: dict[str, Any] = {"kind": kind.strip(), "level": float(level) if equals else None}
     except ValueError:
         raise SaltusError(f"criterion: {text!r} was given; write it as in top-1, margin, rank=10 or loss=2") from None
     return CriterionSpec(**values)

@@ -1,6 +1,7 @@
 """When a prompt is right: each criterion against the numbers themselves, and what a scan makes of it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,9 @@ def test_records_are_read_as_the_scan_was_followed() -> None:
     margins = np.repeat([-1.0, 2.0, 2.0], 4)
     place = records.probes.column_names.index("margin")
     probes = records.probes.set_column(place, "margin", [margins])
-    spec = ScanSpec(suite="x", capabilities=(IndirectObjectSpec(),))
     for criteria, by in (((), 1000), ((CriterionSpec(),), None), ((read_criterion("loss=0.7"),), 0)):
-        asked = ScanSpec(**{**spec.model_dump(), "criteria": criteria})
-        read = type(records)(**{**vars(records), "spec": asked, "probes": probes})
+        asked = ScanSpec(suite="x", capabilities=(IndirectObjectSpec(),), criteria=criteria)
+        read = replace(records, spec=asked, probes=probes)
         found = read.curves.emergences()
         assert [emergence.by for emergence in found] == [by] * 5
         rows = [row for row in probes.to_pylist() if row["step"] == 1000]

@@ -4,7 +4,7 @@ Probabilities are of the whole target; ranks count from 0, and ties in full.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from saltus.curves import Curve, Curves, Emergences, Key, Rule, find_emergence
+from saltus.errors import SaltusError
 from saltus.lm.scanning.criteria import judge_answers, measure_loss
 from saltus.specs.checkpoints import ScanSpec
 from saltus.specs.criteria import CriterionSpec
@@ -220,6 +222,26 @@ class ScanRecords:
         sets = {question.unit for question in self.questions if question.prompt is None}
         found = (find_emergence(curve, self.rule if curve.key.unit in sets else held) for curve in self.curves)
         return Emergences(tuple(found), self.rule)
+
+    def select(self, capabilities: Sequence[str], sizes: Sequence[str]) -> "ScanRecords":
+        """The rows of these capabilities and sizes; none named takes all.
+
+        Raises:
+            SaltusError: if the scan has no such capability or size.
+
+        """
+        chosen = self
+        for column, wanted, there in (("capability", capabilities, self.capabilities), ("size", sizes, self.seeds)):
+            if unknown := [name for name in wanted if name not in there]:
+                raise SaltusError(f"{column}: {unknown[0]!r} is not in this scan; there are {', '.join(there)}")
+            tables = {name: getattr(chosen, name) for name in SCAN_TABLES}
+            kept = {
+                name: table.filter(pc.is_in(table[column], pa.array(wanted, pa.string())))
+                for name, table in tables.items()
+                if wanted and column in table.column_names
+            }
+            chosen = replace(chosen, **kept)
+        return chosen
 
     def reread(self, rule: Rule) -> "ScanRecords":
         """The same records, read by another rule."""
