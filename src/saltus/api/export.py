@@ -1,5 +1,6 @@
 """The tables of a folder as CSV, for whatever reads no Parquet."""
 
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,7 +41,7 @@ def export(folder: Folder, to: AnyPath, *, threshold: float | None = None, hold:
     with explain_full_disk(to):
         to.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
-            write_file(to / f"{name}.csv", lambda path, table=table: csv.write_csv(_flatten(table), path))
+            write_file(to / f"{name}.csv", partial(csv.write_csv, _flatten(table)))
     return to.resolve()
 
 

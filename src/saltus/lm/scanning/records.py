@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from saltus.curves import Curve, Curves, Emergences, Key, Rule, find_emergence
@@ -236,7 +235,7 @@ class ScanRecords:
                 raise SaltusError(f"{column}: {unknown[0]!r} is not in this scan; there are {', '.join(there)}")
             tables = {name: getattr(chosen, name) for name in SCAN_TABLES}
             kept = {
-                name: table.filter(pc.is_in(table[column], pa.array(wanted, pa.string())))
+                name: table.filter(pa.array([name in wanted for name in table[column].to_pylist()], pa.bool_()))
                 for name, table in tables.items()
                 if wanted and column in table.column_names
             }

@@ -118,9 +118,9 @@ def tabulate_patch(records: PatchRecords) -> tuple[Table, str]:
     """The heads whose patterns change the target's probability most, and the verdict in words."""
     result = summarise_patch(records)
     heads = sorted((e for e in result.effects.heads if e.kind == "patch"), key=lambda e: -abs(e.effect.estimate))
-    table = Table("layer", "head", "change of the target's probability")
+    table = Table("layer", "head", "change of the target's probability", "of its log, nats")
     for head in heads[:_SHOWN_HEADS]:
-        _add_row(table, str(head.layer), str(head.head), format_change(head.effect))
+        _add_row(table, str(head.layer), str(head.head), format_change(head.effect), format_change(head.log_effect))
     return table, describe_verdict(result)
 
 
