@@ -45,6 +45,7 @@ test-lowest: .venv/ready-to-develop ## every test, with the lowest versions that
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
+	$(BIN)/python benchmarks/scanning.py
 
 simulate: .venv/ready ## measure by simulation how often intervals hold and tests err, minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_race.py

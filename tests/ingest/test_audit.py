@@ -7,7 +7,7 @@ from tests.ingest.files import accuracy, write_new, write_old
 
 import saltus
 from saltus.ingest.audit import find_contradiction
-from saltus.ingest.paths import guess_labels
+from saltus.labels import guess_labels
 
 MODELS = [f"EleutherAI/pythia-{size}{seed}" for size in ("70m", "160m") for seed in ("", "-seed1", "-seed2")] + [
     "EleutherAI/pythia-160m-deduped",

@@ -8,8 +8,7 @@ from tests.ingest.files import write
 
 import saltus
 from saltus import Key, SaltusError
-from saltus.ingest.paths import compile_pattern, describe_model, guess_labels, read_pattern
-from saltus.ingest.rows import Labels
+from saltus.labels import Labels, compile_pattern, describe_model, guess_labels, read_pattern
 
 
 @pytest.mark.parametrize(

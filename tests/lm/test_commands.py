@@ -1,10 +1,13 @@
 """The commands over checkpoints as a person meets them, on a suite that is trained here in a moment."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -123,3 +126,39 @@ def test_bad_input_is_one_sentence(
     assert (code, says in errors, "Traceback" in errors) == (2, True, False), errors
     assert len(errors.strip().splitlines()) == 1
     assert not [path for path in results.rglob("*") if path.suffix == ".partial"]
+
+
+def test_tables_as_csv_and_a_part_of_a_scan(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    at = ("--out", tmp_path / "results")
+    asked = ("--capability", "repetition", "--capability", "copying", "--seed", "0")
+    assert saltus("scan", suite, *asked, "--criterion", "rank=1000", "--pattern", "induction", *at)[0] == 0
+    pair = ("--size", "w8", "--recipient", "0", "--donor", "6", "--exact", "1", "--kind", "self")
+    assert saltus("patch", suite, "--capability", "copying", *pair, *at)[0] == 0
+    for folder in api.ls(tmp_path / "results"):
+        to = tmp_path / folder.kind
+        code, out, _ = saltus("show", folder.path.name, *at, "--csv", to)
+        assert (code, f"tables: {to}" in out) == (0, True)
+        tables = {name: each for name, each in vars(folder.records()).items() if isinstance(each, pa.Table)}
+        assert {path.stem for path in to.iterdir()} - {"emergences"} == tables.keys()
+        for name, table in tables.items():
+            with (to / f"{name}.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            assert [*map(len, (rows, rows[0] if rows else table.column_names))] == [len(table), table.num_columns]
+            numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+            for column in numbers:  # exactly the numbers of the records
+                read = np.array([float(row[column] or "nan") for row in rows])
+                assert np.array_equal(read, table[column].to_numpy(), equal_nan=True), (name, column)
+    with (tmp_path / "scan" / "emergences.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["unit"]: row["first_step_with"] for row in rows if "prompt" not in row["unit"]} == {
+        **{"repetition": "0", "copying": "0"}  # by this criterion everything is there from the start
+    }
+    with (tmp_path / "patch" / "sets.csv").open(newline="") as file:
+        assert {row["heads"] for row in csv.DictReader(file) if row["kind"] == "all"} == {"0.0 0.1 1.0 1.1"}
+    name = next(folder.path.name for folder in api.ls(tmp_path / "results") if folder.kind == "scan")
+    code, out, _ = saltus("show", name, *at, "--capability", "copying", "--size", "w8")
+    assert (code, "copying" in out, "repetition" in out) == (0, True, False)
+    code, _, errors = saltus("show", name, *at, "--capability", "magic")
+    assert (code, "capability: 'magic' is not in this scan; there are repetition, copying" in errors) == (2, True)
+    code, _, errors = saltus("show", name.replace("scan", "patch")[:5], *at, "--size", "w8")
+    assert (code, "capabilities and sizes are chosen in scans alone" in errors) == (2, True)

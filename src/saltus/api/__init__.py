@@ -1,6 +1,7 @@
 """What can be done, in the words of the command line. The only place where the parts of saltus are put together."""
 
 from saltus.api.checkpoints import audit, patch, pocket, scan
+from saltus.api.export import export
 from saltus.api.folders import Folder, Listing, describe, find, ls, report, show
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
@@ -26,6 +27,7 @@ __all__ = [
     "compare",
     "describe",
     "draw_results",
+    "export",
     "find",
     "find_emergences",
     "fit",

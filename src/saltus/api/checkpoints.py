@@ -197,7 +197,7 @@ def _measure_patch(
             )
     console.print(Text(f"{folder.path.name}: loading two checkpoints of {spec.size}"), soft_wrap=True)
     paths = [suite.fetch(run, step) for run, step in sides]
-    tokenizer, other = (load_tokenizer(find_tokenizer(path) or path) for path in paths)
+    tokenizer, other = (load_tokenizer(find_tokenizer(path, spec.tokenizer) or path) for path in paths)
     prompts, same = (make_prompts(spec.capability, each, spec.master_seed) for each in (tokenizer, other))
     if prompts != same:
         raise SaltusError(

@@ -96,13 +96,22 @@ def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
 
 
 def show(
-    folder: Folder, console: Console | None = None, *, threshold: float | None = None, hold: int | None = None
+    folder: Folder,
+    console: Console | None = None,
+    *,
+    threshold: float | None = None,
+    hold: int | None = None,
+    capabilities: Sequence[str] = (),
+    sizes: Sequence[str] = (),
 ) -> None:
     """Print what emerged when, or which heads brought it.
 
-    `threshold` and `hold` stand in for those of the folder's rule.
+    `threshold` and `hold` stand in for those of the folder's rule; of a scan only these capabilities and sizes are
+    shown, if any are named.
     """
     console = console or Console()
+    if (capabilities or sizes) and not isinstance(folder, ScanFolder):
+        raise SaltusError(f"{folder.path} is a {folder.kind}; capabilities and sizes are chosen in scans alone")
     match folder:
         case RunFolder():
             records = folder.records()
@@ -113,7 +122,7 @@ def show(
                 console.print(f"note: {corner}", markup=False, highlight=False)
         case ScanFolder():
             scanned = folder.records()
-            scanned = scanned.reread(scanned.rule.change(threshold=threshold, hold=hold))
+            scanned = scanned.reread(scanned.rule.change(threshold=threshold, hold=hold)).select(capabilities, sizes)
             console.print(tabulate_scan(scanned))
             console.print(tabulate_sizes(scanned))
             for table in tabulate_orders(scanned):

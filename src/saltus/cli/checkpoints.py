@@ -1,5 +1,6 @@
 """Commands of the language-model half: pocket, audit, scan, patch and the demo."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -17,13 +18,26 @@ from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
 from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
-from saltus.specs.checkpoints import EffectKind, PatchSpec, PatternName, Precision, Queries, ScanSpec, Stage, Strategy
+from saltus.specs.checkpoints import (
+    EffectKind,
+    Followed,
+    PatchSpec,
+    PatternName,
+    Precision,
+    Queries,
+    ScanSpec,
+    Stage,
+    Strategy,
+)
+from saltus.specs.criteria import CriterionSpec, read_criterion
 
 _GIB = 2**30
 
 _CAPABILITIES = list_named()
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="pythia, polypythias, or folder:PATH.")]
+SuiteName = Annotated[
+    str, typer.Argument(metavar="SUITE", help="pythia, polypythias, folder:PATH, hub:OWNER/NAME or manifest:FILE.")
+]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="Only this size; may be given again.")]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Only this seed; may be given again.")]
 Capabilities = Annotated[
@@ -34,6 +48,18 @@ PromptFiles = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Use what is cached; fetch nothing.")]
 Disk = Annotated[float | None, typer.Option(min=0.0, help="GiB of fetched checkpoints to keep at most.")]
+Criteria = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--criterion",
+        metavar="[NAME:]KIND[=LEVEL]",
+        help="When a prompt is right, of all capabilities or of one: top-1, margin, probability, rank or loss.",
+    ),
+]
+Links = Annotated[bool, typer.Option("--links", help="What a folder or a manifest names may lie outside of it.")]
+Tokens = Annotated[
+    Path | None, typer.Option("--tokenizer", help="Folder of the tokenizer, instead of the checkpoints' own.")
+]
 Precise = Annotated[Precision, typer.Option(help="Of weights and products.")]
 
 
@@ -41,6 +67,7 @@ def scan(
     suite: SuiteName,
     capability: Capabilities = None,
     prompts: PromptFiles = None,
+    criterion: Criteria = None,
     pattern: Annotated[
         list[str] | None,
         typer.Option(help=f"Look for it in every head: {', '.join(KNOWN_PATTERNS)}; may be given again."),
@@ -48,28 +75,37 @@ def scan(
     size: Sizes = None,
     seed: Seeds = None,
     strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
+    follow: Annotated[Followed, typer.Option(help="Search the jumps of sets alone, or of each prompt too.")] = "sets",
     threshold: Annotated[float, typer.Option(help="Share of right prompts with which a capability is there.")] = 0.75,
     precision: Precise = "float32",
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
+    tokenizer: Tokens = None,
+    links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
     watch: Watch = False,
 ) -> None:
     """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
     console = Console()
+    capabilities = tuple(_choose(capability, prompts))
     spec = ScanSpec(
         suite=suite,
         sizes=tuple(size or ()),
         seeds=tuple(seed or ()),
-        capabilities=tuple(_choose(capability, prompts)),
+        capabilities=capabilities,
+        criteria=_choose_criteria(criterion or (), capabilities),
         strategy=strategy,
+        follow=follow,
         threshold=threshold,
         precision=precision,
+        tokenizer=None if tokenizer is None else str(tokenizer),
         patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
     with watch_if(watch, out):
-        folder = saltus.api.scan(spec, suite=_open(suite, offline, disk), out=out, device=device, console=console)
+        folder = saltus.api.scan(
+            spec, suite=_open(suite, links, offline, disk), out=out, device=device, console=console
+        )
     saltus.api.show(folder, console)
     print_path(console, "report", saltus.api.report([folder], folder.path / "report.html"))
 
@@ -98,6 +134,8 @@ def patch(
     trajectory: Annotated[bool, typer.Option(help="Measure checkpoints at hand around the pair as well.")] = True,
     device: Device = "auto",
     out: Out = DEFAULT_ROOT,
+    tokenizer: Tokens = None,
+    links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
 ) -> None:
@@ -121,8 +159,9 @@ def patch(
         effects=cast(tuple[EffectKind, ...], ("patch", *kind) if kind else get_args(EffectKind)),  # checked there
         rows=rows,
         precision=precision,
+        tokenizer=None if tokenizer is None else str(tokenizer),
     )
-    opened = _open(suite, offline, disk)
+    opened = _open(suite, links, offline, disk)
     folder = saltus.api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
     saltus.api.show(folder, console)
     print_path(console, "report", saltus.api.report([folder], out / f"{folder.path.name}.html"))
@@ -133,12 +172,13 @@ def audit(
     size: Sizes = None,
     seed: Seeds = None,
     out: Out = DEFAULT_ROOT,
+    links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
 ) -> None:
     """Check that the checkpoints of a suite are what they say they are; later scans heed what is found."""
     console = Console()
-    opened = _open(suite, offline, disk)
+    opened = _open(suite, links, offline, disk)
     folder = saltus.api.audit(opened, sizes=size or (), seeds=seed or (), out=out, console=console)
     saltus.api.show(folder, console)
     print_path(console, "audit", folder.path)
@@ -184,8 +224,19 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
     print_path(console, "report", saltus.api.report(folders, out / f"{root.name}.html"))
 
 
-def _open(name: str, offline: bool, disk: float | None) -> Suite:
-    return open_suite(name, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
+def _open(name: str, links: bool, offline: bool, disk: float | None) -> Suite:
+    return open_suite(name, links=links, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
+
+
+def _choose_criteria(texts: Sequence[str], capabilities: Sequence[BaseCapabilitySpec]) -> tuple[CriterionSpec, ...]:
+    """The criteria of capabilities, by texts such as `rank=10` or `copying:rank=10`; none where all are usual."""
+    chosen = {capability.name: capability.usual for capability in capabilities}
+    for text in texts:
+        name, colon, kind = text.rpartition(":")
+        if colon and name not in chosen:
+            raise SaltusError(f"criterion: {name!r} is no capability of this scan; there are {', '.join(chosen)}")
+        chosen |= dict.fromkeys([name] if colon else chosen, read_criterion(kind))
+    return tuple(chosen.values()) if texts else ()
 
 
 def _choose(names: list[str] | None, files: list[Path] | None) -> list[BaseCapabilitySpec]:

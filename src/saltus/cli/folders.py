@@ -37,9 +37,19 @@ def show(
     out: Out = DEFAULT_ROOT,
     threshold: Threshold = None,
     hold: Hold = None,
+    capability: Annotated[
+        list[str] | None, typer.Option(help="Of a scan only this capability; may be given again.")
+    ] = None,
+    size: Annotated[list[str] | None, typer.Option(help="Of a scan only this size; may be given again.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write every table of a scan, patch or audit there as well.")
+    ] = None,
 ) -> None:
     """Show what emerged when in a run or a scan, or which heads a patch found."""
-    saltus.api.show(saltus.api.find(name, out), threshold=threshold, hold=hold)
+    folder = saltus.api.find(name, out)
+    saltus.api.show(folder, threshold=threshold, hold=hold, capabilities=capability or (), sizes=size or ())
+    if csv is not None:
+        print_path(Console(), "tables", saltus.api.export(folder, csv, threshold=threshold, hold=hold))
 
 
 def report(

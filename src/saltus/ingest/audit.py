@@ -7,8 +7,7 @@ a seed where the wrong model was loaded. Nothing in the numbers shows it.
 import re
 from collections.abc import Sequence
 
-from saltus.ingest.paths import describe_model
-from saltus.ingest.rows import Labels
+from saltus.labels import Labels, describe_model
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?[kmbt]")
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.rows import Reading, Row, Source, UnreadableError, clean, name_task, to_number
+from saltus.ingest.rows import Reading, Row, Source, UnreadableError, name_task
+from saltus.labels import clean, to_number
 from saltus.specs.reading import ReadSpec
 
 _MODEL_KEYS = ("pretrained", "model", "model_name", "engine", "path")

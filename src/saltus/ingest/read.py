@@ -11,9 +11,9 @@ from saltus.errors import SaltusError
 from saltus.ingest.audit import find_contradiction
 from saltus.ingest.gather import Origin, Value, gather
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.paths import compile_pattern, describe_model, guess_labels, read_pattern
 from saltus.ingest.readers import READERS, Reader
-from saltus.ingest.rows import MOST_VALUES, Labels, Reading, Source, UnreadableError, clean
+from saltus.ingest.rows import MOST_VALUES, Reading, Source, UnreadableError
+from saltus.labels import Labels, clean, compile_pattern, describe_model, guess_labels, read_pattern
 from saltus.specs.reading import ReadSpec
 
 _SHOWN = 3

@@ -8,6 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saltus.labels import Labels, clean
+
 MOST_BYTES = 256 * 2**20
 """Of one file."""
 
@@ -17,28 +19,9 @@ MOST_VALUES = 5_000_000
 MOST_JSON_BYTES = 64 * 2**20
 """Of one JSON file, which has to be parsed as a whole."""
 
-_LAST_STEP = 2**53
-_LONGEST_NAME = 200
-
 
 class UnreadableError(Exception):
     """A file cannot be read; the message says why, as the end of a sentence. It stops no other file."""
-
-
-class Labels(NamedTuple):
-    """Whose values they are, as far as it is known."""
-
-    group: str | None = None
-    seed: str | None = None
-    step: int | None = None
-
-    def fill(self, other: "Labels") -> "Labels":
-        """These, and those of the other where these say nothing."""
-        return Labels(
-            other.group if self.group is None else self.group,
-            other.seed if self.seed is None else self.seed,
-            other.step if self.step is None else self.step,
-        )
 
 
 class Row(NamedTuple):
@@ -104,35 +87,9 @@ class Source:
             raise UnreadableError(f"is no whole JSON ({error})") from None
 
 
-def clean(name: Any) -> str:
-    """A name on one line: nothing in it that a terminal obeys, and not too long."""
-    text = str(name).strip()
-    if not text.isprintable():
-        text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
-
-
 def name_task(task: Any, shots: float) -> str:
     """The unit that a task is, such as `piqa`, or `piqa, 5-shot` with as many examples before the question."""
     return clean(task) if shots == 0.0 else f"{clean(task)}, {shots:g}-shot"
-
-
-def to_number(value: Any) -> float | None:
-    """A number, or text of one; None where it is neither. NaN and infinity are numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
-
-
-def to_step(value: Any) -> int | None:
-    """A step: a whole number of at least 0; None where it is none."""
-    number = to_number(value)
-    if number is None or not isfinite(number) or number != int(number) or not 0 <= number <= _LAST_STEP:
-        return None
-    return int(number)
 
 
 def to_label(value: Any) -> str | None:

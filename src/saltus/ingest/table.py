@@ -14,21 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.paths import describe_run, find_step
-from saltus.ingest.rows import (
-    MOST_BYTES,
-    MOST_VALUES,
-    Labels,
-    Reading,
-    Row,
-    Source,
-    UnreadableError,
-    clean,
-    name_task,
-    to_label,
-    to_number,
-    to_step,
-)
+from saltus.ingest.rows import MOST_BYTES, MOST_VALUES, Reading, Row, Source, UnreadableError, name_task, to_label
+from saltus.labels import Labels, clean, describe_run, find_step, to_number, to_step
 from saltus.specs.reading import ReadSpec
 
 USUAL: dict[str, tuple[str, ...]] = {

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.rows import MOST_BYTES, Labels, Reading, Row, Source, UnreadableError, clean, to_step
+from saltus.ingest.rows import MOST_BYTES, Reading, Row, Source, UnreadableError
+from saltus.labels import Labels, clean, to_step
 from saltus.specs.reading import ReadSpec
 
 _FRAME = 16

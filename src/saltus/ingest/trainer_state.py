@@ -1,7 +1,8 @@
 """The `trainer_state.json` that Hugging Face's Trainer leaves in its output folder and in each checkpoint."""
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.rows import Labels, Reading, Row, Source, UnreadableError, clean, to_number, to_step
+from saltus.ingest.rows import Reading, Row, Source, UnreadableError
+from saltus.labels import Labels, clean, to_number, to_step
 from saltus.specs.reading import ReadSpec
 
 _NO_METRICS = {"step", "epoch"}

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from saltus.ingest.ledger import Ledger
-from saltus.ingest.paths import describe_run
-from saltus.ingest.rows import Reading, Row, Source, UnreadableError, clean, to_number, to_step
+from saltus.ingest.rows import Reading, Row, Source, UnreadableError
 from saltus.ingest.table import USUAL, is_csv, list_records
+from saltus.labels import clean, describe_run, to_number, to_step
 from saltus.specs.reading import ReadSpec
 
 _BETWEEN = " - "

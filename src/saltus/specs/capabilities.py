@@ -3,11 +3,13 @@
 A capability is added here, with the class that its description builds.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny
 
 from saltus.specs.base import Spec
+from saltus.specs.criteria import CriterionSpec
 from saltus.specs.kinds import of_kind
 
 
@@ -19,8 +21,16 @@ class BaseCapabilitySpec(Spec):
     stream: ClassVar[int]
     """The number of the stream from which its prompts are drawn. Never to be changed; no two have the same."""
 
+    usual: ClassVar[CriterionSpec] = CriterionSpec()
+    """When its prompts are right, unless another criterion is asked for."""
+
     kind: Any
     """A string, and one literal in each kind."""
+
+    @property
+    def name(self) -> str:
+        """What the capability is called in records."""
+        return self.kind
 
 
 class CopyingSpec(BaseCapabilitySpec):
@@ -61,6 +71,7 @@ class IndirectObjectSpec(BaseCapabilitySpec):
 
     builds: ClassVar[str] = "saltus.lm.capabilities.indirect_object:IndirectObject"
     stream: ClassVar[int] = 3
+    usual: ClassVar[CriterionSpec] = CriterionSpec(kind="margin")  # as in its paper: names compete with each other
 
     kind: Literal["indirect_object"] = "indirect_object"
     prompts: int = Field(default=16, ge=1, le=4096)
@@ -75,6 +86,11 @@ class PromptFileSpec(BaseCapabilitySpec):
     kind: Literal["prompt_file"] = "prompt_file"
     path: str
     sha256: str = Field(description="of the file, so that a changed file is another scan")
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return Path(self.path).name
 
 
 CAPABILITIES: dict[str, type[BaseCapabilitySpec]] = {

@@ -7,9 +7,11 @@ from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import DIGITS, Spec, digest
 from saltus.specs.capabilities import CapabilitySpec
+from saltus.specs.criteria import CriterionSpec
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["grid", "bisect", "robust"]
+Followed = Literal["sets", "prompts"]
 Stage = Literal["scores", "pattern"]
 Queries = Literal["all", "last"]
 PatternName = Literal["previous_token", "duplicate_token", "induction", "first_token"]
@@ -20,30 +22,47 @@ EffectKind = Literal["patch", "reverse", "self", "shuffled", "zero", "mean", "re
 class ScanSpec(Spec):
     """When did capabilities emerge, for each size and seed of a suite?"""
 
-    suite: str = Field(description="'pythia', 'polypythias' or 'folder:PATH'")
+    suite: str = Field(description="'pythia', 'polypythias', 'folder:PATH', 'hub:OWNER/NAME' or 'manifest:FILE'")
     sizes: tuple[str, ...] = Field(default=(), description="empty for all")
     seeds: tuple[str, ...] = Field(default=(), description="empty for all")
     capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
+    criteria: tuple[CriterionSpec, ...] = Field(
+        default=(), description="when a prompt is right, for each capability in its order; empty for the usual ones"
+    )
     strategy: Strategy = "robust"
     coarse: int = Field(default=16, ge=2, description="checkpoints of the robust strategy's first grid")
+    follow: Followed = Field(
+        default="sets", description="the jumps that a strategy looks for: of sets alone, or of each prompt too"
+    )
     threshold: float = Field(
         default=0.75, gt=0.0, le=1.0, description="share of right prompts with which a set is there"
     )
     precision: Precision = "float32"
     patterns: tuple[PatternName, ...] = Field(default=(), description="known patterns to look for in every head")
+    tokenizer: str | None = Field(default=None, description="folder of the tokenizer; the checkpoints' own if None")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @property
     def former_hash(self) -> str:
-        """The hash by which version 0.1 named its folders; it knew no patterns."""
-        return digest(self.model_dump(mode="json", exclude=set() if self.patterns else {"patterns"}))
+        """The hash by which version 0.1 named its folders."""
+        return _hash_without(self, "criteria", "follow", "patterns", "tokenizer")
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:
         kinds = [capability.kind for capability in self.capabilities if capability.kind != "prompt_file"]
         if repeated := {kind for kind in kinds if kinds.count(kind) > 1}:
             raise ValueError(f"capabilities name {min(repeated)!r} more than once; each may be asked once in a scan")
+        if self.criteria and len(self.criteria) != len(self.capabilities):
+            raise ValueError(
+                f"criteria has {len(self.criteria)} and capabilities {len(self.capabilities)}; give one each, or none"
+            )
         return self
+
+    @property
+    def criterion_of(self) -> dict[str, CriterionSpec]:
+        """When a prompt is right, by the name of its capability."""
+        criteria = self.criteria or tuple(capability.usual for capability in self.capabilities)
+        return {capability.name: found for capability, found in zip(self.capabilities, criteria, strict=True)}
 
 
 class PatchSpec(Spec):
@@ -64,6 +83,7 @@ class PatchSpec(Spec):
     effects: tuple[EffectKind, ...] = Field(default=get_args(EffectKind), description="effects of each of these heads")
     rows: int = Field(default=256, ge=1, description="sequences in a pass; fewer take less memory")
     precision: Precision = "float32"
+    tokenizer: str | None = Field(default=None, description="folder of the tokenizer; the checkpoints' own if None")
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("effects")
@@ -76,9 +96,7 @@ class PatchSpec(Spec):
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders; it measured all heads, with all controls."""
-        later = {"exact", "effects"}
-        changed = any(getattr(self, name) != type(self).model_fields[name].default for name in later)
-        return digest(self.model_dump(mode="json", exclude=set() if changed else later))
+        return _hash_without(self, "exact", "effects", "tokenizer")
 
 
 class AuditSpec(Spec):
@@ -90,3 +108,9 @@ class AuditSpec(Spec):
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders."""
         return hashlib.sha256(self.suite.encode()).hexdigest()[:DIGITS]
+
+
+def _hash_without(spec: Spec, *later: str) -> str:
+    """The hash of all keys, but of those of `later`, which version 0.1 did not know, that are at their defaults."""
+    left_out = {name for name in later if getattr(spec, name) == type(spec).model_fields[name].default}
+    return digest(spec.model_dump(mode="json", exclude=left_out))

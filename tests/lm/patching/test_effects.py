@@ -1,5 +1,6 @@
 """Bootstrap intervals with answers known from counting, and summaries of a patch made by hand."""
 
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,23 @@ def test_effects_are_changes_of_the_model_that_was_patched() -> None:
     assert (patch.estimate, patch.lower, patch.upper) == pytest.approx((0.25, 0.25, 0.25))
     assert (nothing.estimate, nothing.lower, nothing.upper) == (0.0, 0.0, 0.0)
     assert by_key["reverse", 0, 0].estimate == pytest.approx(-0.5)
+
+
+def test_effects_in_log_probability_tell_small_ones_apart() -> None:
+    """Ten times and a hundred times a probability that is next to nothing."""
+    tiny = [1e-12] * 4
+    records = make_records(
+        [("patch", 0, 0, [1e-11] * 4), ("patch", 0, 1, [1e-10] * 4)], [], [(0, 0, tiny), (0, 1, tiny)]
+    )
+    prompts = records.prompts.set_column(3, "recipient", [pa.array(tiny, pa.float64())])
+    ten, hundred = summarise_effects(replace(records, prompts=prompts), generator()).heads
+    assert ten.effect.estimate == pytest.approx(9e-12)
+    for found, times in ((ten, 10), (hundred, 100)):
+        assert found.log_effect.estimate == pytest.approx(np.log(times))
+        assert found.log_effect.lower == pytest.approx(np.log(times))
+    gone = make_records([("patch", 0, 0, [0.0] * 4)], [], [(0, 0, tiny)])
+    [head] = summarise_effects(gone, generator()).heads
+    assert np.isfinite([head.log_effect.lower, head.log_effect.upper]).all()  # of a probability that underflowed
 
 
 def test_prompts_that_could_not_be_measured_do_not_count() -> None:

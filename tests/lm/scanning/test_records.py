@@ -207,3 +207,11 @@ def test_summary_of_one_prompt_at_another_level() -> None:
     # the interval from the first to the last of four seeds holds the median in 7 of 8 cases
     assert summary.median == Estimate(500.0, 0.0, 1000.0, 0.5)
     assert summarise(records, "copying, prompt 1")[0].emerged == 0
+
+
+def test_a_prompt_has_to_be_right_twice_and_a_set_once() -> None:
+    records = make_records({("14m", "0"): {0: "0000", 512: "1000", 1000: "0110", 2000: "0111", 3000: "0010"}})
+    found = [(emergence.after, emergence.by) for emergence in records.find_emergences()]
+    assert found == [(2000, None), (512, 1000), (512, 1000), (2000, None), (1000, 2000)]
+    longer = records.reread(Rule(above=0.75, hold=3)).find_emergences()
+    assert [emergence.by for emergence in longer] == [None, None, 1000, None, None]

@@ -37,10 +37,11 @@ from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.scanning import scan as scan_module
+from saltus.lm.scanning.criteria import list_solved
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import probe
 from saltus.lm.scanning.records import ScanRecords
-from saltus.lm.scanning.scan import list_solved, scan
+from saltus.lm.scanning.scan import scan
 from saltus.lm.suites.base import Run
 from saltus.lm.suites.load import load_model
 from saltus.report.terminal.scan import ScanView
@@ -72,7 +73,9 @@ def test_grid_records_what_every_checkpoint_says(states: dict[str, Path], tmp_pa
         {"capability": name, "prompt": number, "text": prompt.text, "target": prompt.target_text}
         for name, number, prompt in every
     ]
-    assert records.runs.to_pylist() == [{"size": "1m", "seed": seed, "steps": STEPS} for seed in "01"]
+    assert records.runs.to_pylist() == [
+        {"size": "1m", "seed": seed, "steps": STEPS, "tokens": [None] * len(STEPS)} for seed in "01"
+    ]
     assert records.missing.to_pylist() == []
     rows = iter(records.probes.to_pylist())
     for run in (FIRST, SECOND):
@@ -133,10 +136,10 @@ def test_master_seed_draws_other_prompts(states: dict[str, Path], tmp_path: Path
 
 
 def test_a_set_is_solved_from_the_threshold_on() -> None:
-    capability, correct = ["a"] * 4 + ["b"] * 2, np.array([True, True, False, True, False, True])
-    assert list_solved(capability, correct, 0.75).tolist() == [*correct.tolist(), True, False]
-    assert list_solved(capability, correct, 0.76).tolist() == [*correct.tolist(), False, False]
-    assert list_solved(capability, correct, 0.5).tolist() == [*correct.tolist(), True, True]
+    names, correct = ["copying"] * 4 + ["repetition"] * 2, np.array([True, True, False, True, False, True])
+    for threshold, sets in ((0.75, [True, False]), (0.76, [False, False]), (0.5, [True, True])):
+        spec = ScanSpec(suite="x", capabilities=(COPYING, REPETITION), threshold=threshold)
+        assert list_solved(spec, names, {"correct": correct}).tolist() == [*correct.tolist(), *sets]
 
 
 def list_missing(records: ScanRecords) -> list[tuple[str, int, str, str]]:

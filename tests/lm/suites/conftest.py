@@ -73,14 +73,16 @@ def serve_hub(hub: LoopbackHub) -> Generator[LoopbackHub, None, None]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = unquote(urlsplit(self.path).path)
+            path = urlsplit(self.path).path
             asked_range = self.headers.get("Range")
-            request = f"{self.command} {path}" + (f" {asked_range}" if asked_range else "")
+            request = f"{self.command} {unquote(path)}" + (f" {asked_range}" if asked_range else "")
             hub.requests.append(request)
             fault = hub.take_fault(request)
             if fault is not None and isinstance(fault.kind, int):
                 return self.send(fault.kind, b"", fault.headers)
-            parts = path.strip("/").split("/")
+            parts = [unquote(part) for part in path.strip("/").split("/")]
+            if parts[0] == "api" and parts[4] == "refs":
+                return self.list_revisions("/".join(parts[2:4]))
             if parts[0] == "api":
                 return self.describe("/".join(parts[2:4]), parts[5])
             if parts[0] == "storage":
@@ -103,6 +105,17 @@ def serve_hub(hub: LoopbackHub) -> Generator[LoopbackHub, None, None]:
                 siblings.append(sibling)
             info = {"id": repository, "sha": find_commit(repository, revision), "siblings": siblings}
             self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+
+        def list_revisions(self, repository: str) -> None:
+            names = hub.repositories.get(repository)
+            if names is None:
+                return self.send(404, b"", {"X-Error-Code": "RepoNotFound"})
+            branches = [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": find_commit(repository, name)}
+                for name in names
+            ]
+            refs = {"branches": branches, "converts": [], "tags": []}
+            return self.send(200, json.dumps(refs).encode(), {"Content-Type": "application/json"})
 
         def resolve(self, repository: str, commit: str, name: str, fault: Fault | None) -> None:
             files = self.find(repository, commit)

@@ -105,7 +105,7 @@ def test_the_raster_holds_prompts_and_the_set(scan: Scan) -> None:
     colours = layout_of(figure).coloraxis
     np.testing.assert_allclose((colours.cmin, colours.cmax), (place(10), place(1000)))  # of all sizes
     caption = scan_captions.caption_prompts(summary.capabilities[0], "14m")
-    assert "3 of 8 prompts emerged (2 seeds, 4 prompts each); hatched tiles had not by step 4,000" in caption
+    assert "3 of 8 prompts emerged (2 seeds, 4 prompts each); hatched tiles had not by step 2,000" in caption
     assert "No seed learned prompt 3." in caption
 
 

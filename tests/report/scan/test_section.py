@@ -28,7 +28,7 @@ def test_every_number_of_a_run_is_in_the_table(scan: Scan, tmp_path: Path) -> No
     page = render(tmp_path, records)
     assert "14m 1 copying the set 100 1000 0.1000 0.7000 6" in page.text
     assert "14m 0 copying the set 4000 > 4000 0.1000 0.1000 7" in page.text
-    assert "14m 1 copying 3 2000 > 2000 4000 0.1000 0.1000 6" in page.text
+    assert "14m 1 copying 3 1000 > 1000 4000 0.1000 0.1000 6" in page.text
     assert "1 capability · 2 sizes, 3 runs · 20 of 21 listed checkpoints measured, 1 missing" in page.text
     assert "14m 1 4000 damaged 1 prompt of copying" in page.text
     assert "copying 1 of 2 · 1,000 [0, ∞] 1 of 1 · 6 [0, ∞]" in page.text

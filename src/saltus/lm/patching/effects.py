@@ -34,6 +34,8 @@ class HeadEffect:
     head: int
     effect: Interval
     """Mean over prompts of the change of the target's probability; NaN where no prompt could be measured."""
+    log_effect: Interval
+    """The same of its log probability, in nats: it tells effects apart where all probabilities are small."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ def summarise_effects(
     heads: list[HeadEffect] = []
     exact: dict[tuple[int, int], float] = {}
     for (kind, layer, head), values in _by_prompt(records.effects, ("kind", "layer", "head"), len(recipient)).items():
-        change = values - (donor if kind in _OF_DONOR else recipient)
-        heads.append(HeadEffect(kind, layer, head, _bracket_known(change, weights, level)))
+        before = donor if kind in _OF_DONOR else recipient
+        change, log_change = values - before, _take_log(values) - _take_log(before)
+        effects = (_bracket_known(each, weights, level) for each in (change, log_change))
+        heads.append(HeadEffect(kind, layer, head, *effects))
         if kind == "patch":
             exact[layer, head] = float(change.mean())
     estimated = {
@@ -143,6 +147,11 @@ def _summarise_sets(records: PatchRecords, weights: NDArray[np.float64], level: 
         probability = _bracket(float(values.mean()), weights @ values, level)
         summaries.append(SetEffect(kind, draw, heads, probability, share))
     return summaries
+
+
+def _take_log(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In nats; what underflowed counts as the smallest number, so that no mean is infinite."""
+    return np.log(np.maximum(probability, np.finfo(np.float64).tiny))
 
 
 def _divide(change: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ def follow_target(
     """Steps with the target's probability, [prompt]; a checkpoint that is not here or not usable is passed over."""
     for step in choose_neighbours(suite.steps(run), *sorted((spec.recipient, spec.donor))):
         place = locate_checkpoint(suite, run, step)
-        tokens = None if place is None else find_tokenizer(place)
+        tokens = None if place is None else find_tokenizer(place, spec.tokenizer)
         if place is None or tokens is None:
             continue
         with suppress(MissingCheckpoint):

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -38,6 +39,10 @@ _LATER = ("checkpoints", "patterns")
 """Tables that version 0.1 did not write."""
 _PARTS = {"probes": "checkpoints", "missing": "missing", "patterns": "patterns"}
 """By table, the folder that has one file of it for each checkpoint."""
+
+
+Steps = Mapping[int, int | None]
+"""Steps of a run, with the tokens that it had seen; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,27 @@ class ScanFolder(Folder[ScanSpec]):
 
     def runs(self) -> dict[Run, list[int]]:
         """The recorded runs with their steps, increasing."""
-        return {Run(row["size"], row["seed"]): row["steps"] for row in self._read_table("runs").to_pylist()}
+        return {run: list(steps) for run, steps in self._read_runs().items()}
 
-    def list_runs(self, ask: Callable[[], Mapping[Run, Sequence[int]]]) -> dict[Run, list[int]]:
+    def list_runs(self, ask: Callable[[], Mapping[Run, Steps]]) -> dict[Run, list[int]]:
         """The runs with their steps, increasing: what `ask` lists, and what it listed in earlier calls."""
-        recorded = self.runs() if (self.path / "runs.parquet").exists() else {}
+        recorded = self._read_runs() if (self.path / "runs.parquet").exists() else {}
         listed = ask()
-        runs = {run: sorted({*recorded.get(run, ()), *listed.get(run, ())}) for run in [*listed, *recorded]}
+        merged = {run: {**recorded.get(run, {}), **listed.get(run, {})} for run in [*listed, *recorded]}
+        runs = {run: {step: steps[step] for step in sorted(steps)} for run, steps in merged.items()}
         if runs != recorded:
-            rows = [{"size": run.size, "seed": run.seed, "steps": steps} for run, steps in runs.items()]
+            rows = [
+                {"size": run.size, "seed": run.seed, "steps": list(steps), "tokens": list(steps.values())}
+                for run, steps in runs.items()
+            ]
             self._write_table(self.path / "runs.parquet", pa.Table.from_pylist(rows, schema=SCAN_TABLES["runs"]))
-        return runs
+        return {run: list(steps) for run, steps in runs.items()}
+
+    def _read_runs(self) -> dict[Run, dict[int, int | None]]:
+        return {
+            Run(row["size"], row["seed"]): dict(zip_longest(row["steps"], row["tokens"] or ()))
+            for row in self._read_table("runs").to_pylist()
+        }
 
     @property
     def has_prompts(self) -> bool:
@@ -284,7 +299,7 @@ class ScanFolder(Folder[ScanSpec]):
         return self._read_parquet(self.path / f"{name}.parquet", name)
 
     def _read_parquet(self, path: Path, name: str) -> pa.Table:
-        return read_table(path, SCAN_TABLES[name], self.damaged, LATER if name == "missing" else ())
+        return read_table(path, SCAN_TABLES[name], self.damaged, LATER.get(name, ()))
 
     def _write_table(self, path: Path, table: pa.Table) -> None:
         self._write(path, lambda partial: write_table(table, partial))

@@ -48,7 +48,7 @@ class RunPrompts:
             UnfitPromptsError: if it lacks something, or makes other prompts than those that are recorded.
 
         """
-        place = find_tokenizer(folder)
+        place = find_tokenizer(folder, self._spec.tokenizer)
         if place is None and not self._prompts:
             raise MissingCheckpoint(
                 f"{folder} holds no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt), and "
@@ -65,12 +65,19 @@ class RunPrompts:
 
     def _make(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Sequence[Prompt]]:
         try:
-            return {
+            made = {
                 build_capability(capability).name: make_prompts(capability, tokenizer, self._spec.master_seed)
                 for capability in self._spec.capabilities
             }
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
+        for name, criterion in self._spec.criterion_of.items():
+            if criterion.kind == "margin" and any(prompt.foil is None for prompt in made[name]):
+                raise SaltusError(
+                    f"criterion: {name} has prompts without a foil, and so no margin; choose top-1, probability, rank "
+                    "or loss for it"
+                )
+        return made
 
     def _mask(self, tokenizer: PreTrainedTokenizerBase) -> PatternMasks:
         try:

@@ -4,7 +4,7 @@ Probabilities are of the whole target; ranks count from 0, and ties in full.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from saltus.curves import Curve, Curves, Key, Rule
+from saltus.curves import Curve, Curves, Emergences, Key, Rule, find_emergence
+from saltus.errors import SaltusError
+from saltus.lm.scanning.criteria import judge_answers, measure_loss
 from saltus.specs.checkpoints import ScanSpec
+from saltus.specs.criteria import CriterionSpec
 
 MissingKind = Literal["fault", "unreachable", "excluded"]
 """Why a checkpoint says nothing: it is not there or cannot be measured; it is elsewhere, and nothing was to be fetched;
 an audit, or what is known of the suite, says that it is not what it seems."""
 
-LATER = ("kind", "bytes", "modified")
-"""Columns of the table `missing` that version 0.1 did not write."""
+LATER = {"missing": ("kind", "bytes", "modified"), "runs": ("tokens",)}
+"""By table, columns that version 0.1 did not write."""
 
 _CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
 
@@ -78,9 +81,19 @@ SCAN_TABLES: dict[str, pa.Schema] = {
         [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
     ),
     # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
-    "runs": pa.schema([("size", pa.string()), ("seed", pa.string()), ("steps", pa.list_(pa.int32()))]),
+    "runs": pa.schema(
+        [
+            ("size", pa.string()),
+            ("seed", pa.string()),
+            ("steps", pa.list_(pa.int32())),
+            ("tokens", pa.list_(pa.int64())),  # seen at each of these steps; null where that is not known
+        ]
+    ),
 }
 
+
+_PROMPT_HOLD = 2
+"""Measured checkpoints in a row at which a single prompt has to be right."""
 
 SHARP = 0.5
 """Share of the way from chance to all of its attention with which a head has a known pattern."""
@@ -145,6 +158,16 @@ class ScanRecords:
         sizes: list[str] = self.runs["size"].to_pylist()
         return {size: sizes.count(size) for size in dict.fromkeys(sizes)}
 
+    @cached_property
+    def tokens(self) -> dict[tuple[str, str, int], int]:
+        """Tokens that a run had seen, by size, seed and step, where the suite says so."""
+        return {
+            (run["size"], run["seed"], step): tokens
+            for run in self.runs.to_pylist()
+            for step, tokens in zip(run["steps"], run["tokens"] or (), strict=False)
+            if tokens is not None
+        }
+
     @property
     def end(self) -> int:
         """The last step that any run lists."""
@@ -154,10 +177,10 @@ class ScanRecords:
     def curves(self) -> Curves:
         """Share of right prompts of every set, and 1 or 0 for each prompt, by run; a group is a size.
 
-        Runs without a measured checkpoint are left out.
+        Right is what the criterion of a capability says; by a loss its set is 1 or 0 too. Runs without a measured
+        checkpoint are left out.
         """
-        curves = tuple(self._list_curves("correct", self.questions))
-        return Curves(curves, "share of right prompts", self.rule, notes=self.notes)
+        return Curves(tuple(self._judge()), "share of right prompts", self.rule, notes=self.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -168,7 +191,8 @@ class ScanRecords:
 
     def curves_of(self, column: str, capability: str) -> Curves:
         """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean."""
-        return Curves(tuple(self._list_curves(column, [Question(capability)])), f"mean {column}", self.rule)
+        values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
+        return Curves(tuple(self._list_curves(values, [Question(capability)])), f"mean {column}", self.rule)
 
     @cached_property
     def strongest(self) -> Curves:
@@ -191,15 +215,60 @@ class ScanRecords:
                     found.append(Curve(Key(run["size"], run["seed"], pattern), steps, mass, missing, chance, 1.0))
         return Curves(tuple(found), "mass of the strongest head", Rule(above=SHARP, share=True, hold=self.rule.hold))
 
+    def find_emergences(self) -> Emergences:
+        """When sets emerged, by the rule; of single prompts, which are right by luck, a hold of 2 at least is asked."""
+        held = self.rule.change(hold=max(_PROMPT_HOLD, self.rule.hold))
+        sets = {question.unit for question in self.questions if question.prompt is None}
+        found = (find_emergence(curve, self.rule if curve.key.unit in sets else held) for curve in self.curves)
+        return Emergences(tuple(found), self.rule)
+
+    def select(self, capabilities: Sequence[str], sizes: Sequence[str]) -> "ScanRecords":
+        """The rows of these capabilities and sizes; none named takes all.
+
+        Raises:
+            SaltusError: if the scan has no such capability or size.
+
+        """
+        chosen = self
+        for column, wanted, there in (("capability", capabilities, self.capabilities), ("size", sizes, self.seeds)):
+            if unknown := [name for name in wanted if name not in there]:
+                raise SaltusError(f"{column}: {unknown[0]!r} is not in this scan; there are {', '.join(there)}")
+            tables = {name: getattr(chosen, name) for name in SCAN_TABLES}
+            kept = {
+                name: table.filter(pa.array([name in wanted for name in table[column].to_pylist()], pa.bool_()))
+                for name, table in tables.items()
+                if wanted and column in table.column_names
+            }
+            chosen = replace(chosen, **kept)
+        return chosen
+
     def reread(self, rule: Rule) -> "ScanRecords":
         """The same records, read by another rule."""
         return replace(self, rule=rule)
 
-    def _list_curves(self, column: str, questions: list[Question]) -> list[Curve]:
+    def criterion(self, capability: str) -> CriterionSpec:
+        """When a prompt of a capability is right."""
+        return self.spec.criterion_of.get(capability, CriterionSpec())
+
+    def _judge(self) -> list[Curve]:
+        answers = to_arrays(self.probes)
+        names, loss = answers["capability"], measure_loss(answers)
+        right = np.zeros(len(names))
+        for name in self.capabilities:
+            own = names == name
+            right[own] = judge_answers(self.criterion(name), {key: values[own] for key, values in answers.items()})
+        curves = self._list_curves(right, self.questions)
+        for name in (name for name in self.capabilities if self.criterion(name).kind == "loss"):
+            mean = {curve.key: curve.values for curve in self._list_curves(loss, [Question(name)])}
+            below = {key: (values < self.criterion(name).limit).astype(np.float64) for key, values in mean.items()}
+            curves = [replace(curve, values=below.get(curve.key, curve.values)) for curve in curves]
+        return curves
+
+    def _list_curves(self, values: NDArray[np.float64], questions: list[Question]) -> list[Curve]:
+        """The mean of `values`, a number for each row of the probes, of each question by run."""
         names = self.probes["capability"].to_numpy(zero_copy_only=False)
         prompts, steps = self.probes["prompt"].to_numpy(), self.probes["step"].to_numpy().astype(np.int64)
         sizes, seeds = (self.probes[name].to_numpy(zero_copy_only=False) for name in ("size", "seed"))
-        values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
         found: list[Curve] = []
         for run in self.runs.select(["size", "seed"]).to_pylist():
             own = np.flatnonzero((sizes == run["size"]) & (seeds == run["seed"]))
@@ -215,6 +284,11 @@ class ScanRecords:
     def _list_missing(self, size: str, seed: str) -> tuple[int, ...]:
         rows = self.missing.to_pylist()
         return tuple(sorted(row["step"] for row in rows if (row["size"], row["seed"]) == (size, seed)))
+
+
+def to_arrays(probes: pa.Table) -> dict[str, NDArray[Any]]:
+    """The columns of answers, each [answer]."""
+    return {name: probes[name].to_numpy(zero_copy_only=False) for name in probes.column_names}
 
 
 def state_rule(spec: ScanSpec) -> Rule:

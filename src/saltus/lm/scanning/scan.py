@@ -15,15 +15,18 @@ from saltus.lm.capabilities.batches import check_prompts
 from saltus.lm.capabilities.build import build_capability
 from saltus.lm.pattern_scores import tabulate_patterns
 from saltus.lm.scanning.changes import find_changed
+from saltus.lm.scanning.criteria import list_solved
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.probe import Probe, probe
 from saltus.lm.scanning.prompts import RunPrompts, UnfitPromptsError
+from saltus.lm.scanning.records import to_arrays
 from saltus.lm.scanning.strategies import next_steps
 from saltus.lm.suites.base import (
     MissingCheckpoint,
     Run,
     Suite,
     UnreachableCheckpoint,
+    count_tokens,
     locate_checkpoint,
     select_runs,
 )
@@ -101,7 +104,12 @@ def scan(
     capabilities = [build_capability(capability).name for capability in spec.capabilities]
     if len(set(capabilities)) < len(capabilities):
         raise SaltusError(f"the capabilities are named {', '.join(capabilities)}; names must differ, so rename a file")
-    listed = folder.list_runs(lambda: {run: suite.steps(run) for run in select_runs(suite, spec.sizes, spec.seeds)})
+    listed = folder.list_runs(
+        lambda: {
+            run: {step: count_tokens(suite, run, step) for step in suite.steps(run)}
+            for run in select_runs(suite, spec.sizes, spec.seeds)
+        }
+    )
     listener.started(len(listed))
     with Prefetcher(suite) as fetcher:
         work = _Work(spec, suite, folder, listener, device, fetcher)
@@ -111,17 +119,6 @@ def scan(
             listener.finished_run(run.run)
         for run in runs:  # last, so that a scan that is resumed often comes to its end before it
             run.ask_again()
-
-
-def list_solved(capability: Sequence[str], correct: NDArray[np.bool_], threshold: float) -> NDArray[np.bool_]:
-    """What one checkpoint solved, [unit]: each prompt of each capability, then each capability as a set.
-
-    `capability` and `correct` are [prompt]. A set is solved where the share of its prompts that are right is at least
-    `threshold`.
-    """
-    names = np.array(capability)
-    sets = [correct[names == name].mean() >= threshold for name in dict.fromkeys(capability)]
-    return np.concatenate([correct, np.array(sets, dtype=np.bool_)])
 
 
 @dataclass(frozen=True)
@@ -148,12 +145,12 @@ class _RunScan:
 
     def follow(self) -> None:
         """Measure until the strategy has no more questions."""
-        folder = self._work.folder
+        spec, folder = self._work.spec, self._work.folder
         if not folder.has_prompts:
             self._recover_prompts()
         self._missing = self._exclude()
         self._solved = {
-            step: self._list_solved(table["capability"].to_pylist(), table["correct"].to_numpy())
+            step: list_solved(spec, table["capability"].to_pylist(), to_arrays(table))
             for step, table in folder.measured(self.run).items()
         }
         if self._solved:
@@ -193,7 +190,7 @@ class _RunScan:
         else:
             self._missing.pop(step, None)
             numbers = self._prompts.numbers
-            self._solved[step] = self._list_solved(numbers["capability"], answers.correct)
+            self._solved[step] = list_solved(work.spec, numbers["capability"], vars(answers))
             work.listener.measured(self.run, step, self._solved[step])
             work.folder.commit(self.run, step, {**numbers, **vars(answers)}, content, note, patterns)
 
@@ -254,6 +251,3 @@ class _RunScan:
             with suppress(MissingCheckpoint):
                 self._prompts.prepare(self._work.fetcher.get(self.run, step))
                 return
-
-    def _list_solved(self, capability: Sequence[str], correct: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return list_solved(capability, correct, self._work.spec.threshold)

@@ -19,19 +19,22 @@ from saltus.specs.checkpoints import ScanSpec
 Solved = Mapping[int, NDArray[np.bool_]]
 """By measured step, [unit]: whether each unit was solved there."""
 
-NEIGHBOURS = 2
-"""Checkpoints on each side of a jump that the robust strategy looks at as well."""
+NEIGHBOURS = {"sets": 1, "prompts": 2}
+"""Checkpoints on each side of a jump that the robust strategy looks at as well, by what is followed. A single prompt is
+right by luck more often than a set of them is."""
 
 
 def next_steps(spec: ScanSpec, steps: Sequence[int], missing: Collection[int], measured: Solved) -> list[int]:
-    """What the strategy of `spec` measures next."""
+    """What the strategy of `spec` measures next; the last units are the sets, one for each capability."""
+    if spec.follow == "sets":
+        measured = {step: solved[-len(spec.capabilities) :] for step, solved in measured.items()}
     match spec.strategy:
         case "grid":
             return grid(steps, missing, measured)
         case "bisect":
             return bisect(steps, missing, measured)
         case "robust":
-            return robust(steps, missing, measured, spec.coarse)
+            return robust(steps, missing, measured, spec.coarse, NEIGHBOURS[spec.follow])
 
 
 def grid(steps: Sequence[int], missing: Collection[int], measured: Solved) -> list[int]:
@@ -54,11 +57,11 @@ def bisect(steps: Sequence[int], missing: Collection[int], measured: Solved) -> 
     return _halve(usable, places, [int(unit.argmax()) - 1 for unit in solved.T if unit[-1] and not unit[0]])
 
 
-def robust(steps: Sequence[int], missing: Collection[int], measured: Solved, coarse: int) -> list[int]:
+def robust(steps: Sequence[int], missing: Collection[int], measured: Solved, coarse: int, neighbours: int) -> list[int]:
     """A coarse grid, then bisection of each unit's first gain and of its first loss after it, then their neighbourhood.
 
     The grid has `coarse` checkpoints, evenly over the index, both ends among them. A capability that comes and goes
-    between two of them is not seen. Around each first gain `NEIGHBOURS` more are measured on both sides; what they
+    between two of them is not seen. Around each first gain `neighbours` more are measured on both sides; what they
     show may begin a new bisection.
     """
     usable = [step for step in steps if step not in missing]
@@ -75,7 +78,7 @@ def robust(steps: Sequence[int], missing: Collection[int], measured: Solved, coa
             gains.append(there - 1)
         if unit[there] and not unit[there:].all():
             losses.append(there + int(unit[there:].argmin()) - 1)
-    return _halve(usable, places, [*gains, *losses]) or _look_around(usable, places, gains)
+    return _halve(usable, places, [*gains, *losses]) or _look_around(usable, places, gains, neighbours)
 
 
 def _lay_grid(steps: Sequence[int], usable: Sequence[int], coarse: int) -> list[int]:
@@ -99,12 +102,12 @@ def _halve(usable: Sequence[int], places: Sequence[int], changes: Iterable[int])
     return [usable[(left + right) // 2] for left, right in gaps if right - left > 1]
 
 
-def _look_around(usable: Sequence[int], places: Sequence[int], gains: Iterable[int]) -> list[int]:
+def _look_around(usable: Sequence[int], places: Sequence[int], gains: Iterable[int], neighbours: int) -> list[int]:
     """Checkpoints near the gains that are not measured yet."""
     near = {
         place
         for gain in gains
-        for place in range(places[gain] - NEIGHBOURS, places[gain + 1] + NEIGHBOURS + 1)
+        for place in range(places[gain] - neighbours, places[gain + 1] + neighbours + 1)
         if 0 <= place < len(usable)
     }
     return [usable[place] for place in sorted(near.difference(places))]

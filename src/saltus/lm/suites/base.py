@@ -34,7 +34,7 @@ class Suite(Protocol):
 
     @property
     def name(self) -> str:
-        """As the user gave it, such as 'pythia' or 'folder:PATH'."""
+        """As the user gave it, such as 'pythia', 'folder:PATH' or a name of the suite's own."""
         ...
 
     def runs(self) -> Sequence[Run]:
@@ -62,6 +62,20 @@ class LocalSuite(Suite, Protocol):
     def locate(self, run: Run, step: int) -> Path | None:
         """The folder of a checkpoint that is here, unchecked; None where it is not."""
         ...
+
+
+@runtime_checkable
+class CountingSuite(Suite, Protocol):
+    """A suite that knows how many tokens its runs had seen."""
+
+    def tokens(self, run: Run, step: int) -> int | None:
+        """Tokens that the run had seen at a step; None where that is not known."""
+        ...
+
+
+def count_tokens(suite: Suite, run: Run, step: int) -> int | None:
+    """Tokens that a run had seen at a step; None where that is not known, or where the suite cannot say."""
+    return suite.tokens(run, step) if isinstance(suite, CountingSuite) else None
 
 
 def locate_checkpoint(suite: Suite, run: Run, step: int) -> Path | None:

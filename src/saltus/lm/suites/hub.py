@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
+from urllib.parse import quote, unquote
 
 from filelock import ReadWriteLock, Timeout
 
@@ -33,6 +34,7 @@ _WANTED = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
     r"|merges\.txt|tokenizer\.model|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
 )
+_REVISION = re.compile(r"(?!.*\.(?:partial|lock)$)[A-Za-z0-9][\w.+/-]*", re.ASCII)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _LONGEST_WAIT = 900.0  # seconds, whatever the hub asks for
 
@@ -74,7 +76,7 @@ class Hub:
 
     def fetch(self, repository: str, revision: str) -> Path:
         """The folder of a revision, from the cache or fetched now; errors as in `Suite.fetch`."""
-        target = self._folder_of(repository) / revision
+        target = self._find_target(repository, revision)
         with self._turn, explain_full_disk(target):
             others = [path for path in self._held if path != target]
             for path in {target, *others[:-1]} & self._held.keys():
@@ -102,16 +104,35 @@ class Hub:
 
     def locate(self, repository: str, revision: str) -> Path | None:
         """The folder of a revision that is in the cache, unchecked; None where it is not."""
-        folder = self._folder_of(repository) / revision
+        folder = self._find_target(repository, revision)
         return folder if folder.is_dir() else None
 
     def list_cached(self, repository: str) -> list[str]:
         """The revisions of a repository that are in the cache, by name."""
         folders = self._folder_of(repository).glob("*/manifest.json")
-        return sorted(path.parent.name for path in folders if path.parent.suffix != ".partial")
+        return sorted(unquote(path.parent.name) for path in folders if path.parent.suffix != ".partial")
+
+    def list_revisions(self, repository: str) -> list[str]:
+        """The branches and tags of a repository, by name; offline the revisions in the cache.
+
+        Raises:
+            SaltusError: if there is no such repository, or the hub cannot be asked now.
+
+        """
+        if self.offline:
+            return self.list_cached(repository)
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self.endpoint, library_name="saltus")
+        refs = self._insist(lambda: api.list_repo_refs(repository), repository, repository)
+        names = {ref.name for ref in (*refs.branches, *refs.tags)}
+        return sorted(name for name in names if is_revision(name))
 
     def _folder_of(self, repository: str) -> Path:
         return self.folder / repository.replace("/", "--")
+
+    def _find_target(self, repository: str, revision: str) -> Path:
+        return self._folder_of(repository) / quote(revision, safe="")
 
     def _download(self, repository: str, revision: str, target: Path) -> None:
         from huggingface_hub import HfApi
@@ -216,6 +237,11 @@ class Hub:
         cached = self.list_cached(repository)
         names = f" ({', '.join(cached[:5])}{', ...' if len(cached) > 5 else ''})" if cached else ""
         return f"Of {repository} {len(cached)} checkpoints are cached{names}"
+
+
+def is_revision(name: str) -> bool:
+    """Whether a revision of this name can be kept in the cache; git allows some others."""
+    return _REVISION.fullmatch(name) is not None
 
 
 def _raise_lasting(error: Exception, repository: str, what: str) -> None:

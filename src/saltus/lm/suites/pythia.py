@@ -10,6 +10,7 @@ from saltus.lm.suites.hub import Hub
 
 SIZES = ("14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")
 SEEDED_SIZES = SIZES[:5]
+_TOKENS_OF_A_STEP = 1024 * 2048
 STEPS = (0, *(2**power for power in range(10)), *range(1000, 144_000, 1000))
 
 
@@ -74,6 +75,10 @@ class PythiaSuite:
     def steps(self, run: Run) -> Sequence[int]:
         """The 154 steps that every run should have."""
         return STEPS
+
+    def tokens(self, run: Run, step: int) -> int | None:
+        """1,024 sequences of 2,048 tokens at each step (arXiv 2304.01373)."""
+        return step * _TOKENS_OF_A_STEP
 
     def locate(self, run: Run, step: int) -> Path | None:
         """See `LocalSuite`."""

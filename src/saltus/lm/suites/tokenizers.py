@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from saltus.errors import SaltusError
 from saltus.lm.suites.base import MissingCheckpoint
 from saltus.storage.files import hash_file
 
@@ -19,9 +20,23 @@ _ENOUGH = (("tokenizer.json",), (_SENTENCES,), ("vocab.json", "merges.txt"), ("v
 """Files that are a tokenizer, each with the others of its kind."""
 
 
-def find_tokenizer(folder: Path) -> Path | None:
-    """The folder of a checkpoint's tokenizer: its own, or the one above it; None where neither has one."""
-    return next((place for place in (folder, folder.parent) if _is_tokenizer(place)), None)
+def find_tokenizer(folder: Path, instead: str | None = None) -> Path | None:
+    """The folder of a checkpoint's tokenizer: its own, or the one above it; None where neither has one.
+
+    `instead` is the folder of another one, which is then the tokenizer of all.
+
+    Raises:
+        SaltusError: if there is none in `instead`.
+
+    """
+    if instead is None:
+        return next((place for place in (folder, folder.parent) if _is_tokenizer(place)), None)
+    if not _is_tokenizer(Path(instead)):
+        raise SaltusError(
+            f"tokenizer: {instead} holds none (tokenizer.json, tokenizer.model, or vocab.json with merges.txt); give "
+            "the folder of its files"
+        )
+    return Path(instead)
 
 
 def hash_tokenizer(folder: Path) -> str:

@@ -109,15 +109,17 @@ def _tabulate_heads(result: PatchResult) -> Table:
     """The largest effects first."""
     kinds = [kind for kind in (*INTO_RECIPIENT[1:], *INTO_DONOR) if kind in result.maps]
     names = ("layer", "head", "patch", "patch_lower", "patch_upper", "first_order_estimate", *kinds)
+    names = (*names, "log_patch", "log_patch_lower", "log_patch_upper")
     patched = sorted((e for e in result.effects.heads if e.kind == "patch"), key=lambda e: -abs(e.effect.estimate))
     rows = [
-        Row((*place, *_show(found.effect), *(float(values[place]) for values in maps)))
+        Row((*place, *_show(found.effect), *(float(values[place]) for values in maps), *_show(found.log_effect)))
         for maps in [[result.estimates, *(result.maps[kind] for kind in kinds)]]
         for found in patched
         for place in [(found.layer, found.head)]
     ]
     note = (
-        "Mean change of the target's probability over the prompts. Patch, self and shuffled change the recipient; the "
+        "Mean change of the target's probability over the prompts; log_patch is that of its log probability, in nats. "
+        "Patch, self and shuffled change the recipient; the "
         "others change the donor. The largest effects come first."
     )
     return Table("Single heads", [*map(Column, names)], rows, note, f"{result.records.path.name}-heads.csv")

@@ -36,9 +36,14 @@ def caption_sizes(summary: ScanSummary, capability: CapabilitySummary, rule: Rul
         for group, median in groups
     ]
     held = f" at {rule.hold} checkpoints in a row" if rule.hold > 1 else ""
+    prompts, criterion = plural(len(capability.prompts), "prompt"), capability.criterion
+    there = f"at least {rule.level:.0%} of {prompts} are right"
+    if criterion.kind == "loss":
+        there = f"the mean loss over {prompts} is below {criterion.limit:g} nats"
+    elif criterion.kind != "top-1":
+        there += f" ({criterion.describe()})"
     text = (
-        f"{shorten(capability.name)} is there where at least {rule.level:.0%} of "
-        f"{plural(len(capability.prompts), 'prompt')} are right{held}. Seeds in which it emerged: "
+        f"{shorten(capability.name)} is there where {there}{held}. Seeds in which it emerged: "
         f"{join(counts, most=9)}. A dot is the first measured checkpoint with it, and the bar reaches down to the last "
         "one without. "
     )
@@ -106,7 +111,8 @@ def caption_prompts(capability: CapabilitySummary, size: str) -> str:
     """Of the raster of prompts."""
     names = {prompt.unit: f"prompt {prompt.number}" for prompt in capability.prompts}
     text = (
-        f"{_name_view(capability, size)}: {caption_raster(of_size(capability.parts, size), 'prompt', names)} The "
+        f"{_name_view(capability, size)}: a prompt counts once it is right at two measured checkpoints in a row. "
+        f"{caption_raster(of_size(capability.parts, size), 'prompt', names)} The "
         "earliest and latest twentieth share the end colours. The last column is the set."
     )
     total = len(capability.prompts)

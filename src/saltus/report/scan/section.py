@@ -17,6 +17,7 @@ from saltus.report.html.step_scale import StepScale
 from saltus.report.scan import captions, figures
 from saltus.report.scan.patterns import caption_pattern, draw_pattern, tabulate_orders
 from saltus.report.scan.summary import CapabilitySummary, ScanSummary, find_rises, list_missing, of_size, summarise_scan
+from saltus.report.scan.tokens import find_tokens
 
 _CAVEATS = {
     "grid": "",
@@ -167,9 +168,13 @@ def _tabulate_numbers(summary: ScanSummary, records: ScanRecords) -> Table:
         note += f" Single prompts ({len(numbers) - len(short):,} rows) are left out here; they are in {where}."
     keys = [Column(name, style="name") for name in ("size", "seed", "capability", "prompt")]
     ends = [Column("first_probability", digits=4), Column("last_probability", digits=4), Column("checkpoints")]
-    columns = [*keys, *EMERGENCE_COLUMNS, Column("missing_inside"), *ends]
+    columns = [*keys, *EMERGENCE_COLUMNS, *_name_tokens(records), Column("missing_inside"), *ends]
     rows = short if len(numbers) > _MOST_ROWS else numbers
     return Table("Every number", columns, rows, note, file=f"{records.path.name}.csv")
+
+
+def _name_tokens(records: ScanRecords) -> list[Column]:
+    return [Column("tokens_without"), Column("tokens_with")] if records.tokens else []
 
 
 def list_numbers(summary: ScanSummary, records: ScanRecords) -> list[Row]:
@@ -197,7 +202,8 @@ def list_numbers(summary: ScanSummary, records: ScanRecords) -> list[Row]:
                     emergence = found[curve.key._replace(unit=question.unit)]
                     name = "the set" if question.prompt is None else question.prompt
                     missing = " ".join(map(str, emergence.missing))
-                    cells = (size, seed, capability.name, name, *show_emergence(emergence), missing, *values)
+                    seen = find_tokens(records, emergence) if records.tokens else ()
+                    cells = (size, seed, capability.name, name, *show_emergence(emergence), *seen, missing, *values)
                     rows.append(Row(cells, strong=question.prompt is None))
     return rows
 
@@ -234,7 +240,10 @@ def _fold(records: ScanRecords) -> list[Folded]:
     dump = records.spec.model_dump(mode="json")
     scan = {key: value for key, value in dump.items() if key != "capabilities"}
     groups: dict[str, Mapping[str, Any]] = {
-        "scan": {"folder": records.path.name} | scan | {key: scan[key] or "all" for key in ("sizes", "seeds")}
+        "scan": {"folder": records.path.name}
+        | scan
+        | {key: scan[key] or "all" for key in ("sizes", "seeds")}
+        | {"criteria": scan["criteria"] or "usual"}
     }
     for capability in dump["capabilities"]:
         name = capability["kind"] if capability["kind"] not in groups else f"{capability['kind']} {len(groups)}"

@@ -8,6 +8,7 @@ from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.measure.groups import GroupSummary, summarise_groups
 from saltus.measure.rises import Rises, summarise_rises
 from saltus.seeding import Streams
+from saltus.specs.criteria import CriterionSpec
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class CapabilitySummary:
     """One capability over all runs."""
 
     name: str
+    criterion: CriterionSpec
+    """When a prompt is right."""
     prompts: tuple[PromptText, ...]
     sets: tuple[Emergence, ...]
     """When the set of prompts emerged, [measured run]."""
@@ -76,7 +79,7 @@ class MissingCheckpoint:
 def summarise_scan(records: ScanRecords) -> ScanSummary:
     """When each capability emerged, and how its target's probability went."""
     found: dict[str, list[Emergence]] = {question.unit: [] for question in records.questions}
-    for emergence in records.curves.emergences():
+    for emergence in records.find_emergences():
         found[emergence.key.unit].append(emergence)
     prompts, generator = records.prompts.to_pylist(), Streams(0).generator("bootstrap")
 
@@ -89,6 +92,7 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
         sets = found[Question(name).unit]
         return CapabilitySummary(
             name=name,
+            criterion=records.criterion(name),
             prompts=tuple(texts),
             sets=tuple(sets),
             parts=tuple(emergence for text in texts for emergence in found[text.unit]),
@@ -127,7 +131,7 @@ def list_missing(records: ScanRecords) -> list[MissingCheckpoint]:
     """Each with the units that it leaves less certain."""
     questions = {question.unit: question for question in records.questions}
     widened: dict[tuple[str, str, int], list[Question]] = {}
-    for emergence in records.curves.emergences():
+    for emergence in records.find_emergences():
         for step in emergence.missing:
             widened.setdefault((*emergence.key[:2], step), []).append(questions[emergence.key.unit])
     return [

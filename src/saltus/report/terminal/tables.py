@@ -18,6 +18,7 @@ from saltus.report.html.labels import plural
 from saltus.report.patch.summary import describe_verdict, format_change, summarise_patch
 from saltus.report.run.summary import SeedSummary, describe_result, find_there, summarise
 from saltus.report.scan.patterns import compare_patterns, describe_lead
+from saltus.report.scan.tokens import format_tokens
 from saltus.seeding import Streams
 from saltus.train.records import RunRecords
 
@@ -71,16 +72,20 @@ def tabulate_run(records: RunRecords) -> Table:
 
 def tabulate_scan(records: ScanRecords) -> Table:
     """For each capability, size and seed the interval in which the set emerged, and how many of its prompts did."""
-    table = Table(
-        "capability", "size", "seed", "emerged in", "lost at", "prompts that emerged", title=_title_scan(records)
-    )
-    found = records.curves.emergences()
+    tokens = ["tokens seen"] if records.tokens else []
+    names = ("capability", "size", "seed", "emerged in", *tokens, "lost at", "prompts that emerged")
+    others = [(name, records.criterion(name)) for name in records.capabilities]
+    told = "; ".join(f"{name} is right where {each.describe()}" for name, each in others if each.kind != "top-1")
+    table = Table(*names, title=_title_scan(records), caption=Text(told) if told else None)
+    found = records.find_emergences()
     by_key = {emergence.key: emergence for emergence in found}
     for name in records.capabilities:
         units = [q.unit for q in records.questions if q.capability == name and q.prompt is not None]
         for item in (emergence for emergence in found if emergence.key.unit == Question(name).unit):
             prompts = count_emerged([by_key[item.key._replace(unit=unit)] for unit in units])
-            _add_row(table, name, *item.key[:2], *_show(item), f"{prompts} of {len(units)}")
+            interval, lost = _show(item)
+            seen = [format_tokens(records, item)] if tokens else []
+            _add_row(table, name, *item.key[:2], interval, *seen, lost, f"{prompts} of {len(units)}")
         table.add_section()
     return table
 
@@ -113,9 +118,9 @@ def tabulate_patch(records: PatchRecords) -> tuple[Table, str]:
     """The heads whose patterns change the target's probability most, and the verdict in words."""
     result = summarise_patch(records)
     heads = sorted((e for e in result.effects.heads if e.kind == "patch"), key=lambda e: -abs(e.effect.estimate))
-    table = Table("layer", "head", "change of the target's probability")
+    table = Table("layer", "head", "change of the target's probability", "of its log, nats")
     for head in heads[:_SHOWN_HEADS]:
-        _add_row(table, str(head.layer), str(head.head), format_change(head.effect))
+        _add_row(table, str(head.layer), str(head.head), format_change(head.effect), format_change(head.log_effect))
     return table, describe_verdict(result)
 
 

@@ -1,0 +1,132 @@
+"""Time of a scan, against a plain loop over the same checkpoints.
+
+Run as `python benchmarks/scanning.py`; with --write, results/scanning.md is written. Rounds alternate between the two,
+ratios are taken round by round and medians are reported. Processor time of one thread is what counts, so that other
+work on the machine does not.
+
+The work: checkpoints of Pythia-14M's shape with random weights, on disk; 16 prompts of copying and 16 of repetition,
+float32, every checkpoint. The plain loop makes the prompts once, then loads each checkpoint as the library does, runs
+it on each group of prompts of equal length, and takes the probability of the target. A scan does the same with all
+that makes it a scan: loading information, a check that the model is causal, hashes of the files, ranks and margins,
+and records that survive a kill.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from speed import describe_machine
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from saltus import api
+from saltus.lm.capabilities.batches import batch_prompts
+from saltus.lm.capabilities.build import make_prompts
+from saltus.lm.suites.build import open_suite
+from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec
+from saltus.specs.checkpoints import ScanSpec
+
+CHECKPOINTS, ROUNDS, VOCABULARY = 6, 5, 50304
+CAPABILITIES: tuple[BaseCapabilitySpec, ...] = (CopyingSpec(), RepetitionSpec())
+RESULTS = Path(__file__).parent.parent / "results" / "scanning.md"
+
+
+def make_suite(root: Path) -> None:
+    """Checkpoints of one run, and a tokenizer of words."""
+    words = [*"0123456789", *(f"w{number}" for number in range(VOCABULARY - 10))]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<none>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    config = GPTNeoXConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=2048,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    for step in range(CHECKPOINTS):
+        torch.manual_seed(step)
+        GPTNeoXForCausalLM(config).save_pretrained(root / f"step{step}")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(root)
+
+
+def scan_plainly(root: Path) -> list[float]:
+    """The mean probability of the target at each checkpoint."""
+    tokenizer = AutoTokenizer.from_pretrained(root)
+    prompts = [prompt for spec in CAPABILITIES for prompt in make_prompts(spec, tokenizer, 0)]
+    means: list[float] = []
+    for step in range(CHECKPOINTS):
+        model = AutoModelForCausalLM.from_pretrained(root / f"step{step}", dtype=torch.float32).eval()
+        total = 0.0
+        for batch in batch_prompts(prompts, torch.device("cpu")):
+            with torch.no_grad():
+                logits = model(batch.tokens, use_cache=False, logits_to_keep=batch.scored).logits
+            total += float(batch.score(logits).exp().sum())
+        means.append(total / len(prompts))
+    return means
+
+
+def scan(root: Path, out: Path) -> list[float]:
+    """The same by a scan."""
+    name = f"folder:{root}"
+    spec = ScanSpec(suite=name, capabilities=CAPABILITIES, strategy="grid")
+    folder = api.scan(spec, suite=open_suite(name), out=out, device="cpu", console=Console(quiet=True))
+    probes = folder.records().probes.group_by("step").aggregate([("probability", "mean")]).sort_by("step")
+    return probes["probability_mean"].to_pylist()
+
+
+def measure() -> tuple[list[float], list[float]]:
+    """Seconds of processor time by round, of the plain loop and of the scan."""
+    plain: list[float] = []
+    ours: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "run"
+        make_suite(root)
+        for number in range(ROUNDS + 1):  # the first round warms everything up
+            began = time.process_time()
+            expected = scan_plainly(root)
+            between = time.process_time()
+            found = scan(root, Path(folder) / str(number))
+            if number:
+                plain.append(between - began)
+                ours.append(time.process_time() - between)
+            torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-5, atol=0.0)
+    return plain, ours
+
+
+def main() -> None:
+    """Measure, print, and write if that is asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()
+    plain, ours = measure()
+    ratios = sorted(b / a for a, b in zip(plain, ours, strict=True))
+    lines = [
+        "# Time of a scan",
+        "",
+        f"Measured {date.today().isoformat()} by `benchmarks/scanning.py` on {describe_machine()}: {CHECKPOINTS} "
+        f"checkpoints of Pythia-14M's shape, 32 prompts, {ROUNDS} rounds, processor time of one thread.",
+        "",
+        "| program | s for each checkpoint | ratio | range of ratio |",
+        "| --- | --- | --- | --- |",
+        f"| plain loop | {statistics.median(plain) / CHECKPOINTS:.3f} | 1 | |",
+        f"| scan | {statistics.median(ours) / CHECKPOINTS:.3f} | {statistics.median(ratios):.2f} | "
+        f"{ratios[0]:.2f} to {ratios[-1]:.2f} |",
+    ]
+    Console().print("\n".join(lines), markup=False, highlight=False)
+    if arguments.write:
+        RESULTS.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
