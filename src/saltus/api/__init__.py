@@ -2,6 +2,7 @@
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
+from saltus.api.models import load_model
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
@@ -27,6 +28,7 @@ __all__ = [
     "find_emergences",
     "fit",
     "keep_results",
+    "load_model",
     "ls",
     "patch",
     "plan",
