@@ -2,7 +2,7 @@
 
 from saltus.api.checkpoints import DEFAULT_POCKETS, audit, patch, pocket, scan
 from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, describe, find, ls, report, show
-from saltus.api.models import load_model
+from saltus.api.models import ablate, find_run, load_model, transplant
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
@@ -20,12 +20,14 @@ __all__ = [
     "Folder",
     "Listing",
     "Pool",
+    "ablate",
     "audit",
     "compare",
     "describe",
     "draw_results",
     "find",
     "find_emergences",
+    "find_run",
     "fit",
     "keep_results",
     "load_model",
@@ -41,6 +43,7 @@ __all__ = [
     "run_study",
     "scan",
     "show",
+    "transplant",
     "watch",
     "watch_beside",
 ]

@@ -1,8 +1,10 @@
 """What is measured of one seed at one step."""
 
+from typing import cast
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from saltus.models.decoder import Decoder
@@ -15,7 +17,7 @@ EVALUATION_TOKENS = 4096
 
 @torch.no_grad()
 def evaluate_seed(
-    model: Decoder,
+    model: nn.Module,
     weights: dict[str, Tensor],
     tokens: Tensor,
     task: Task,
@@ -23,7 +25,10 @@ def evaluate_seed(
     *,
     patterns: bool,
 ) -> Evaluation:
-    """Evaluate `model` with `weights` on `tokens` [sequence, token] of `task`, attention biased by `bias`, if any."""
+    """Evaluate `model` with `weights` on `tokens` [sequence, token] of `task`, attention biased by `bias`, if any.
+
+    `model` is a `Decoder`, or without `patterns` whatever gives logits as one does; with no weights it has its own.
+    """
     facts = task.facts
     candidates = torch.from_numpy(facts.candidates).to(tokens.device)
     scored = torch.from_numpy(facts.scored).to(tokens.device)
@@ -86,12 +91,14 @@ def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return mass, hits / needed.clamp(min=1)
 
 
-class _Measured(torch.nn.Module):
+class _Measured(nn.Module):
     """`functional_call` goes through `forward`; this one returns the patterns too, where they are asked for."""
 
-    def __init__(self, model: Decoder, patterns: bool) -> None:
+    def __init__(self, model: nn.Module, patterns: bool) -> None:
         super().__init__()
         self.model, self.patterns = model, patterns
 
     def forward(self, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.model.forward_with_patterns(tokens, bias) if self.patterns else (self.model(tokens, bias), ())
+        if not self.patterns:
+            return self.model(tokens, bias), ()
+        return cast("Decoder", self.model).forward_with_patterns(tokens, bias)
