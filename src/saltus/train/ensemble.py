@@ -18,6 +18,7 @@ from torch import Tensor
 
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
+from saltus.tasks.base import find_order
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
@@ -236,13 +237,21 @@ class _Lane:
             self._block_number = block
         return self._block[:, offset]
 
+    def _weigh(self, tokens: Tensor) -> Tensor | None:
+        """[seed, sequence, query] the weight of each prediction in the loss; None where all sequences have the same."""
+        if not self._program.scoring_varies:
+            return None
+        orders = (find_order(cell.task, own) for cell, own in zip(self._cells, tokens.cpu().numpy(), strict=True))
+        return torch.stack([self._program.weigh(order) for order in orders if order is not None])
+
     def _update(self, tokens: Tensor) -> Tensor:
         """One AdamW step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
+        weights = self._weigh(tokens)
         asked = [cell.intervention for cell in self._cells]
         if any(asked):
             pairs = zip(asked, tokens, strict=True)
             tokens = torch.stack([each.data(self._step, batch) if each else batch for each, batch in pairs])
-        gradient, loss = self._program.gradient(self._parameters, tokens, self._current_bias())
+        gradient, loss = self._program.gradient(self._parameters, tokens, self._current_bias(), weights)
         for i, intervention in enumerate(asked):
             added = intervention and intervention.loss(self._step, self._program.model, tokens[i])
             if added:

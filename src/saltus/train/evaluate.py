@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from saltus.models.decoder import Decoder
-from saltus.tasks.base import Task
+from saltus.tasks.base import Task, find_order
 from saltus.train.evaluation import Evaluation
 
 EVALUATION_TOKENS = 4096
@@ -41,6 +41,10 @@ def evaluate_seed(
         logits, attention = functional_call(_Measured(model, patterns), named, (part[:, :-1], bias))
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
+        order = find_order(task, raw.cpu().numpy())
+        places = None if order is None else torch.from_numpy(order).to(tokens.device)  # [n, q]
+        if places is not None:
+            log_probability, right = log_probability.gather(1, places), right.gather(1, places)
         values = [
             -log_probability.to(exact_type).sum(0),
             right.to(exact_type).sum(0),
@@ -48,10 +52,14 @@ def evaluate_seed(
         ]
         if attention:
             stacked = torch.stack(attention, dim=1)  # [n, layer, h, q, k]
+            if places is not None:
+                stacked = stacked.take_along_dim(places[:, None, None, :, None], dim=3)
             surprise = torch.special.entr(stacked) * candidates
             values += [surprise.sum(-1).to(exact_type).sum(0), stacked.to(exact_type).sum(0)]
             if facts.varies:
                 truth = torch.from_numpy(task.truth_of(raw.cpu().numpy())).to(tokens.device)
+                if places is not None:
+                    truth = truth.take_along_dim(places[:, :, None], dim=1)
                 values += [measure.sum(0) for measure in align(stacked, truth[:, None, None])]
         sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         exact += float((right | ~scored).all(-1).sum())

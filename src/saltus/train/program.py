@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value, vmap
 
@@ -44,9 +45,11 @@ class Program:
         self._shapes = {name: value.shape for name, value in self.model.named_parameters()}
         scored = facts.scored if training.loss == "scored" else np.ones(facts.queries)
         self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
+        self.scoring_varies = facts.reordered and training.loss == "scored"
+        """Whether the loss weighs other predictions in each sequence, as `weigh` does."""
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None))
+            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None, 0 if self.scoring_varies else None))
         if training.compile:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
             mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
@@ -65,19 +68,30 @@ class Program:
         """The inverse of `unflatten`."""
         return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
 
-    def gradient(self, parameters: Tensor, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def weigh(self, order: NDArray[np.int64]) -> Tensor:
+        """[sequence, query] weights of the predictions in the loss, from the order of a `ReorderedTask`."""
+        places = torch.from_numpy(order).to(self.device)
+        return torch.zeros(places.shape, device=self.device).scatter_(1, places, self._weights.expand(places.shape))
+
+    def gradient(
+        self, parameters: Tensor, tokens: Tensor, bias: Tensor | None, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token].
 
-        `bias` is [seed, layer, head, query, key]. Where seeds are not stacked there is one.
+        `bias` is [seed, layer, head, query, key]; `weights` are what `weigh` gives, [seed, sequence, query], where
+        scoring varies. Where seeds are not stacked there is one.
         """
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
         with explain_compiler() if self.spec.training.compile else nullcontext():
-            for part in tokens.tensor_split(self._parts, dim=1):
+            parts = tokens.tensor_split(self._parts, dim=1)
+            weighed = [None] * self._parts if weights is None else weights.tensor_split(self._parts, dim=1)
+            for part, own in zip(parts, weighed, strict=True):
                 share = part.shape[1] / self.batch
                 if self.stacked:
-                    part_gradient, part_loss = self._mapped(parameters, part, bias)
+                    part_gradient, part_loss = self._mapped(parameters, part, bias, own)
                 else:
-                    one = self._mapped(parameters[0], part[0], None if bias is None else bias[0])
+                    first = (None if each is None else each[0] for each in (bias, own))
+                    one = self._mapped(parameters[0], part[0], *first)
                     part_gradient, part_loss = one[0][None], one[1][None]
                 gradient.add_(part_gradient, alpha=share)
                 loss.add_(part_loss, alpha=share)
@@ -91,8 +105,11 @@ class Program:
 
         return grad(call)(flat)
 
-    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
-        """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""
+    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None, own: Tensor | None) -> Tensor:
+        """Mean next-token cross-entropy in nats over the sequences and the weighted queries.
+
+        `own` are the weights [sequence, query] where each sequence has its own.
+        """
         tokens = tokens.long()
         inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(flat)
         if self._fill:
@@ -106,6 +123,8 @@ class Program:
         with torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
             logits = functional_call(self._trained, weights, (inputs, bias))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        if own is not None:
+            return (loss.view(len(tokens), -1) * own).mean(0).sum()
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
 
 
