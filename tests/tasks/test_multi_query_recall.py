@@ -25,6 +25,11 @@ CPU = torch.device("cpu")
 SPEC = MultiQueryRecallSpec(pairs=3, length=20, keys=6, values=5)
 
 
+def describe(**values: Any) -> MultiQueryRecallSpec:
+    given: dict[str, Any] = {"pairs": 3, "length": 20, "keys": 6, "values": 5, **values}
+    return MultiQueryRecallSpec(**given)
+
+
 def make_run(**training: Any) -> RunSpec:
     values: dict[str, Any] = {"steps": 2, "batch_sequences": 8, "evaluation_sequences": 16, "compile": False}
     return RunSpec(
@@ -153,7 +158,7 @@ def test_evaluation_scores_what_each_sequence_asks() -> None:
 def test_the_scored_loss_is_that_of_the_answers_alone(stacked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("saltus.train.program.MICRO_BATCH_TOKENS", {"float32": 60})
     spec, task = make_run(loss="scored"), MultiQueryRecall(SPEC)
-    ensemble = Ensemble([spec], list_members([spec]), CPU, stacked=stacked)
+    ensemble: Any = Ensemble([spec], list_members([spec]), CPU, stacked=stacked)
     lane = ensemble._lanes[0]
     tokens, before = lane._batch(0), lane._parameters.clone()
     loss = lane._update(tokens)
@@ -195,7 +200,7 @@ def test_a_run_of_it_is_recorded_and_shown(tmp_path: Path, in_this_process: None
 )
 def test_what_cannot_be_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(SaltusError, match=said):
-        MultiQueryRecallSpec(**({"pairs": 3, "length": 20, "keys": 6, "values": 5} | values))
+        describe(**values)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], said: str) -> None:
     ],
 )
 def test_corners(values: dict[str, Any], said: list[str]) -> None:
-    corners = MultiQueryRecall(MultiQueryRecallSpec(**({"pairs": 3, "length": 20, "keys": 6} | values))).facts.corners
+    corners = MultiQueryRecall(describe(**values)).facts.corners
     assert len(corners) == len(said)
     for corner, words in zip(corners, said, strict=True):
         assert words in corner
