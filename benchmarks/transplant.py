@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from saltus import RunSpec, ScheduleSpec, api
 from saltus.demo import DEMO
 from saltus.train.evaluate import evaluate_seed
 from saltus.train.folder import RunFolder
+from saltus.train.head_effects import Transplant
 from saltus.train.material import Material
 from saltus.train.surgery import Patient, ablate_heads, load_patient, transplant_patterns
 from saltus.train.trained import load_model
@@ -38,13 +40,22 @@ SPEC = RunSpec(
 NOTHING = 0.1
 """A share of the gap below which nothing is recovered."""
 
+OWN = "control: the recipient's own patterns"
+PLACEBO = "control: patterns of a seed that knows nothing"
+
 PATTERNS = {
     "its patterns, all heads": "all",
     "its patterns, heads matched": "matched",
     "its patterns, the best single head": "head",
-    "control: the recipient's own patterns": "self",
-    "control: patterns of a seed that knows nothing": "placebo",
+    OWN: "self",
+    PLACEBO: "placebo",
 }
+
+START, BEFORE, HALF = "at initialisation", "before its first row", "with half of the rows"
+"""When a recipient is."""
+
+READS = "weights: MLP, last norm and unembedding"
+REST = "weights: all but queries and keys"
 
 PARTS: dict[str, Callable[[str], bool]] = {
     "weights: queries and keys": lambda name: name == "queries and keys",
@@ -52,10 +63,8 @@ PARTS: dict[str, Callable[[str], bool]] = {
     "weights: attention and embeddings": lambda name: (
         name == "queries and keys" or ".mixer" in name or name.startswith(("embedding", "positions"))
     ),
-    "weights: what reads it (MLP, last norm, unembedding)": lambda name: (
-        ".mlp" in name or name.startswith(("norm", "unembedding"))
-    ),
-    "weights: all but queries and keys": lambda name: name != "queries and keys",
+    READS: lambda name: ".mlp" in name or name.startswith(("norm", "unembedding")),
+    REST: lambda name: name != "queries and keys",
     "weights: all": lambda name: True,
 }
 """By what they are called here, which weights of the donor are put in; queries and keys are a part of their matrix."""
@@ -68,8 +77,10 @@ class Recipient:
     when: str
     seed: int
     step: int
-    known: int
+    missing: int
+    """Rows that the donor has and it has not, over which shares are taken."""
     gap: float
+    """In their loss, in nats."""
     shares: dict[str, float]
 
 
@@ -91,19 +102,17 @@ def mix(recipient: dict[str, Tensor], donor: dict[str, Tensor], taken: Callable[
     return mixed
 
 
-def choose_steps(folder: RunFolder, seed: int) -> dict[str, tuple[int, int]]:
-    """By name, kept steps of a seed to put patterns into, and how many rows it has there."""
+def choose_steps(folder: RunFolder, seed: int) -> dict[str, tuple[int, NDArray[np.bool_]]]:
+    """By name, kept steps of a seed to put patterns into, and which rows the last step has and they have not."""
     records = folder.records()
-    known = (records.cube("units", "progress")[seed] >= records.rule.level).sum(1)  # [evaluation]
-    by_step = dict(zip(records.evaluated_steps.tolist(), known.tolist(), strict=True))
+    there = records.cube("units", "progress")[seed] >= records.rule.level  # [evaluation, unit]
+    rows = dict(zip(records.evaluated_steps.tolist(), there, strict=True))
     steps = folder.checkpoint_steps(seed)
-    last = by_step[steps[-1]]
-    before = [step for step in steps if not any(by_step[s] for s in steps if s <= step)]
-    between = [step for step in steps if 0 < by_step[step] < last]
-    chosen = {"at initialisation": steps[0], "before the first row": before[-1]}
-    if between:
-        chosen["between the first row and the last"] = between[-1]
-    return {name: (step, by_step[step]) for name, step in chosen.items()}
+    last = rows[steps[-1]]
+    first = next(step for step in steps if rows[step].any())
+    half = next((step for step in steps if last.sum() > rows[step].sum() >= last.sum() / 2), None)
+    chosen = {START: steps[0], BEFORE: max(step for step in steps if step < first), HALF: half}
+    return {name: (step, last & ~rows[step]) for name, step in chosen.items() if step is not None}
 
 
 def measure(folder: RunFolder, seed: int) -> tuple[list[Recipient], list[int]]:
@@ -113,33 +122,36 @@ def measure(folder: RunFolder, seed: int) -> tuple[list[Recipient], list[int]]:
     last = folder.checkpoint_steps(seed)[-1]
     donor, placebo = load_patient(folder, last, seed, material), load_patient(folder, 0, other, material)
     found: list[Recipient] = []
-    for when, (step, known) in choose_steps(folder, seed).items():
+    for when, (step, missing) in choose_steps(folder, seed).items():
         recipient = load_patient(folder, step, seed, material)
         measured = transplant_patterns(recipient, donor, placebo, material)
         shares = {
-            name: max(measured.recovered_of_all(each.loss) for each in measured.changed if each.kind == kind)
+            name: max(recover(measured, each.loss, missing) for each in measured.changed if each.kind == kind)
             for name, kind in PATTERNS.items()
         }
         for name, taken in PARTS.items():
             model = load_model(folder, step, seed)
             model.load_state_dict(mix(recipient.model.state_dict(), donor.model.state_dict(), taken))
-            evaluated = evaluate_seed(
-                model, {}, material.evaluation_tokens, material.task, recipient.bias, patterns=False
-            )
-            shares[name] = measured.recovered_of_all(material.facts.mean_by_unit(evaluated.loss))
-            if name == "weights: what reads it (MLP, last norm, unembedding)":
+            evaluated = evaluate_seed(model, {}, material.evaluation_tokens, material.task, None, patterns=False)
+            shares[name] = recover(measured, material.facts.mean_by_unit(evaluated.loss), missing)
+            if name in (READS, REST):
                 both = transplant_patterns(Patient(model, None), donor, placebo, material).of("all")
-                shares["its patterns, and these weights"] = measured.recovered_of_all(both.loss)
-        gap = float((measured.recipient - measured.donor).mean())
-        found.append(Recipient(when, seed, step, known, gap, shares))
+                shares[f"its patterns, and {name}"] = recover(measured, both.loss, missing)
+        gap = float((measured.recipient - measured.donor)[missing].mean())
+        found.append(Recipient(when, seed, step, int(missing.sum()), gap, shares))
     ablated = ablate_heads(donor, material)
-    chance = material.facts.mean_by_unit(material.facts.chance_loss)
+    chance, (_, learnt) = material.facts.mean_by_unit(material.facts.chance_loss), choose_steps(folder, seed)[START]
     needed = [
-        int(((each.loss - ablated.whole) > 0.5 * (chance - ablated.whole))[ablated.whole < 0.1 * chance].sum())
+        int((learnt & (each.loss - ablated.whole > 0.5 * (chance - ablated.whole))).sum())
         for each in ablated.changed
         if each.kind == "mean"
     ]
     return found, needed
+
+
+def recover(measured: Transplant, loss: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
+    """The share of the gap between recipient and donor that a loss [unit] closes, over some rows together."""
+    return float((measured.recipient - loss)[rows].mean() / (measured.recipient - measured.donor)[rows].mean())
 
 
 def tabulate(found: list[Recipient]) -> list[str]:
@@ -149,47 +161,38 @@ def tabulate(found: list[Recipient]) -> list[str]:
         some = [each for each in found if each.when == when]
         names = [f"seed {each.seed}, step {each.step:,}" for each in some]
         lines += ["", f"## Recipient {when}", "", f"| put in | {' | '.join(names)} |", "|---|" + "---|" * len(some)]
-        lines.append("| rows that it has | " + " | ".join(str(each.known) for each in some) + " |")
+        lines.append("| rows that it lacks | " + " | ".join(str(each.missing) for each in some) + " |")
         lines.append("| gap to the donor, nats | " + " | ".join(f"{each.gap:.3f}" for each in some) + " |")
         for name in some[0].shares:
             lines.append(f"| {name} | " + " | ".join(f"{each.shares[name]:.0%}" for each in some) + " |")
     return lines
 
 
-def say_range(found: list[Recipient], name: str, *whens: str) -> str:
-    """Smallest and largest share over seeds and recipients."""
-    shares = [each.shares[name] for each in found if not whens or each.when in whens]
+def say_range(some: list[Recipient], name: str) -> str:
+    """Smallest and largest share of these."""
+    shares = [each.shares[name] for each in some]
     return f"{min(shares):.0%} to {max(shares):.0%}"
 
 
 def conclude(found: list[Recipient]) -> list[str]:
     """What is found, whichever it is."""
-    early = ("at initialisation", "before the first row")
     lines: list[str] = []
-    for whens, words in ((early, "before the first row"), (("between the first row and the last",), "in between")):
-        some = [each for each in found if each.when in whens]
+    for when in (START, BEFORE, HALF):
+        some = [each for each in found if each.when == when]
         if not some:
             continue
         most = max(each.shares[name] for each in some for name in list(PATTERNS)[:3])
         verdict = "recover nothing" if most < NOTHING else f"recover up to {most:.0%} of the gap"
-        lines.append(
-            f"- **Into a recipient {words}** the donor's patterns {verdict} "
-            f"(all heads {say_range(found, 'its patterns, all heads', *whens)}, matched "
-            f"{say_range(found, 'its patterns, heads matched', *whens)}, best head "
-            f"{say_range(found, 'its patterns, the best single head', *whens)}; placebo "
-            f"{say_range(found, 'control: patterns of a seed that knows nothing', *whens)})."
-        )
-        lines.append(
-            "  What is missing is what reads the pattern: queries and keys alone recover "
-            f"{say_range(found, 'weights: queries and keys', *whens)}, all of attention "
-            f"{say_range(found, 'weights: attention (queries, keys, values, output)', *whens)}, the weights behind it "
-            f"{say_range(found, 'weights: what reads it (MLP, last norm, unembedding)', *whens)}, patterns and the "
-            f"weights behind it {say_range(found, 'its patterns, and these weights', *whens)}, all but queries and "
-            f"keys {say_range(found, 'weights: all but queries and keys', *whens)}, and everything "
-            f"{say_range(found, 'weights: all', *whens)}."
-        )
-    own = np.abs([each.shares["control: the recipient's own patterns"] for each in found]).max()
-    return [*lines, f"- A recipient's own patterns change its loss by {own:.0%} of the gap: nothing, exactly."]
+        names = [*list(PATTERNS)[:3], PLACEBO, "weights: queries and keys"]
+        ranges = "; ".join(f"{name} {say_range(some, name)}" for name in names)
+        lines.append(f"- **Into a recipient {when} the donor's patterns {verdict}**: {ranges}.")
+    own = max(abs(each.shares[OWN]) for each in found)
+    rest = max(abs(each.shares[f"its patterns, and {REST}"] - 1.0) for each in found)
+    lines.append(
+        f"- The two exact controls are off by {own:.0%} (the recipient's own patterns, which are to change nothing) "
+        f"and {rest:.0%} (the donor's patterns with all its weights but queries and keys, to be the donor)."
+    )
+    return lines
 
 
 def describe(found: list[Recipient], needed: list[list[int]]) -> list[str]:
@@ -199,11 +202,12 @@ def describe(found: list[Recipient], needed: list[list[int]]) -> list[str]:
         "",
         "Generated by `python benchmarks/transplant.py`, not by hand.",
         "",
-        "The demo's linear map (10 rows, 3 of 10 keys each, one layer of 8 heads), 4 seeds. The donor is a seed at its "
-        "last step, the recipient the same seed earlier. The donor's attention patterns, sequence by sequence, take the "
-        "place of the recipient's; or some of the donor's weights do. The number is the share of the gap in loss, mean "
-        "over rows, that this recovers: 0% changes nothing, 100% is the donor, below 0% it harms. The hypothesis: a "
-        "pattern alone brings nothing, since values and MLP that can use it were trained with it.",
+        "The demo's linear map (10 rows, 3 of 10 keys each; one layer of 8 heads), 4 seeds. The donor is a seed at "
+        "its last step, the recipient the same seed earlier. The donor's attention patterns, sequence by sequence, "
+        "take the place of the recipient's; or some of the donor's weights do, or both. The number is the share of the "
+        "gap in loss that this recovers, over the rows that the donor has and the recipient lacks: 0% changes nothing, "
+        "100% is the donor, below 0% it harms; below 10% is called nothing. The hypothesis: a pattern alone brings "
+        "nothing, since values and MLP that can use it were trained with it.",
         "",
         *conclude(found),
         *tabulate(found),

@@ -43,12 +43,20 @@ def estimate_memory(spec: RunSpec, processes: int) -> dict[str, int]:
     kept = snapshots * spec.seeds * heads * queries**2 * 2 if training.patterns else 0
     return {
         "training.batch_sequences": DATA_BLOCK * spec.batch * length * width * seeds,
-        "training.evaluation_sequences": training.evaluation_sequences * length * width * seeds,
+        **_estimate_sequences(spec, length * width * seeds),
         "task.size": 3 * queries**2 + heads * queries**2 * _FLOAT * seeds,
         "training.evaluate": evaluations * spec.seeds * queries * _ROW + listed[0] * _STEP,
         "training.snapshot": kept + listed[1] * _STEP,
         "model.d_model": 4 * _FLOAT * 12 * spec.model.layers * spec.model.d_model**2 * seeds,
     }
+
+
+def _estimate_sequences(spec: RunSpec, each: int) -> dict[str, int]:
+    """Bytes of the sequences that are kept, of which one takes `each` bytes in all processes together."""
+    if spec.data is None:
+        return {"training.evaluation_sequences": spec.training.evaluation_sequences * each}
+    drawn = 2 * each  # while sets are drawn they are there twice, unsorted and in their order
+    return {"data.train": spec.data.train * drawn, "data.test": spec.data.test * drawn}
 
 
 def check_memory(spec: RunSpec, processes: int, available: int) -> None:
