@@ -315,15 +315,11 @@ class MultiQueryRecallSpec(SyntheticSpec):
     @model_validator(mode="after")
     def _check_places(self) -> Self:
         if self.length % 2 or self.length < 4 * self.pairs:
-            raise ValueError(
-                f"length is {self.length} and pairs is {self.pairs}; allowed are even lengths from 4 * pairs on, since "
-                "a pair takes two tokens when it is shown and two when it is asked"
-            )
+            allowed = "allowed are even lengths from 4 * pairs on: a pair is shown and asked"
+            raise ValueError(f"length is {self.length} and pairs is {self.pairs}; {allowed}")
         if self.pairs > self.keys or self.keys + self.values > 65_536:
-            raise ValueError(
-                f"pairs is {self.pairs}, keys is {self.keys} and values is {self.values}; pairs have different keys, "
-                "so at most keys of them, and together keys and values are at most 65536"
-            )
+            allowed = "pairs have different keys, so at most that, and keys + values is at most 65536"
+            raise ValueError(f"pairs is {self.pairs}, keys is {self.keys} and values is {self.values}; {allowed}")
         return self
 
 
