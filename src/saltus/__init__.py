@@ -11,7 +11,7 @@ from saltus.tasks.base import TaskFacts
 
 if TYPE_CHECKING:
     from saltus import api
-    from saltus.api import compare, fit, plan, pool, read, split
+    from saltus.api import compare, fit, load_model, plan, pool, read, split
     from saltus.studies.cells import Cell
     from saltus.studies.race import Race
     from saltus.studies.study import Study
@@ -31,6 +31,7 @@ __all__ = [
     "api",
     "compare",
     "fit",
+    "load_model",
     "plan",
     "pool",
     "read",
@@ -44,6 +45,7 @@ _LATE = {
     "Study": "saltus.studies.study",
     "compare": "saltus.api",
     "fit": "saltus.api",
+    "load_model": "saltus.api",
     "plan": "saltus.api",
     "pool": "saltus.api",
     "read": "saltus.api",

@@ -7,7 +7,15 @@ import pytest
 
 from saltus import api
 from saltus.errors import SaltusError
-from saltus.specs import CellularAutomatonSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
+from saltus.specs import (
+    CellularAutomatonSpec,
+    DataSpec,
+    LinearMapSpec,
+    RunSpec,
+    ScheduleSpec,
+    TrainingSpec,
+    TransformerSpec,
+)
 from saltus.train.memory import check_memory, estimate_memory, read_available
 
 GIB = 2**30
@@ -42,6 +50,17 @@ def test_what_cannot_fit_is_refused_before_anything_is_allocated(
     assert value in str(e.value)
     assert str(e.value).endswith("make it smaller")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_finite_data_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = LinearMapSpec(size=512, sparsity=2)  # a sequence has 1,024 tokens
+    large = make(task, patterns=False).model_copy(update={"data": DataSpec(train=1000, test=2_000_000)})
+    monkeypatch.setattr("saltus.train.memory.read_available", lambda: 8 * GIB)
+    with pytest.raises(SaltusError, match=r"come of data\.test, which is 2000000: make it smaller"):
+        api.run(large, out=tmp_path, device="cpu", processes=3)
+    parts = [estimate_memory(large, processes)["data.test"] for processes in (1, 3)]
+    assert parts == [2 * 2_000_000 * 1024, 3 * 2 * 2_000_000 * 1024]
+    assert "training.evaluation_sequences" not in estimate_memory(large, 1)  # the test set is what is evaluated
 
 
 def test_a_usual_run_needs_little() -> None:

@@ -3,6 +3,7 @@
 from saltus.api.checkpoints import audit, patch, pocket, scan
 from saltus.api.export import export
 from saltus.api.folders import Folder, Listing, describe, find, ls, report, show
+from saltus.api.models import ablate, find_run, load_model, transplant
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
@@ -23,6 +24,7 @@ __all__ = [
     "Folder",
     "Listing",
     "Pool",
+    "ablate",
     "audit",
     "compare",
     "describe",
@@ -30,8 +32,10 @@ __all__ = [
     "export",
     "find",
     "find_emergences",
+    "find_run",
     "fit",
     "keep_results",
+    "load_model",
     "load_study",
     "ls",
     "patch",
@@ -46,6 +50,7 @@ __all__ = [
     "scan",
     "show",
     "split",
+    "transplant",
     "watch",
     "watch_beside",
 ]

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
+from saltus.cli.heads import ablate, transplant
 from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
 from saltus.cli.statistics import compare, fit, plan, pool, split
@@ -33,6 +34,8 @@ _COMMANDS = (
     audit,
     scan,
     patch,
+    transplant,
+    ablate,
     read,
     ls,
     show,

@@ -18,6 +18,7 @@ __all__ = [
     "InductionSpec",
     "LinearMapSpec",
     "ModularAdditionSpec",
+    "MultiQueryRecallSpec",
     "NoiseSpec",
     "SparseParitySpec",
     "SubsetRecallSpec",
@@ -286,6 +287,42 @@ class ModularAdditionSpec(SyntheticSpec):
         return 4
 
 
+class MultiQueryRecallSpec(SyntheticSpec):
+    """Pairs of a key and a value, then each key asked once, at a place of its own among filler (arXiv 2312.04927)."""
+
+    builds: ClassVar[str] = "saltus.tasks.multi_query_recall:MultiQueryRecall"
+    content: ClassVar[frozenset[str]] = frozenset({"power"})
+
+    kind: Literal["multi_query_recall"] = "multi_query_recall"
+    pairs: int = Field(ge=1, le=4096, description="D, pairs that are shown, of different keys; each key is asked once")
+    length: int = Field(ge=4, le=65_536, description="N, tokens in a sequence: the pairs, then two for each place")
+    keys: int = Field(ge=1, description="vocabulary of keys")
+    values: int = Field(ge=2, description="vocabulary of values")
+    power: float = Field(
+        default=0.01, gt=0, le=1, description="a: the i-th place after the pairs is chosen as i**(a - 1); 1 is uniform"
+    )
+
+    @property
+    def vocabulary(self) -> int:
+        """Symbols that a token can be."""
+        return self.keys + self.values
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a sequence."""
+        return self.length
+
+    @model_validator(mode="after")
+    def _check_places(self) -> Self:
+        if self.length % 2 or self.length < 4 * self.pairs:
+            allowed = "allowed are even lengths from 4 * pairs on: a pair is shown and asked"
+            raise ValueError(f"length is {self.length} and pairs is {self.pairs}; {allowed}")
+        if self.pairs > self.keys or self.keys + self.values > 65_536:
+            allowed = "pairs have different keys, so at most that, and keys + values is at most 65536"
+            raise ValueError(f"pairs is {self.pairs}, keys is {self.keys} and values is {self.values}; {allowed}")
+        return self
+
+
 class CustomTask(SyntheticSpec):
     """A task of the user's own, described by its code: `CustomTask.of(MyTask, bits=20)`."""
 
@@ -355,6 +392,7 @@ TASKS: dict[str, type[SyntheticSpec]] = {
     "noise": NoiseSpec,
     "sparse_parity": SparseParitySpec,
     "modular_addition": ModularAdditionSpec,
+    "multi_query_recall": MultiQueryRecallSpec,
     "custom": CustomTask,
 }
 """Every kind of task."""

@@ -6,7 +6,7 @@ tokens has `length - 1` queries, and output i of a linear map of size S is predi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ class TaskFacts:
     varying: NDArray[np.int64] | None = None
     """[query] how many true keys a query has in each sequence, where which they are varies from sequence to sequence;
     None where one truth map holds for all."""
+    reordered: bool = False
+    """Whether a query here is a place in the order that `ReorderedTask.order_of` gives, and not in the sequence: for
+    tasks that score other places in each sequence."""
 
     @classmethod
     def of(
@@ -53,6 +56,7 @@ class TaskFacts:
         chance: float | None = None,
         floor: float = 0.0,
         varying: bool = False,
+        reordered: bool = False,
     ) -> "TaskFacts":
         """Facts of a task whose scored predictions are alike.
 
@@ -83,6 +87,7 @@ class TaskFacts:
             floor_loss=np.where(scored, floor, np.nan),
             corners=() if varying or keys.any() else (unknown,),
             varying=scored.astype(np.int64) if varying else None,
+            reordered=reordered,
         )
 
     @property
@@ -139,3 +144,30 @@ class Task(Protocol):
         A view of `facts.truth` for each sequence where that holds for all.
         """
         ...
+
+
+class ReorderedTask(Task, Protocol):
+    """A task that scores other places in each sequence, as many in each: `facts.reordered` is true.
+
+    Whatever is recorded by query is then recorded in the order of the facts. Influence is not: it is by place.
+    """
+
+    def order_of(self, tokens: NDArray[Any]) -> NDArray[np.int64]:
+        """[sequence, token] -> [sequence, query]: the query of the sequence that stands at each place of the facts.
+
+        Each row has every query once.
+        """
+        ...
+
+
+def find_order(task: Task, tokens: NDArray[Any]) -> NDArray[np.int64] | None:
+    """What `ReorderedTask.order_of` gives; None where the facts have the order of the sequences."""
+    return cast("ReorderedTask", task).order_of(tokens) if task.facts.reordered else None
+
+
+def put_last(scored: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """An order for `ReorderedTask.order_of` from what is scored, both [sequence, query]: that comes last, as it stands.
+
+    So no query comes earlier in the facts than in its sequence if it is scored.
+    """
+    return np.argsort(scored, axis=1, kind="stable")

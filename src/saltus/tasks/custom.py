@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.specs import CustomTask
 from saltus.specs.source import define_class
-from saltus.tasks.base import Task, TaskFacts
+from saltus.tasks.base import Task, TaskFacts, find_order
 
 _SEQUENCES = 4096
 """Drawn for the checks, or as many as have `_TOKENS` tokens."""
@@ -40,6 +40,10 @@ class _Custom:
         if hasattr(self._task, "truth_of"):
             return self._task.truth_of(tokens)
         return np.broadcast_to(self.facts.truth, (len(tokens), *self.facts.truth.shape))
+
+    def order_of(self, tokens: NDArray[Any]) -> NDArray[np.int64]:
+        """As `ReorderedTask.order_of`, of a task whose facts are reordered."""
+        return np.asarray(self._task.order_of(tokens))
 
 
 def build_custom_task(spec: CustomTask, generator: np.random.Generator) -> Task:
@@ -80,11 +84,18 @@ def _find_wrong(spec: CustomTask) -> str | None:
         return f"gives the token {outside[0]}; allowed are 0 to {spec.symbols - 1}"
     if not np.array_equal(tokens, again):
         return "gives two results for one generator; take all that is random from the generator that it is given"
-    return (
-        _find_wrong_facts(spec, facts)
-        or _find_wrong_losses(facts, tokens)
-        or _find_wrong_truth(facts, tokens, _Custom(first, spec).truth_of(tokens))
-    )
+    if wrong := _find_wrong_facts(spec, facts):
+        return wrong
+    task = _Custom(first, spec)
+    order = find_order(task, tokens)
+    if order is None:
+        order = np.tile(np.arange(facts.queries), (count, 1))
+    if order.shape != (count, facts.queries) or (np.sort(order, axis=1) != np.arange(facts.queries)).any():
+        return (
+            f"has order_of give {order.dtype} {order.shape}; each row is to have every query, 0 to {facts.queries - 1}"
+        )
+    targets = np.take_along_axis(tokens[:, 1:], order, axis=1)
+    return _find_wrong_losses(facts, targets) or _find_wrong_truth(facts, tokens, task.truth_of(tokens), order)
 
 
 def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
@@ -103,8 +114,8 @@ def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
     return None
 
 
-def _find_wrong_losses(facts: TaskFacts, tokens: NDArray[Any]) -> str | None:
-    """Chance and floor of scored queries against the targets that were drawn."""
+def _find_wrong_losses(facts: TaskFacts, targets: NDArray[Any]) -> str | None:
+    """Chance and floor of scored queries against the targets that were drawn, [sequence, query]."""
     for query in np.flatnonzero(facts.scored):
         chance, floor = facts.chance_loss[query], facts.floor_loss[query]
         largest = np.log(facts.symbols)
@@ -112,15 +123,15 @@ def _find_wrong_losses(facts: TaskFacts, tokens: NDArray[Any]) -> str | None:
             return f"has chance_loss {chance:.3g} at query {query}; allowed is above 0 to ln C = {largest:.3g}"
         if floor < 0 or floor > chance + _SLACK:
             return f"has floor_loss {floor:.3g} at query {query}; allowed is 0 to chance, {chance:.3g}, or NaN"
-        shares = np.unique(tokens[:, query + 1], return_counts=True)[1] / len(tokens)
+        shares = np.unique(targets[:, query], return_counts=True)[1] / len(targets)
         if np.log(len(shares)) > chance + _SLACK:
             return (
                 f"has chance_loss {chance:.3g} at query {query}, a guess among {np.exp(chance):.3g} symbols, and its "
                 f"targets are {len(shares)}: chance is at least {np.log(len(shares)):.3g}"
             )
         entropy = -float((shares * np.log(shares)).sum())
-        bias = (len(shares) - 1) / (2 * len(tokens))  # of an entropy from a sample (Miller, 1955)
-        if len(shares) * 20 <= len(tokens) and floor > entropy + bias + 0.05:
+        bias = (len(shares) - 1) / (2 * len(targets))  # of an entropy from a sample (Miller, 1955)
+        if len(shares) * 20 <= len(targets) and floor > entropy + bias + 0.05:
             return (
                 f"has floor_loss {floor:.3g} at query {query}, and how often each target comes gives {entropy:.3g} "
                 "already; make the floor smaller, or NaN"
@@ -128,22 +139,29 @@ def _find_wrong_losses(facts: TaskFacts, tokens: NDArray[Any]) -> str | None:
     return None
 
 
-def _find_wrong_truth(facts: TaskFacts, tokens: NDArray[Any], truth: NDArray[np.bool_]) -> str | None:
-    """Where the floor is 0, sequences that agree at the true keys of a query agree in its target."""
+def _find_wrong_truth(
+    facts: TaskFacts, tokens: NDArray[Any], truth: NDArray[np.bool_], order: NDArray[np.int64]
+) -> str | None:
+    """Where the floor is 0, sequences that agree at the true keys of a query agree in its target.
+
+    `order` [sequence, query] says which query of the sequence that of the facts is.
+    """
+    sequences = np.arange(len(tokens))
     if truth.shape != (len(tokens), *facts.truth.shape):
         return f"has truth_of give {truth.shape}; [sequence, query, key] is {(len(tokens), *facts.truth.shape)}"
     for query in np.flatnonzero(facts.scored & (facts.floor_loss == 0)):
-        keys = truth[:, query]
-        if keys[:, query + 1 :].any():
+        places = order[:, query]
+        keys = truth[sequences, places]
+        if (keys & (np.arange(facts.queries) > places[:, None])).any():
             return f"says that query {query} needs a key after it; true keys are 0 to the query"
         if not keys.any():
             continue  # no claim
         # a symbol at a true key, -1 at any other: what may differ is left out, and where the keys are is kept
         seen = np.where(keys, tokens[:, :-1].astype(np.int64), -1)
         known = np.unique(seen, axis=0, return_inverse=True)[1].reshape(-1)
-        order = np.argsort(known, kind="stable")
-        same = np.diff(known[order]) == 0
-        differ = same & (np.diff(tokens[order, query + 1].astype(np.int64)) != 0)
+        ranked, targets = np.argsort(known, kind="stable"), tokens[sequences, places + 1]
+        same = np.diff(known[ranked]) == 0
+        differ = same & (np.diff(targets[ranked].astype(np.int64)) != 0)
         if differ.any():
             return (
                 f"says what query {query} needs, and {int(differ.sum())} of {int(same.sum())} pairs of sequences that "

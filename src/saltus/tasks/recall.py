@@ -104,6 +104,27 @@ class Layout:
         return tuple(corners)
 
 
+def draw_distinct(generator: np.random.Generator, count: int, number: int, population: int) -> NDArray[np.int64]:
+    """`number` different integers below `population`, in an order that is uniform too, [sequence, item].
+
+    The i-th is a rank among the integers that are left, so it moves up by one for each smaller one that is taken.
+    """
+    drawn = np.empty((count, number), dtype=np.int64)
+    taken = np.empty((count, number), dtype=np.int64)  # sorted up to i
+    for i in range(number):
+        rank = generator.integers(0, population - i, size=count)
+        drawn[:, i] = taken[:, i] = skip_taken(rank[:, None], taken[:, :i])[:, 0]
+        taken[:, : i + 1].sort(axis=1)
+    return drawn
+
+
+def skip_taken(rank: NDArray[np.int64], taken: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ranks among the integers that are not `taken`, as those integers: [sequence, place], [sequence, item] sorted."""
+    for i in range(taken.shape[1]):
+        rank = rank + (rank >= taken[:, i, None])
+    return rank
+
+
 def draw_orders(generator: np.random.Generator, count: int, number: int) -> NDArray[np.int64]:
     """`count` independent orders of 0, 1, ..., number - 1, each uniform, [sequence, place]."""
     return generator.permuted(np.tile(np.arange(number), (count, 1)), axis=1)

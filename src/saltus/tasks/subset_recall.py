@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from saltus.specs import SubsetRecallSpec
 from saltus.tasks.base import TaskFacts
-from saltus.tasks.recall import Layout, draw_orders
+from saltus.tasks.recall import Layout, draw_distinct, draw_orders
 
 
 class SubsetRecall:
@@ -53,7 +53,7 @@ class SubsetRecall:
         spec = self._spec
         shape = (count, spec.items + spec.queries)
         known = generator.integers(0, spec.symbols, size=(*shape, spec.attributes))
-        numbers = _draw_distinct(generator, count, spec.items, spec.symbols**spec.relevant)
+        numbers = draw_distinct(generator, count, spec.items, spec.symbols**spec.relevant)
         values = generator.integers(spec.symbols, spec.symbols + spec.values, size=numbers.shape)
         asked = draw_orders(generator, count, spec.items)[:, : spec.queries]
         order = np.concatenate(
@@ -68,22 +68,6 @@ class SubsetRecall:
         """The place of the value of the item that agrees, [sequence, token] -> [sequence, query, key]."""
         items, asked = (part[..., self.relevant] for part in self._layout.split(tokens))
         return self._layout.mark((asked[:, :, None] == items[:, None]).all(axis=-1))
-
-
-def _draw_distinct(generator: np.random.Generator, count: int, number: int, population: int) -> NDArray[np.int64]:
-    """`number` different integers below `population`, in an order that is uniform too, [sequence, item].
-
-    The i-th is a rank among the integers that are left, so it moves up by one for each smaller one that is taken.
-    """
-    drawn = np.empty((count, number), dtype=np.int64)
-    taken = np.empty((count, number), dtype=np.int64)  # sorted up to i
-    for i in range(number):
-        rank = generator.integers(0, population - i, size=count)
-        for j in range(i):
-            rank += rank >= taken[:, j]
-        drawn[:, i] = taken[:, i] = rank
-        taken[:, : i + 1].sort(axis=1)
-    return drawn
 
 
 def _floor(spec: SubsetRecallSpec) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ program, and a lane, where the runs have the same shape.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltus.models.build import build_model
-from saltus.seeding import Streams
 from saltus.specs import RunSpec
-from saltus.tasks.build import build_task_of
-from saltus.tasks.finite import draw_sets
+from saltus.tasks.base import find_order
 from saltus.train.dropout import draw_kept
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
-from saltus.train.interventions.base import Intervention, build_intervention
+from saltus.train.material import Material
 from saltus.train.memory import DATA_BLOCK
 from saltus.train.optimizers import Optimizer
-from saltus.train.program import Program
+from saltus.train.program import Inputs, Program
 from saltus.train.state import SeedState
 
 
@@ -100,53 +98,23 @@ class Ensemble:
         self._lanes = [lane for lane in self._lanes if lane.active]
 
 
-def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device) -> "dict[Member, _Cell]":
-    """The cell of each member: one for all seeds of a run, as far as they share their map and their data."""
-    cells: dict[Member, _Cell] = {}
+def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device) -> dict[Member, Material]:
+    """The material of each member: one for all seeds of a run, as far as they share their map and their data."""
+    cells: dict[Member, Material] = {}
     for member in members:
         spec = specs[member.run]
         own = spec.map == "seed" or (spec.data is not None and spec.data.draw == "seed")
         shared = Member(member.run, member.seed if own else -1)
         if shared not in cells:
-            cells[shared] = _Cell(spec, member.seed, device)
+            cells[shared] = Material(spec, member.seed, device)
         cells[member] = cells[shared]
     return cells
-
-
-class _Cell:
-    """One of the runs, or one of its seeds: its task, its data, what it is evaluated on, and its intervention."""
-
-    def __init__(self, spec: RunSpec, seed: int, device: torch.device) -> None:
-        """`seed` is one whose map and data these are."""
-        self.spec, self.streams = spec, Streams(spec.master_seed)
-        self.task = build_task_of(spec, seed)
-        self.facts = self.task.facts
-        self._training: NDArray[Any] | None = None
-        if spec.data is None:
-            sequences = self.task.sample(self.streams.generator("evaluation"), spec.training.evaluation_sequences)
-        else:
-            place = 1 + seed if spec.data.draw == "seed" else 0
-            self._training, sequences = draw_sets(spec.data, self.task, self.streams.generator("sets", place))
-        self.evaluation_tokens = torch.from_numpy(sequences).to(device)
-        self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
-        self.intervention: Intervention | None = None
-        if spec.intervention:
-            generator = self.streams.generator("intervention")
-            self.intervention = build_intervention(spec.intervention, spec.model, self.facts, generator)
-
-    def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
-        """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""
-        generator = self.streams.generator("data", seed, block)
-        if self._training is None:
-            return self.task.sample(generator, DATA_BLOCK * batch)
-        chosen = [generator.permutation(len(self._training))[:batch] for _ in range(DATA_BLOCK)]
-        return self._training[np.concatenate(chosen)]
 
 
 class _Lane:
     """Seeds that run stacked: their parameters, optimiser and data. Those of a run stand side by side."""
 
-    def __init__(self, program: Program, members: Sequence[Member], cells: Mapping[Member, _Cell]) -> None:
+    def __init__(self, program: Program, members: Sequence[Member], cells: Mapping[Member, Material]) -> None:
         self._program, self._members = program, tuple(members)
         self.active = set(members)
         self._cells = [cells[member] for member in members]
@@ -231,7 +199,7 @@ class _Lane:
         pairs = zip(self._optimizers, self._counts, strict=True)
         return [(optimizer, place) for optimizer, count in pairs for place in range(count)]
 
-    def _initialise(self, cell: _Cell, member: Member) -> Tensor:
+    def _initialise(self, cell: Material, member: Member) -> Tensor:
         """The flat parameters that a seed starts from."""
         model = build_model(cell.spec.model, cell.facts, cell.streams.integer("init", member.seed))
         scale = cell.spec.training.initialisation_scale
@@ -261,14 +229,22 @@ class _Lane:
             self._block_number = block
         return self._block[:, offset]
 
+    def _weigh(self, tokens: Tensor) -> Tensor | None:
+        """[seed, sequence, query] the weight of each prediction in the loss; None where all sequences have the same."""
+        if not self._program.scoring_varies:
+            return None
+        orders = (find_order(cell.task, own) for cell, own in zip(self._cells, tokens.cpu().numpy(), strict=True))
+        return torch.stack([self._program.weigh(order) for order in orders if order is not None])
+
     def _update(self, tokens: Tensor) -> Tensor:
         """One step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
+        weights = self._weigh(tokens)
         asked = [cell.intervention for cell in self._cells]
         if any(asked):
             pairs = zip(asked, tokens, strict=True)
             tokens = torch.stack([each.data(self._step, batch) if each else batch for each, batch in pairs])
-        kept = self._draw_kept()
-        gradient, loss = self._program.gradient(self._parameters, tokens, self._current_bias(), kept)
+        inputs = Inputs(bias=self._current_bias(), kept=self._draw_kept(), weights=weights)
+        gradient, loss = self._program.gradient(self._parameters, tokens, inputs)
         for i, intervention in enumerate(asked):
             added = intervention and intervention.loss(self._step, self._program.model, tokens[i])
             if added:

@@ -1,12 +1,14 @@
 """What is measured of one seed at one step."""
 
+from typing import cast
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from saltus.models.decoder import Decoder
-from saltus.tasks.base import Task
+from saltus.tasks.base import Task, find_order
 from saltus.train.evaluation import Evaluation
 
 EVALUATION_TOKENS = 4096
@@ -15,7 +17,7 @@ EVALUATION_TOKENS = 4096
 
 @torch.no_grad()
 def evaluate_seed(
-    model: Decoder,
+    model: nn.Module,
     weights: dict[str, Tensor],
     tokens: Tensor,
     task: Task,
@@ -23,7 +25,10 @@ def evaluate_seed(
     *,
     patterns: bool,
 ) -> Evaluation:
-    """Evaluate `model` with `weights` on `tokens` [sequence, token] of `task`, attention biased by `bias`, if any."""
+    """Evaluate `model` with `weights` on `tokens` [sequence, token] of `task`, attention biased by `bias`, if any.
+
+    `model` is a `Decoder`, or without `patterns` whatever gives logits as one does; with no weights it has its own.
+    """
     facts = task.facts
     candidates = torch.from_numpy(facts.candidates).to(tokens.device)
     scored = torch.from_numpy(facts.scored).to(tokens.device)
@@ -36,6 +41,10 @@ def evaluate_seed(
         logits, attention = functional_call(_Measured(model, patterns), named, (part[:, :-1], bias))
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
+        order = find_order(task, raw.cpu().numpy())
+        places = None if order is None else torch.from_numpy(order).to(tokens.device)  # [n, q]
+        if places is not None:
+            log_probability, right = log_probability.gather(1, places), right.gather(1, places)
         values = [
             -log_probability.to(exact_type).sum(0),
             right.to(exact_type).sum(0),
@@ -43,10 +52,14 @@ def evaluate_seed(
         ]
         if attention:
             stacked = torch.stack(attention, dim=1)  # [n, layer, h, q, k]
+            if places is not None:
+                stacked = stacked.take_along_dim(places[:, None, None, :, None], dim=3)
             surprise = torch.special.entr(stacked) * candidates
             values += [surprise.sum(-1).to(exact_type).sum(0), stacked.to(exact_type).sum(0)]
             if facts.varies:
                 truth = torch.from_numpy(task.truth_of(raw.cpu().numpy())).to(tokens.device)
+                if places is not None:
+                    truth = truth.take_along_dim(places[:, :, None], dim=1)
                 values += [measure.sum(0) for measure in align(stacked, truth[:, None, None])]
         sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         exact += float((right | ~scored).all(-1).sum())
@@ -86,12 +99,14 @@ def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return mass, hits / needed.clamp(min=1)
 
 
-class _Measured(torch.nn.Module):
+class _Measured(nn.Module):
     """`functional_call` goes through `forward`; this one returns the patterns too, where they are asked for."""
 
-    def __init__(self, model: Decoder, patterns: bool) -> None:
+    def __init__(self, model: nn.Module, patterns: bool) -> None:
         super().__init__()
         self.model, self.patterns = model, patterns
 
     def forward(self, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.model.forward_with_patterns(tokens, bias) if self.patterns else (self.model(tokens, bias), ())
+        if not self.patterns:
+            return self.model(tokens, bias), ()
+        return cast("Decoder", self.model).forward_with_patterns(tokens, bias)

@@ -198,14 +198,14 @@ class RunFolder(Folder[RunSpec]):
             SaltusError: if the step has no checkpoint, or the run no such seed.
 
         """
-        steps = self.checkpoint_steps()
+        steps = self.checkpoint_steps(seed)
+        if not steps and seed not in range(seeds := self.spec().seeds):
+            raise SaltusError(f"seed: {seed} was given; {self.path} has the seeds 0 to {seeds - 1}")
         if step not in steps:
             kept = ", ".join(f"{each:,}" for each in steps) or "no step"
             raise SaltusError(f"step: {step} was given; {self.path} has the weights of {kept}, and of no other step")
-        at_step = [path / _name("seed", seed) for path in self._list_checkpoints() if _step_of(path) == step]
-        path = next((path for path in at_step if path.exists()), at_step[0])
-        if not path.exists() and seed not in range(seeds := self.spec().seeds):
-            raise SaltusError(f"seed: {seed} was given; {self.path} has the seeds 0 to {seeds - 1}")
+        at_step = [path for path in self._list_checkpoints() if _step_of(path) == step]
+        path = next(path for path in at_step if seed in self._list_seeds(path)) / _name("seed", seed)
         return read_arrays(path, self.damaged)[0]
 
     def remedy(self, path: Path) -> str:
@@ -250,7 +250,8 @@ class RunFolder(Folder[RunSpec]):
             for path in paths[:-keep]:
                 path.unlink()
 
-    def _facts(self) -> TaskFacts:
+    def facts(self) -> TaskFacts:
+        """What is known of its task before training."""
         path = self.path / "task.safetensors"
         arrays, notes = read_arrays(path, self.damaged)
         try:
@@ -267,7 +268,7 @@ class RunFolder(Folder[RunSpec]):
     def _read_records(self, parts: Sequence[Path], spec: RunSpec) -> RunRecords:
         tables, kept = self._read(parts)
         summary = self.summary() if self.finished else None
-        return RunRecords(self.path, spec, self._facts(), tables, kept, summary, state_rule(spec)).of(spec)
+        return RunRecords(self.path, spec, self.facts(), tables, kept, summary, state_rule(spec)).of(spec)
 
     def _read(self, parts: Sequence[Path]) -> tuple[dict[str, pa.Table], SnapshotRows]:
         for part in parts:

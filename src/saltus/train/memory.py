@@ -48,12 +48,20 @@ def estimate_memory(spec: RunSpec, processes: int) -> dict[str, int]:
     weights = model.layers * model.d_model * (4 * model.d_model + 2 * model.mlp_width)
     return {
         "training.batch_sequences": (DATA_BLOCK * spec.batch * length * width + masks) * seeds,
-        "training.evaluation_sequences": training.evaluation_sequences * length * width * seeds,
+        **_estimate_sequences(spec, length * width * seeds),
         "task.size": 3 * queries**2 + heads * queries**2 * _FLOAT * seeds,
         "training.evaluate": evaluations * spec.seeds * queries * _ROW + listed[0] * _STEP,
         "training.snapshot": kept + listed[1] * _STEP,
         "model.d_model": _ARRAYS[training.optimizer] * _FLOAT * weights * seeds,
     }
+
+
+def _estimate_sequences(spec: RunSpec, each: int) -> dict[str, int]:
+    """Bytes of the sequences that are kept, of which one takes `each` bytes in all processes together."""
+    if spec.data is None:
+        return {"training.evaluation_sequences": spec.training.evaluation_sequences * each}
+    drawn = 2 * each  # while sets are drawn they are there twice, unsorted and in their order
+    return {"data.train": spec.data.train * drawn, "data.test": spec.data.test * drawn}
 
 
 def check_memory(spec: RunSpec, processes: int, available: int) -> None:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value, vmap
 
@@ -45,9 +46,12 @@ class Program:
         self._shapes = {name: value.shape for name, value in self.model.named_parameters()}
         scored = facts.scored if training.loss == "scored" else np.ones(facts.queries)
         self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
+        self.scoring_varies = facts.reordered and training.loss == "scored"
+        """Whether the loss weighs other predictions in each sequence, as `weigh` does."""
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None, 0 if spec.model.dropout else None))
+            given = (biased, spec.model.dropout, self.scoring_varies)
+            mapped = vmap(mapped, in_dims=(0, 0, *(0 if each else None for each in given)))
         self._compiled = is_compiled(spec)
         if self._compiled:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
@@ -67,24 +71,22 @@ class Program:
         """The inverse of `unflatten`."""
         return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
 
-    def gradient(
-        self, parameters: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token].
+    def weigh(self, order: NDArray[np.int64]) -> Tensor:
+        """[sequence, query] weights of the predictions in the loss, from the order of a `ReorderedTask`."""
+        places = torch.from_numpy(order).to(self.device)
+        return torch.zeros(places.shape, device=self.device).scatter_(1, places, self._weights.expand(places.shape))
 
-        `bias` is [seed, layer, head, query, key], and `kept`, what dropout leaves, [seed, sequence, branch, query,
-        d_model]. Where seeds are not stacked there is one.
-        """
+    def gradient(self, parameters: Tensor, tokens: Tensor, inputs: "Inputs") -> tuple[Tensor, Tensor]:
+        """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token]."""
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
         with explain_compiler(self.spec.training.compile) if self._compiled else nullcontext():
-            masks = [None] * self._parts if kept is None else kept.tensor_split(self._parts, dim=1)
-            for part, mask in zip(tokens.tensor_split(self._parts, dim=1), masks, strict=True):
+            parts = tokens.tensor_split(self._parts, dim=1)
+            for part, own in zip(parts, inputs.split(self._parts), strict=True):
                 share = part.shape[1] / self.batch
                 if self.stacked:
-                    part_gradient, part_loss = self._mapped(parameters, part, bias, mask)
+                    part_gradient, part_loss = self._mapped(parameters, part, *own)
                 else:
-                    first = (None if each is None else each[0] for each in (bias, mask))
-                    one = self._mapped(parameters[0], part[0], *first)
+                    one = self._mapped(parameters[0], part[0], *(None if each is None else each[0] for each in own))
                     part_gradient, part_loss = one[0][None], one[1][None]
                 gradient.add_(part_gradient, alpha=share)
                 loss.add_(part_loss, alpha=share)
@@ -98,8 +100,10 @@ class Program:
 
         return grad(call)(flat)
 
-    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None) -> Tensor:
-        """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""
+    def _loss(
+        self, flat: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None, own: Tensor | None
+    ) -> Tensor:
+        """Mean next-token cross-entropy in nats over the sequences and the weighted queries; `own` are `weights`."""
         tokens = tokens.long()
         inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(flat)
         if self._fill:
@@ -115,7 +119,27 @@ class Program:
         with torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
             logits = functional_call(self._trained, weights, (inputs, bias, kept))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        if own is not None:
+            return (loss.view(len(tokens), -1) * own).mean(0).sum()
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
+
+
+class Inputs(NamedTuple):
+    """What a step takes besides parameters and tokens; None where the runs have nothing of it."""
+
+    bias: Tensor | None = None
+    """[seed, layer, head, query, key] added to attention logits."""
+    kept: Tensor | None = None
+    """[seed, sequence, branch, query, d_model] what dropout leaves."""
+    weights: Tensor | None = None
+    """[seed, sequence, query] what `Program.weigh` gives, where scoring varies."""
+
+    def split(self, parts: int) -> list["Inputs"]:
+        """Those of each part of the sequences."""
+        shares = [
+            [None] * parts if each is None else each.tensor_split(parts, dim=1) for each in (self.kept, self.weights)
+        ]
+        return [Inputs(self.bias, *own) for own in zip(*shares, strict=True)]
 
 
 @contextmanager

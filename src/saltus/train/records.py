@@ -314,6 +314,8 @@ def facts_to_arrays(facts: TaskFacts) -> tuple[Arrays, dict[str, str]]:
         "units": json.dumps(facts.units),
         "corners": json.dumps(facts.corners),
     }
+    if facts.reordered:
+        notes["reordered"] = "true"
     return arrays, notes
 
 
@@ -324,5 +326,6 @@ def facts_from_arrays(arrays: Arrays, notes: dict[str, str]) -> TaskFacts:
         length=int(notes["length"]),
         units=tuple(json.loads(notes["units"])),
         corners=tuple(json.loads(notes["corners"])),
+        reordered="reordered" in notes,
         **arrays,
     )

@@ -41,22 +41,28 @@ class Attention(nn.Module):
 
         `bias` broadcasts to [h, q, k]. The pattern is None unless it is to be kept: a long one never exists as a whole.
         """
-        n, q, _ = projected.shape
-        separate = projected.view(n, q, 3, self.heads, self.head_dimension)
-        query, key, value = separate.permute(2, 0, 3, 1, 4)  # 3 x [n, h, q, d]
+        q = projected.shape[1]
+        query, key, value = self.split(projected)
         if self.rotary:
             query, key = _rotate(query), _rotate(key)
         if q >= LONG and not keep:
             mask = None if bias is None else (bias + self.future[:q, :q]).to(query.dtype)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
-            return self._merge(mixed), None
+            return self.merge(mixed), None
         scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(self.head_dimension)  # [n, h, q, k]
         if bias is not None:
             scores = scores + bias
         pattern = torch.softmax(scores + self.future[:q, :q], dim=-1)
-        return self._merge(pattern.to(value.dtype) @ value), pattern if keep else None
+        return self.merge(pattern.to(value.dtype) @ value), pattern if keep else None
 
-    def _merge(self, mixed: Tensor) -> Tensor:
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[n, q, 3*h*d] -> queries, keys and values, each [n, h, q, d]."""
+        n, q, _ = projected.shape
+        separate = projected.view(n, q, 3, self.heads, self.head_dimension)
+        query, key, value = separate.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def merge(self, mixed: Tensor) -> Tensor:
         """What the heads took, [n, h, q, d] -> the layer's output [n, q, m]."""
         return self.output(mixed.transpose(1, 2).flatten(2))  # [n, q, h*d]
 

@@ -33,7 +33,8 @@ def pack_maps(records: RunRecords, summary: RunSummary, seeds: Sequence[int]) ->
     fewest = len(seeds) * keys * min(count, _FEWEST_SNAPSHOTS)
     rows = _choose_rows(facts.unit_of_query[queries], _MOST_BYTES // fewest)
     heads = min(_MOST_HEADS, layers * width, max(1, _MOST_BYTES // (fewest * len(rows))))
-    panels = heads + bool(len(influence))
+    moved = bool(len(influence)) and not facts.reordered  # influence is by place, which is another one in each sequence
+    panels = heads + moved
     most = int(np.clip(_MOST_BYTES // (len(seeds) * len(rows) * keys * panels), 1, _MOST_SNAPSHOTS))
     shown = thin(count, most) if most > 1 else np.array([count - 1])
     units = facts.unit_of_query[queries[rows]]
@@ -51,7 +52,7 @@ def pack_maps(records: RunRecords, summary: RunSummary, seeds: Sequence[int]) ->
             )
             for head in chosen
         ]
-        if len(influence):
+        if moved:
             drawn.append(Panel("influence", pack_weights(influence[shown[:, None], index, queries[rows]])))
         views.append(
             MapsView(
@@ -70,7 +71,7 @@ def pack_maps(records: RunRecords, summary: RunSummary, seeds: Sequence[int]) ->
     return Maps(
         key="attention",
         title="What it looks at",
-        caption=f"{_caption(summary.noun, marked, keys, measured, bool(len(influence)))} {omitted}".strip(),
+        caption=f"{_caption(summary.noun, marked, keys, measured, moved)} {omitted}".strip(),
         by="seed",
         views=views,
         frames=[f"step {step:,}" for step in records.snapshots.steps[shown]],

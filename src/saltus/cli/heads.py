@@ -1,0 +1,41 @@
+"""Commands on the heads of a trained run: transplant and ablate."""
+
+from typing import Annotated
+
+import typer
+
+from saltus import api
+from saltus.api import DEFAULT_ROOT
+from saltus.cli.options import Out
+
+Name = Annotated[str, typer.Argument(help="The folder of a run, or the beginning of the name of one in --out.")]
+Seed = Annotated[int, typer.Option(help="The seed.")]
+OwnCode = Annotated[
+    bool, typer.Option("--own-code", help="Execute the code of an own task or mixer that the run keeps.")
+]
+
+
+def transplant(
+    name: Name,
+    donor: Annotated[int, typer.Option("--from", help="Step of the donor, whose attention patterns are taken.")],
+    recipient: Annotated[int, typer.Option("--to", help="Step of the recipient, which runs with them.")],
+    seed: Seed = 0,
+    donor_seed: Annotated[int | None, typer.Option("--from-seed", help="Seed of the donor, if it is another.")] = None,
+    own_code: OwnCode = False,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Put the attention patterns of a later step into an earlier one: do they bring what was learnt between?"""
+    api.transplant(
+        api.find_run(name, out), donor=donor, recipient=recipient, seed=seed, donor_seed=donor_seed, own_code=own_code
+    )
+
+
+def ablate(
+    name: Name,
+    step: Annotated[int | None, typer.Option(help="Step whose weights were kept; the last one if not given.")] = None,
+    seed: Seed = 0,
+    own_code: OwnCode = False,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Leave out the output of each head in turn: what does each unit lose?"""
+    api.ablate(api.find_run(name, out), step=step, seed=seed, own_code=own_code)

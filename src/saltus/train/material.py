@@ -1,0 +1,44 @@
+"""What a seed is trained and evaluated on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saltus.seeding import Streams
+from saltus.specs import RunSpec
+from saltus.tasks.build import build_task_of
+from saltus.tasks.finite import draw_sets
+from saltus.train.interventions.base import Intervention, build_intervention
+from saltus.train.memory import DATA_BLOCK
+
+
+class Material:
+    """What one run, or one of its seeds, is given: its task, its data, what it is evaluated on, its intervention."""
+
+    def __init__(self, spec: RunSpec, seed: int, device: torch.device) -> None:
+        """`seed` is one whose map and data these are."""
+        self.spec, self.streams = spec, Streams(spec.master_seed)
+        self.task = build_task_of(spec, seed)
+        self.facts = self.task.facts
+        self._training: NDArray[Any] | None = None
+        if spec.data is None:
+            sequences = self.task.sample(self.streams.generator("evaluation"), spec.training.evaluation_sequences)
+        else:
+            place = 1 + seed if spec.data.draw == "seed" else 0
+            self._training, sequences = draw_sets(spec.data, self.task, self.streams.generator("sets", place))
+        self.evaluation_tokens = torch.from_numpy(sequences).to(device)
+        self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
+        self.intervention: Intervention | None = None
+        if spec.intervention:
+            generator = self.streams.generator("intervention")
+            self.intervention = build_intervention(spec.intervention, spec.model, self.facts, generator)
+
+    def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
+        """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""
+        generator = self.streams.generator("data", seed, block)
+        if self._training is None:
+            return self.task.sample(generator, DATA_BLOCK * batch)
+        chosen = [generator.permutation(len(self._training))[:batch] for _ in range(DATA_BLOCK)]
+        return self._training[np.concatenate(chosen)]
