@@ -18,7 +18,7 @@ from saltus.specs import CustomTask, RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import read_facts
 from saltus.train.folder import RunFolder
-from saltus.train.measures import TRAINING_SET, Measure, join_measures
+from saltus.train.measures import Measure, join_measures, list_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
@@ -133,7 +133,7 @@ def check_run(spec: RunSpec, processes: int) -> None:
     from saltus.tasks.build import build_task_of
     from saltus.tasks.custom import check_task
     from saltus.tasks.finite import draw_sets
-    from saltus.train.interventions.base import build_intervention
+    from saltus.train.interventions.several import build_interventions
     from saltus.train.memory import check_memory, read_available
 
     try:
@@ -143,10 +143,8 @@ def check_run(spec: RunSpec, processes: int) -> None:
             check_task(spec.task)
         if spec.data is not None:
             draw_sets(spec.data, build_task_of(spec, 0), Streams(spec.master_seed).generator("sets", 0))
-        if spec.intervention is not None:
-            facts = read_facts(spec)
-            generator = Streams(spec.master_seed).generator("intervention")
-            build_intervention(spec.intervention, spec.model, facts, generator)
+        if spec.interventions:
+            build_interventions(spec, build_task_of(spec, 0))
         if spec.model.kind == "custom":
             build_model(spec.model, read_facts(spec), init_seed=0)
     except SaltusError as error:
@@ -264,7 +262,7 @@ class _Sweep:
                     self._finish(each.folder, each.spec, 0.0)
                 elif starts <= {start}:  # those that another process has trained meanwhile have another turn
                     starts.add(start)
-                    measures = (*self.measures, TRAINING_SET) if each.spec.data else self.measures
+                    measures = list_measures(each.spec, self.measures)
                     jobs.append(Job(each.spec, each.folder, facts, seeds, measures))
             if not jobs:
                 return

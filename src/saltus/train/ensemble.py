@@ -24,9 +24,9 @@ from saltus.tasks.finite import draw_sets
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
-from saltus.train.interventions.base import Intervention, build_intervention
+from saltus.train.interventions.several import Kept, build_interventions
 from saltus.train.memory import DATA_BLOCK
-from saltus.train.program import Program
+from saltus.train.program import Program, multiply
 from saltus.train.schedule import learning_rate_at
 
 SeedState = dict[str, NDArray[np.float32]]
@@ -70,8 +70,8 @@ class Ensemble:
         if like is not None and like.program.spec.shape == first.spec.shape:
             self.program = like.program
         else:
-            biased = first.intervention is not None and first.intervention.logits(0) is not None
-            self.program = Program(first.spec, first.facts, device, stacked=stacked, biased=biased)
+            biased, scaled = (ask(0) is not None for ask in (first.intervention.logits, first.intervention.factors))
+            self.program = Program(first.spec, first.facts, device, stacked=stacked, biased=biased, scaled=scaled)
         lanes = [members] if stacked else [[member] for member in members]
         self._lanes = [_Lane(self.program, lane, cells) for lane in lanes]
 
@@ -117,7 +117,7 @@ def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: to
 
 
 class _Cell:
-    """One of the runs, or one of its seeds: its task, its data, what it is evaluated on, and its intervention."""
+    """One of the runs, or one of its seeds: its task, its data, what it is evaluated on, and its interventions."""
 
     def __init__(self, spec: RunSpec, seed: int, device: torch.device) -> None:
         """`seed` is one whose map and data these are."""
@@ -132,10 +132,7 @@ class _Cell:
             self._training, sequences = draw_sets(spec.data, self.task, self.streams.generator("sets", place))
         self.evaluation_tokens = torch.from_numpy(sequences).to(device)
         self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
-        self.intervention: Intervention | None = None
-        if spec.intervention:
-            generator = self.streams.generator("intervention")
-            self.intervention = build_intervention(spec.intervention, spec.model, self.facts, generator)
+        self.intervention = build_interventions(spec, self.task)
 
     def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
         """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""
@@ -165,10 +162,12 @@ class _Lane:
             ],
             fused=True,
         )
-        self._added: list[Tensor] = []
-        """What the interventions add to attention logits, [seed], as of the last step that was asked for."""
-        self._bias: Tensor | None = None
+        self._bias: Kept[Tensor, Tensor] = Kept(self._stack)
+        self._factors: Kept[Mapping[str, Tensor], Tensor] = Kept(
+            lambda parts: self._stack([program.spread(part) for part in parts])
+        )
         self._step = 0
+        self._helped = any(cell.spec.interventions for cell in self._cells)
         self._block_number = -1
         self._block = torch.empty(0)
 
@@ -186,13 +185,13 @@ class _Lane:
         return {m: TrainLoss(step - start, *loss) for m, *loss in losses if m in self.active}
 
     def evaluate(self) -> dict[Member, Evaluation]:
-        """Measure each seed, with the bias under which it trains."""
-        model, bias = self._program.model, self._current_bias()
+        """Measure each seed, with the bias and the factors under which it trains, and without them too."""
+        model, bias, steered = self._program.model, self._find_bias(), self._steer()
         measured: dict[Member, Evaluation] = {}
         for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True)):
             if member not in self.active:
                 continue
-            weights, added = self._program.unflatten(flat), None if bias is None else bias[i]
+            weights, added = self._program.unflatten(steered[i]), None if bias is None else bias[i]
             patterns = cell.spec.training.patterns
             measured[member] = evaluate_seed(
                 model, weights, cell.evaluation_tokens, cell.task, added, patterns=patterns
@@ -200,11 +199,15 @@ class _Lane:
             if cell.training_tokens is not None:
                 known = evaluate_seed(model, weights, cell.training_tokens, cell.task, added, patterns=False)
                 measured[member] = replace(measured[member], fit=Fit(known.loss, known.accuracy))
+            if cell.spec.steered:
+                own = self._program.unflatten(flat)
+                free = evaluate_seed(model, own, cell.evaluation_tokens, cell.task, None, patterns=False)
+                measured[member] = replace(measured[member], free=Fit(free.loss, free.accuracy))
         return measured
 
     def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
-        """Measure the seeds of `run`, with the bias under which they train and always with the same other tokens."""
-        model, bias = self._program.model, self._current_bias()
+        """Measure the seeds of `run`, as they are evaluated and always with the same other tokens."""
+        model, bias = self._program.model, self._find_bias()
         return {
             member: measure_influence(
                 model,
@@ -213,7 +216,7 @@ class _Lane:
                 None if bias is None else bias[i],
                 cell.streams.generator("influence"),
             )
-            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True))
+            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._steer(), strict=True))
             if member in self.active and member.run == run
         }
 
@@ -246,16 +249,22 @@ class _Lane:
         named = {name: value * scale if _is_matrix(name, value) else value for name, value in model.named_parameters()}
         return self._program.flatten(named).to(self._program.device)
 
-    def _current_bias(self) -> Tensor | None:
+    def _find_bias(self) -> Tensor | None:
         """[seed, layer, head, query, key] what is added to attention at this step; None if nothing ever is."""
-        asked = [cell.intervention.logits(self._step) if cell.intervention else None for cell in self._cells]
-        added = [logits for logits in asked if logits is not None]
-        if len(added) != len(self._added) or any(new is not old for new, old in zip(added, self._added, strict=True)):
-            self._added = added
-            # Of one seed a view: of a long context the bias is the largest array there is.
-            stacked = added[0][None] if len(added) == 1 else torch.stack(added)
-            self._bias = stacked.to(self._program.device)
-        return self._bias
+        return self._bias.of([cell.intervention.logits(self._step) for cell in self._cells])
+
+    def _find_factors(self) -> Tensor | None:
+        """[seed, parameter] what parameters are multiplied by at this step; None if they never are."""
+        return self._factors.of([cell.intervention.factors(self._step) for cell in self._cells])
+
+    def _steer(self) -> Tensor:
+        """[seed, parameter] what the model computes with at this step."""
+        return multiply(self._parameters, self._find_factors())
+
+    def _stack(self, parts: list[Tensor]) -> Tensor:
+        # Of one seed a view: of a long context the bias is the largest array there is.
+        stacked = parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        return stacked.to(self._program.device)
 
     def _batch(self, step: int) -> Tensor:
         """The data of one step, [seed, sequence, token]: they depend on the seed and the step alone."""
@@ -271,15 +280,16 @@ class _Lane:
 
     def _update(self, tokens: Tensor) -> Tensor:
         """One AdamW step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
-        asked = [cell.intervention for cell in self._cells]
-        if any(asked):
-            pairs = zip(asked, tokens, strict=True)
-            tokens = torch.stack([each.data(self._step, batch) if each else batch for each, batch in pairs])
-        gradient, loss = self._program.gradient(self._parameters, tokens, self._current_bias())
-        for i, intervention in enumerate(asked):
-            added = intervention and intervention.loss(self._step, self._program.model, tokens[i])
+        bias, factors = self._find_bias(), self._find_factors()
+        if self._helped:
+            pairs = zip(self._cells, tokens, strict=True)
+            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
+        gradient, loss = self._program.gradient(self._parameters, tokens, bias, factors)
+        for i, cell in enumerate(self._cells if self._helped else ()):
+            own = None if bias is None else bias[i], None if factors is None else factors[i]
+            added = cell.intervention.loss(self._step, self._program.model, tokens[i], own[0])
             if added:
-                gradient[i] += self._program.differentiate(added, self._parameters[i])
+                gradient[i] += self._program.differentiate(added, self._parameters[i], own[1])
         shares = gradient.split([len(part) for part in self._parts])
         groups = self._optimizer.param_groups
         for part, share, group, spec in zip(self._parts, shares, groups, self._specs, strict=True):

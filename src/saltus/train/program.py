@@ -31,8 +31,17 @@ class Program:
     compiled program's door.
     """
 
-    def __init__(self, spec: RunSpec, facts: TaskFacts, device: torch.device, *, stacked: bool, biased: bool) -> None:
-        """`biased` says whether a bias is added to attention."""
+    def __init__(
+        self,
+        spec: RunSpec,
+        facts: TaskFacts,
+        device: torch.device,
+        *,
+        stacked: bool,
+        biased: bool,
+        scaled: bool = False,
+    ) -> None:
+        """`biased` says whether a bias is added to attention, `scaled` whether weights are multiplied by factors."""
         self.spec, self.device, self.stacked = spec, device, stacked
         training = spec.training
         self.model = build_model(spec.model, facts, init_seed=0).to(device)
@@ -46,7 +55,7 @@ class Program:
         self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None))
+            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None, 0 if scaled else None))
         if training.compile:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
             mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
@@ -65,36 +74,46 @@ class Program:
         """The inverse of `unflatten`."""
         return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
 
-    def gradient(self, parameters: Tensor, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def spread(self, factors: Mapping[str, Tensor]) -> Tensor:
+        """Factors on named weights -> one on each parameter, [parameter]: 1 where none is named."""
+        ones = ((name, torch.ones(shape)) for name, shape in self._shapes.items())
+        return torch.cat([(one * factors.get(name, 1.0)).reshape(-1) for name, one in ones])
+
+    def gradient(
+        self, parameters: Tensor, tokens: Tensor, bias: Tensor | None, factors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token].
 
-        `bias` is [seed, layer, head, query, key]. Where seeds are not stacked there is one.
+        `bias` is [seed, layer, head, query, key], and `factors` [seed, parameter] is what parameters are multiplied by.
+        Where seeds are not stacked there is one.
         """
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
         with explain_compiler() if self.spec.training.compile else nullcontext():
             for part in tokens.tensor_split(self._parts, dim=1):
                 share = part.shape[1] / self.batch
                 if self.stacked:
-                    part_gradient, part_loss = self._mapped(parameters, part, bias)
+                    part_gradient, part_loss = self._mapped(parameters, part, bias, factors)
                 else:
-                    one = self._mapped(parameters[0], part[0], None if bias is None else bias[0])
+                    one = self._mapped(parameters[0], part[0], _first(bias), _first(factors))
                     part_gradient, part_loss = one[0][None], one[1][None]
                 gradient.add_(part_gradient, alpha=share)
                 loss.add_(part_loss, alpha=share)
         return gradient, loss
 
-    def differentiate(self, added: Callable[[dict[str, Tensor]], Tensor], flat: Tensor) -> Tensor:
-        """The gradient [parameter] of a function of one seed's named weights at [parameter]."""
+    def differentiate(
+        self, added: Callable[[dict[str, Tensor]], Tensor], flat: Tensor, factors: Tensor | None
+    ) -> Tensor:
+        """The gradient [parameter] of a function of one seed's named weights, with their factors, at [parameter]."""
 
         def call(parameters: Tensor) -> Tensor:
-            return added(self.unflatten(parameters))
+            return added(self.unflatten(multiply(parameters, factors)))
 
         return grad(call)(flat)
 
-    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
+    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None, factors: Tensor | None) -> Tensor:
         """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""
         tokens = tokens.long()
-        inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(flat)
+        inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(multiply(flat, factors))
         if self._fill:
             inputs = F.pad(inputs, (0, self._fill))
             if "positions" in weights:
@@ -107,6 +126,15 @@ class Program:
             logits = functional_call(self._trained, weights, (inputs, bias))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
+
+
+def multiply(parameters: Tensor, factors: Tensor | None) -> Tensor:
+    """Parameters times their factors, if there are any."""
+    return parameters if factors is None else parameters * factors
+
+
+def _first(stacked: Tensor | None) -> Tensor | None:
+    return None if stacked is None else stacked[0]
 
 
 @contextmanager

@@ -16,7 +16,14 @@ from saltus.report.html.step_scale import StepScale
 from saltus.report.run import captions, figures, head_figures
 from saltus.report.run.maps import pack_maps
 from saltus.report.run.measures import draw_measures, tabulate_measures, tabulate_numbers
-from saltus.report.run.summary import RunSummary, SeedSummary, describe_reliability, describe_result, summarise
+from saltus.report.run.summary import (
+    RunSummary,
+    SeedSummary,
+    describe_free,
+    describe_reliability,
+    describe_result,
+    summarise,
+)
 from saltus.specs import RunSpec
 from saltus.train.records import RunRecords
 
@@ -93,6 +100,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
         essence=_describe_essence(records.spec),
         blocks=[
             Text(describe_reliability(summary)),
+            *([Text(free)] if (free := describe_free(records, summary)) else []),
             *_warn(records, summary),
             *_fold(records),
             tabulate_measures(records),
