@@ -15,7 +15,7 @@ from saltus.specs.models import BackboneSpec
 Index = Annotated[int, Field(ge=0)]
 Indices = Annotated[tuple[Index, ...], Field(min_length=1)]
 
-__all__ = ["BiasSpec", "ClampSpec", "TemperatureSpec"]
+__all__ = ["BiasSpec", "ClampSpec", "SupervisionSpec", "TemperatureSpec"]
 
 
 class BaseInterventionSpec(Spec):
@@ -136,10 +136,37 @@ class ClampSpec(AttentionSpec):
     toward: Literal["truth", "placebo"] = Field(default="truth", description="as of a bias")
 
 
+class SupervisionSpec(ScheduledSpec):
+    """The divergence KL(truth || pattern) is added to the loss, the truth being even over a query's true keys.
+
+    In nats, mean over the queries of a unit, then over units.
+    """
+
+    builds: ClassVar[str] = "saltus.train.interventions.supervision:Supervision"
+
+    kind: Literal["supervision"] = "supervision"
+    weight: float = Field(ge=0.0, le=1000.0, description="factor on the divergence; 0 once released")
+    toward: Literal["truth", "placebo"] = Field(
+        default="truth",
+        description="the placebo is that of a bias; where the truth varies it is the truth of another sequence",
+    )
+    units: Indices | None = Field(default=None, description="only the queries of these units")
+    match: Literal["best", "all"] = Field(
+        default="best", description="of each unit the head with the smallest divergence, or the mean over the heads"
+    )
+    share: float = Field(
+        default=1 / 16,
+        gt=0.0,
+        le=1.0,
+        description="of a batch's sequences, whose patterns are supervised; at least one",
+    )
+
+
 INTERVENTIONS: dict[str, type[BaseInterventionSpec]] = {
     "bias": BiasSpec,
     "temperature": TemperatureSpec,
     "clamp": ClampSpec,
+    "supervision": SupervisionSpec,
 }
 """Every kind of intervention."""
 
