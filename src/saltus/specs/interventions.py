@@ -15,7 +15,7 @@ from saltus.specs.models import BackboneSpec
 Index = Annotated[int, Field(ge=0)]
 Indices = Annotated[tuple[Index, ...], Field(min_length=1)]
 
-__all__ = ["BiasSpec", "ClampSpec", "SupervisionSpec", "TemperatureSpec"]
+__all__ = ["BiasSpec", "ClampSpec", "DistillationSpec", "SupervisionSpec", "TemperatureSpec"]
 
 
 class BaseInterventionSpec(Spec):
@@ -29,6 +29,11 @@ class BaseInterventionSpec(Spec):
 
     kind: Any
     """A string, and one literal in each kind."""
+
+    @property
+    def needs(self) -> str | None:
+        """The run id of a run that has to be finished before."""
+        return None
 
     @property
     def shape(self) -> Any:
@@ -162,11 +167,51 @@ class SupervisionSpec(ScheduledSpec):
     )
 
 
+class DistillationSpec(ScheduledSpec):
+    """A student's patterns are drawn toward a teacher's, or its queries and keys begin as the teacher's.
+
+    The divergence KL(teacher || student) is in nats, mean over a unit's queries, units and the teacher's heads, each of
+    which goes to the student's head that is nearest to it for that unit. The placebo is the teacher before training:
+    `checkpoints=(0,)`.
+    """
+
+    builds: ClassVar[str] = "saltus.train.interventions.distillation:Distillation"
+
+    kind: Literal["distillation"] = "distillation"
+    teacher: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}-[0-9a-f]{10}$",
+        description="the run id, name-hash, of a run that is finished in the same folder of results",
+    )
+    seed: int = Field(default=0, ge=0, description="of the teacher")
+    checkpoints: tuple[Index, ...] = Field(
+        min_length=1, description="steps of the teacher's checkpoints, one after the other: progressive where several"
+    )
+    stretch: int | None = Field(default=None, ge=1, description="steps of the student with each of them but the last")
+    how: Literal["loss", "copy"] = Field(default="loss", description="'copy' is for models of equal heads and width")
+    weight: float = Field(default=1.0, ge=0.0, le=1000.0, description="factor on the divergence; 0 once released")
+    share: float = Field(default=1 / 16, gt=0.0, le=1.0, description="as of supervision")
+
+    @property
+    def needs(self) -> str:
+        """The teacher."""
+        return self.teacher
+
+    @model_validator(mode="after")
+    def _check_checkpoints(self) -> Self:
+        if len(self.checkpoints) > 1 and (self.stretch is None or self.how == "copy"):
+            raise ValueError(
+                f"checkpoints are {self.checkpoints}, how is {self.how!r} and stretch is {self.stretch}; several need "
+                "how='loss' and a stretch, the steps of the student with each"
+            )
+        return self
+
+
 INTERVENTIONS: dict[str, type[BaseInterventionSpec]] = {
     "bias": BiasSpec,
     "temperature": TemperatureSpec,
     "clamp": ClampSpec,
     "supervision": SupervisionSpec,
+    "distillation": DistillationSpec,
 }
 """Every kind of intervention."""
 

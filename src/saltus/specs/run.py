@@ -87,6 +87,11 @@ class RunSpec(Spec):
         return () if self.intervention is None else (self.intervention,)
 
     @property
+    def needs(self) -> frozenset[str]:
+        """The run ids of the runs that have to be finished before, in the same folder of results."""
+        return frozenset(intervention.needs for intervention in self.interventions if intervention.needs)
+
+    @property
     def steered(self) -> bool:
         """Whether an intervention changes what the model computes, so that it is evaluated without them too."""
         return any(intervention.steers for intervention in self.interventions)

@@ -9,6 +9,7 @@ program, and a lane, where the runs have the same shape.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,13 +60,15 @@ class Ensemble:
         *,
         stacked: bool,
         like: "Ensemble | None" = None,
+        beside: Path | None = None,
     ) -> None:
         """`stacked` puts all members into one lane; otherwise each has its own.
 
         `specs` have one shape. `like` is an ensemble whose compiled program is taken over if it has that shape too.
+        `beside` is the folder of results in which the runs lie that these need.
         """
         torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
-        cells = _build_cells(specs, members, device)
+        cells = _build_cells(specs, members, device, beside)
         first = cells[members[0]]
         if like is not None and like.program.spec.shape == first.spec.shape:
             self.program = like.program
@@ -103,7 +106,9 @@ class Ensemble:
         self._lanes = [lane for lane in self._lanes if lane.active]
 
 
-def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device) -> "dict[Member, _Cell]":
+def _build_cells(
+    specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device, beside: Path | None
+) -> "dict[Member, _Cell]":
     """The cell of each member: one for all seeds of a run, as far as they share their map and their data."""
     cells: dict[Member, _Cell] = {}
     for member in members:
@@ -111,7 +116,7 @@ def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: to
         own = spec.map == "seed" or (spec.data is not None and spec.data.draw == "seed")
         shared = Member(member.run, member.seed if own else -1)
         if shared not in cells:
-            cells[shared] = _Cell(spec, member.seed, device)
+            cells[shared] = _Cell(spec, member.seed, device, beside)
         cells[member] = cells[shared]
     return cells
 
@@ -119,7 +124,7 @@ def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: to
 class _Cell:
     """One of the runs, or one of its seeds: its task, its data, what it is evaluated on, and its interventions."""
 
-    def __init__(self, spec: RunSpec, seed: int, device: torch.device) -> None:
+    def __init__(self, spec: RunSpec, seed: int, device: torch.device, beside: Path | None) -> None:
         """`seed` is one whose map and data these are."""
         self.spec, self.streams = spec, Streams(spec.master_seed)
         self.task = build_task_of(spec, seed)
@@ -132,7 +137,7 @@ class _Cell:
             self._training, sequences = draw_sets(spec.data, self.task, self.streams.generator("sets", place))
         self.evaluation_tokens = torch.from_numpy(sequences).to(device)
         self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
-        self.intervention = build_interventions(spec, self.task)
+        self.intervention = build_interventions(spec, self.task, beside)
 
     def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
         """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""
@@ -247,7 +252,7 @@ class _Lane:
         model = build_model(cell.spec.model, cell.facts, cell.streams.integer("init", member.seed))
         scale = cell.spec.training.initialisation_scale
         named = {name: value * scale if _is_matrix(name, value) else value for name, value in model.named_parameters()}
-        return self._program.flatten(named).to(self._program.device)
+        return self._program.flatten(cell.intervention.initialise(named)).to(self._program.device)
 
     def _find_bias(self) -> Tensor | None:
         """[seed, layer, head, query, key] what is added to attention at this step; None if nothing ever is."""

@@ -1,6 +1,7 @@
 """What an intervention may do at a step: to attention logits, weights, data, the loss. The base does nothing."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,13 @@ class Intervention:
     def __init__(self, spec: Any, model: BackboneSpec, task: Task, generator: np.random.Generator) -> None:
         """`generator` draws what is drawn once for the run, such as a placebo."""
         self.spec, self.model_spec, self.task = spec, model, task
+
+    def open(self, beside: Path) -> None:
+        """Read what it needs of the run that `spec.needs` names, in the folder `beside`, before anything else."""
+
+    def initialise(self, weights: Weights) -> Weights:
+        """The named weights that a seed starts from, given those that were drawn for it."""
+        return weights
 
     def logits(self, step: int) -> Tensor | None:
         """What is added to attention logits, [layer, head, query, key]; None adds nothing, at any step.

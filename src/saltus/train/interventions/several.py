@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -25,6 +26,12 @@ class Several(Intervention):
         self._parts = parts
         self._logits: Kept[Tensor, Tensor] = Kept(lambda logits: reduce(torch.add, logits))
         self._factors: Kept[Mapping[str, Tensor], Mapping[str, Tensor]] = Kept(_multiply)
+
+    def initialise(self, weights: Weights) -> Weights:
+        """What the last one makes of what those before it made."""
+        for part in self._parts:
+            weights = part.initialise(weights)
+        return weights
 
     def logits(self, step: int) -> Tensor | None:
         """The sum."""
@@ -65,20 +72,22 @@ class Kept(Generic[Part, Whole]):
         return self._whole
 
 
-def build_interventions(spec: RunSpec, task: Task) -> Several:
+def build_interventions(spec: RunSpec, task: Task, beside: Path | None = None) -> Several:
     """The interventions that a run describes, on its task.
 
+    `beside` is the folder of results in which the runs lie that it needs; without it these are not read yet.
+
     Raises:
-        SaltusError: if one of them cannot be done on this task.
+        SaltusError: if one of them cannot be done on this task, or what it needs is not there.
 
     """
-    streams = Streams(spec.master_seed)
-    return Several(
-        [
-            find_class(each.builds)(each, spec.model, task, streams.generator("intervention", place))
-            for place, each in enumerate(spec.interventions)
-        ]
-    )
+    streams, parts = Streams(spec.master_seed), list[Intervention]()
+    for place, each in enumerate(spec.interventions):
+        part: Intervention = find_class(each.builds)(each, spec.model, task, streams.generator("intervention", place))
+        if beside is not None:
+            part.open(beside)
+        parts.append(part)
+    return Several(parts)
 
 
 def _multiply(parts: list[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
