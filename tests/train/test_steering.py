@@ -1,5 +1,6 @@
 """Interventions that change what the model computes: temperature, clamp, several at once; and evaluation without."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from saltus.api import run
 from saltus.errors import SaltusError
+from saltus.report.run.summary import describe_free, summarise
 from saltus.specs import (
     BiasSpec,
     ClampSpec,
@@ -234,6 +236,8 @@ def test_what_it_does_without_help_is_recorded_and_said(saltus: Any, tmp_path: P
     plain.load(0, {Member(0, 0): weights})
     expected = plain.evaluate()[Member(0, 0)]
     np.testing.assert_array_equal(free[0, -1], records.facts.mean_by_unit(expected.loss))
+    before = replace(records, tables={**records.tables, "free": records.tables["free"][:0]})  # as an archive has it
+    assert describe_free(before, summarise(before)) is None
     told = " ".join(saltus("show", folder.path)[1].split())
     sentence = f"With the intervention the loss is {helped[0, -1].mean():.3f} nats"
     assert sentence in told

@@ -174,11 +174,16 @@ def describe_free(records: RunRecords, summary: RunSummary) -> str | None:
 
     Units are counted at that one evaluation, whatever held before.
     """
-    if "free" not in records.tables:
+    if not len(records.tables.get("free", ())):
+        return None
+    at_end = {
+        how: [records.cube(table, column)[:, -1] for column in ("loss", "progress")]  # [seed, unit]
+        for how, table in (("With", "units"), ("without", "free"))
+    }
+    if len({loss.shape for loss, _ in at_end.values()}) > 1:  # seeds of a version before were never without
         return None
     told: list[str] = []
-    for table, how in (("units", "With"), ("free", "without")):
-        loss, progress = (records.cube(table, column)[:, -1] for column in ("loss", "progress"))  # [seed, unit]
+    for how, (loss, progress) in at_end.items():
         there = int((progress >= records.rule.level).sum())
         of = f"{progress.size:,} {summary.noun}s" + (" of all seeds" if len(summary.seeds) > 1 else "")
         told.append(f"{how} the intervention the loss is {loss.mean():.3f} nats and {there:,} of {of} are there")
