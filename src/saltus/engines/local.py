@@ -41,10 +41,10 @@ class Engine(Protocol):
         """How many of the first runs, which all have one shape, to train together: so many seeds of each."""
         ...
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """These seeds of `specs`, at their start; what was opened before is given up.
 
-        `beside` is the folder of results, in which runs lie that these may need.
+        `beside` is the folder of results with the runs that these need, if any.
         """
         ...
 
@@ -87,7 +87,7 @@ class Stacked:
         tokens = np.cumsum([n * spec.batch * spec.task.tokens for spec, n in zip(waiting, seeds, strict=True)])
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Engine.open`."""
         self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble, beside=beside)
         return self._ensemble
@@ -107,7 +107,7 @@ class ProcessPool:
         idle = (-together % self._processes) / together
         return int(idle.argmin()) + 1
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Engine.open`."""
         if specs[0].training.compile and not any(map(shutil.which, _COMPILERS)):
             raise SaltusError(

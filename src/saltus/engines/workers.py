@@ -78,7 +78,7 @@ class Worker:
             self._process.start()
         theirs.close()
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path) -> None:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> None:
         """Train these from now on; as `saltus.engines.local.Engine.open`."""
         self.members = tuple(members)
         self.send("open", (list(specs), self.members, beside))
