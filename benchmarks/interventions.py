@@ -1,9 +1,9 @@
 """What interventions cost in training: processor seconds of a step with each, against a run without any.
 
 Run as `python benchmarks/interventions.py`; with --write, results/interventions.md is written. With --before SRC, the
-`src` of another version of saltus, its run without interventions is an arm too. Every arm is a process of one thread;
-rounds go through the arms in turn, so that a machine whose speed drifts is fair to all of them; ratios are taken round
-by round, and medians are reported. Others on the machine do not count, since seconds are the processor's.
+`src` of another version of saltus, its run without interventions is an arm too, in a process of its own; all others
+share one process, since two of them differ by where their memory lies. Rounds go through the arms in turn, so that a
+machine whose speed drifts is fair to all of them; ratios are taken round by round, and medians are reported.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "results" / "interventions.md"
-ROUNDS = 15
-STEPS = 8
+ROUNDS = 20
+STEPS = 2
 """Of an arm in a round."""
 
 ARMS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -32,60 +32,65 @@ ARMS: dict[str, tuple[dict[str, Any], ...]] = {
 BEFORE = "without, the version before"
 
 
-def serve(arm: str) -> None:
-    """Train for as many steps as each line of the standard input says, and write the processor seconds of each."""
+def serve() -> None:
+    """Train the arm that a line of the standard input names for `STEPS`, and write the processor seconds."""
     import torch
 
     from saltus import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
     from saltus.train.ensemble import Ensemble, list_members
 
     torch.set_num_threads(1)
-    spec = RunSpec(
-        task=LinearMapSpec(size=16, sparsity=3),
-        model=TransformerSpec(layers=1, d_model=128, heads=8, d_mlp=512),
-        training=TrainingSpec(steps=100_000, batch_sequences=256),
-        seeds=1,
-        **({"intervention": ARMS[arm]} if ARMS.get(arm) else {}),  # pyright: ignore[reportArgumentType]
-    )
-    ensemble, done = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False), 0
+    ensembles: dict[str, Ensemble] = {}
+    done: dict[str, int] = {}
     for line in sys.stdin:
-        done += int(line)
+        arm = line.strip()
+        if arm not in ensembles:
+            spec = RunSpec(
+                task=LinearMapSpec(size=16, sparsity=3),
+                model=TransformerSpec(layers=1, d_model=128, heads=8, d_mlp=512),
+                training=TrainingSpec(steps=100_000, batch_sequences=256),
+                seeds=1,
+                **({"intervention": ARMS[arm]} if ARMS.get(arm) else {}),  # pyright: ignore[reportArgumentType]
+            )
+            ensembles[arm] = Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False)
+        done[arm] = done.get(arm, 0) + STEPS
         begin = time.process_time()
-        ensemble.advance(done)
+        ensembles[arm].advance(done[arm])
         sys.stdout.write(f"{time.process_time() - begin}\n")
         sys.stdout.flush()
 
 
-def start(arm: str, source: Path | None) -> subprocess.Popen[str]:
-    """The process of an arm, with the memory settings of the processes that train, and perhaps another `src`."""
+def start(source: Path | None) -> subprocess.Popen[str]:
+    """A process that serves, with the memory settings of the processes that train, and perhaps another `src`."""
     memory = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26)}
     path = {"PYTHONPATH": str(source)} if source else {}
-    command = [sys.executable, __file__, "--serve", arm]
     environment = os.environ | memory | path | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--serve"]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def ask(process: subprocess.Popen[str], steps: int) -> float:
-    """Processor seconds of so many steps."""
+def ask(process: subprocess.Popen[str], arm: str) -> float:
+    """Processor seconds of `STEPS` of an arm."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(f"{steps}\n")
+    process.stdin.write(f"{arm}\n")
     process.stdin.flush()
     return float(process.stdout.readline())
 
 
 def measure(before: Path | None) -> dict[str, list[float]]:
     """By arm, processor seconds of a step in each round."""
-    processes = {arm: start(arm, None) for arm in ARMS}
+    processes = dict.fromkeys(ARMS, start(None))
     if before:
-        processes[BEFORE] = start(BEFORE, before)
-    for process in processes.values():
-        ask(process, 3)  # compiles
+        processes[BEFORE] = start(before)
+    for _ in range(2):  # each new program has the compiler forget those before
+        for arm, process in processes.items():
+            ask(process, arm)
     found: dict[str, list[float]] = {arm: [] for arm in processes}
     for number in range(ROUNDS):
         for arm in list(processes)[:: 1 if number % 2 else -1]:
-            found[arm].append(ask(processes[arm], STEPS) / STEPS)
-    for process in processes.values():
+            found[arm].append(ask(processes[arm], arm) / STEPS)
+    for process in set(processes.values()):
         process.terminate()
         process.wait()
     return found
@@ -118,10 +123,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="the `src` of another version")
     parser.add_argument("--write", action="store_true", help="write results/interventions.md")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(given.serve)
+        serve()
         return
     lines = describe(measure(given.before))
     sys.stdout.write("\n".join(lines) + "\n")
