@@ -39,6 +39,7 @@ bench: .venv/ready ## measure speed and memory against a plain training loop
 
 simulate: .venv/ready ## measure by simulation how often intervals hold and tests err, minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_race.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_variance.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py
 
 figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training

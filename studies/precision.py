@@ -13,6 +13,7 @@ def in_precision(precision: str) -> RunSpec:
     values |= {"name": f"precision-{precision}", "seeds": 32, "master_seed": 1}
     values["training"] |= {
         "precision": precision,
+        "compile": True,
         "steps": 1800,
         "evaluate": ScheduleSpec(every=20).model_dump(),
         "snapshot": ScheduleSpec(every=600).model_dump(),

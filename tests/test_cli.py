@@ -324,7 +324,9 @@ def test_seeds_and_steps_stay_with_what_follows(saltus: Saltus, study: Callable[
 def test_the_rule_is_changed_when_a_run_is_shown(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
     shutil.copytree(finished.path, tmp_path / "here")
     rules = ((), ("--threshold", 0.0001, "--hold", 1))
-    assert len({saltus("show", "here", "--out", tmp_path, *rule)[1] for rule in rules}) == 2
+    shown = [saltus("show", "here", "--out", tmp_path, *rule)[1] for rule in rules]
+    assert ["How abruptly: of " in text for text in shown] == [False, True]
+    assert shown[0] != shown[1]
     assert "must be a finite number" in refuse(saltus, "show", "here", "--out", tmp_path, "--threshold", "nan")
 
 

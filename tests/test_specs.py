@@ -68,7 +68,7 @@ BAD_VALUES = [
     ("task", 3, ["RunSpec.task:", "3 was given", "LinearMapSpec, CellularAutomatonSpec"]),
     ("model.heads", 3, ["TransformerSpec", "heads is 3", "d_model 16", "divisor"]),
     ("model.heads", 0, ["TransformerSpec.heads:", "0 was given", "greater than or equal to 1"]),
-    ("model.positions", "sine", ["TransformerSpec.positions:", "'sine' was given", "'learned' or 'rotary'"]),
+    ("model.positions", "sine", ["TransformerSpec.positions:", "'sine' was given", "'learned', 'rotary' or 'none'"]),
     ("training.steps", -5, ["TrainingSpec.steps:", "-5 was given", "greater than or equal to 1"]),
     ("training.steps", 1.5, ["TrainingSpec.steps:", "1.5 was given", "integer"]),
     ("training.batch_tokens", 64, ["TrainingSpec", "batch_sequences is 16", "batch_tokens is 64", "exactly one"]),
@@ -171,12 +171,18 @@ OTHER: dict[str, Any] = {
     "model.d_head": 4,
     "model.d_mlp": 8,
     "model.positions": "rotary",
+    "model.layer_norm": False,
+    "model.tied_embeddings": True,
+    "model.dropout": 0.1,
     "training.steps": 121,
     "training.batch_sequences": 17,
     "training.batch_tokens": None,  # below
     "training.learning_rate": 2e-3,
     "training.warmup": 7,
     "training.decay": "cosine",
+    "training.optimizer": "sgd",
+    "training.momentum": None,  # below
+    "training.rates": {"*": 2.0},
     "training.betas": (0.9, 0.99),
     "training.weight_decay": 0.0,
     "training.loss": "scored",
@@ -209,6 +215,11 @@ def test_every_key_but_the_name_the_seeds_and_the_rule_is_in_the_run_id() -> Non
     others.append(RunSpec(**put("task", {"kind": "cellular_automaton", "size": 6})))
     others.append(RunSpec(**put("model", {"kind": "mlp_mixer", "d_model": 16})))
     others.append(RunSpec(**put("training", {"steps": 120, "batch_tokens": 16 * 12})))
+    sgd = {"steps": 120, "batch_sequences": 16, "optimizer": "sgd", "momentum": 0.9}
+    others.append(RunSpec(**put("training", sgd)))
+    others.append(RunSpec(**put("training.compile", "auto")))
+    others.append(RunSpec(**put("model.d_mlp", 0)))
+    others.append(RunSpec(**put("model.positions", "none")))
     inner = {"training.evaluate.first": 9, "training.evaluate.factor": 9, "training.evaluate.every": 9}
     others += [RunSpec(**put(path, value)) for path, value in inner.items()]
     ids = [spec.run_id, *(other.run_id for other in others)]

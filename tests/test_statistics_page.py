@@ -11,6 +11,7 @@ from tests.ingest.files import write, write_old
 
 from saltus import api
 from saltus.measure.closed_forms import bound_unseen, count_to_see
+from saltus.train.archive import Archive
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "statistics.md").read_text()
@@ -47,9 +48,17 @@ def test_the_commands_of_the_page_run(saltus: Saltus, tmp_path: Path) -> None:
         ]
         path = write(tmp_path / f"{name}.csv", "\n".join(("group,seed,step,accuracy", *rows)))
         api.read(path, name=name)
+    for place in range(3):
+        rows = [
+            f"map {place},{seed},row {row},{step},{float(step >= time)}"
+            for (seed, row), time in np.ndenumerate(500 * np.exp(0.3 * generator.normal(size=(2, 3))))
+            for step in range(0, 2001, 20)
+        ]
+        path = write(tmp_path / f"map-{place}.csv", "\n".join(("group,seed,unit,step,accuracy", *rows)))
+        api.read(path, name=f"map-{place}")
     said: list[str] = []
     lines = [line for block in list_blocks("sh") for line in block.splitlines()]
-    assert len(lines) == 9
+    assert len(lines) == 10
     for line in lines:
         program, *arguments = shlex.split(line, comments=True)
         if arguments == ["demo"]:
@@ -59,6 +68,7 @@ def test_the_commands_of_the_page_run(saltus: Saltus, tmp_path: Path) -> None:
         said.append(" ".join(out.split()))
     assert "29 seeds" in said[1]
     assert "With 8 against 8 seeds" in said[4]
+    assert "3 groups, 6 seeds, 9 units, 18 of 18 emerged" in said[5]
     for out in said[-2:]:
         assert re.search(r"8 runs of 4 sizes, 8 of which emerged: steps go as size to the power of -\d", out)
 
@@ -69,6 +79,24 @@ def test_the_python_of_the_page_says_that_three_cannot_tell(capsys: pytest.Captu
     three, sixteen = capsys.readouterr().out.splitlines()
     assert "With 3 against 3 seeds no difference could be shown at all (the median step of second is 3.8" in three
     assert "With 8 against 8 seeds a difference is not shown" in sixteen
+
+
+def test_the_split_of_the_page_is_that_of_the_kept_records() -> None:
+    archive = Archive(ROOT / "results" / "records")
+    specs = {spec.name: spec for spec in archive.list_specs()}
+    names = ("jumps-near", "jumps-near-map-1", "jumps-near-map-2")
+    runs = [records.curves.until(2_500) for name in names if (records := archive.find(specs[name])) is not None]
+    found = api.split(*runs)
+    assert (found.maps, found.seeds) == (3, 6)
+    assert f"{found.events} of {found.units} rows emerged" in PAGE
+    assert found.agreement is not None
+    assert f"by a correlation of {found.agreement.value:.2f})".replace("0.", ".") in PAGE
+    table = re.findall(r"^\| (\w+) \| (\d+)% \[(\d+)%, (\d+)%\] \|$", PAGE, re.MULTILINE)
+    assert [part for part, *_ in table] == list(found.shares)
+    for part, *numbers in table:
+        share = found.shares[part]
+        told = [int(number) / 100 for number in numbers]
+        assert told == pytest.approx([share.value, share.lower, share.upper], abs=0.006), part
 
 
 def test_the_numbers_of_the_page_are_those_of_the_closed_forms() -> None:

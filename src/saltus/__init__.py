@@ -1,7 +1,7 @@
 """saltus: when a capability appears in training, why, how reliably over seeds, and how to make it come sooner."""
 
 from saltus import api, specs
-from saltus.api import compare, fit, plan, read
+from saltus.api import compare, fit, plan, read, split
 from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
 from saltus.errors import SaltusError
 from saltus.specs import *
@@ -27,5 +27,6 @@ __all__ = [
     "fit",
     "plan",
     "read",
+    "split",
 ]
 __all__ += specs.__all__

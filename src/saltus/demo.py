@@ -10,6 +10,7 @@ DEMO = RunSpec(
         steps=1500,
         batch_sequences=64,
         learning_rate=1e-3,
+        compile="auto",
         evaluation_sequences=128,
         evaluate=ScheduleSpec(every=25),
         snapshot=ScheduleSpec(every=25),

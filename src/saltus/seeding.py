@@ -24,6 +24,7 @@ StreamName = Literal[
     "race",
     "sets",
     "map",
+    "dropout",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -41,6 +42,7 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "race": 12,
     "sets": 13,
     "map": 14,
+    "dropout": 15,
 }
 
 

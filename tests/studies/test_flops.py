@@ -22,6 +22,10 @@ from saltus.tasks.build import read_facts
             TransformerSpec(layers=3, d_model=16, heads=4, d_head=6, d_mlp=20),
         ),
         (CellularAutomatonSpec(size=5, states=4, rules=3), TransformerSpec(layers=2, d_model=12, heads=3)),
+        (
+            LinearMapSpec(size=6, sparsity=2),
+            TransformerSpec(d_model=16, heads=2, d_mlp=0, positions="none", layer_norm=False, tied_embeddings=True),
+        ),
     ],
 )
 def test_operations_are_those_that_pytorch_counts(
@@ -53,3 +57,6 @@ def test_runs_are_matched_by_the_width_of_their_mlp() -> None:
     assert all(abs(count_flops(run) - goal) <= unit / 2 for run in runs.values())
     with pytest.raises(SaltusError, match="operations in a step with an MLP of one unit, more than"):
         match_operations({"first": make_run(1, 1), "many": make_run(8)})
+    assert match_operations({"first": make_run(4, 0)}) == {"first": make_run(4, 0)}
+    with pytest.raises(SaltusError, match=r"alone has no MLP \(d_mlp is 0\) and .* operations in a step, not the"):
+        match_operations({"first": make_run(4), "alone": make_run(4, 0)})

@@ -41,6 +41,9 @@ def test_bfloat16_on_a_processor_without_it_is_said(tiny: RunSpec, monkeypatch: 
     assert "take training.precision float32" in said
     assert list_concerns(low, "cuda") == []
     assert list_concerns(tiny) == []
+    values["training"] |= {"precision": "float32", "optimizer": "muon"}
+    (said,) = list_concerns(RunSpec(**values))
+    assert said.endswith("take another training.optimizer than muon")
     monkeypatch.setattr(concerns, "multiplies_low", lambda: True)
     assert list_concerns(low) == []
 

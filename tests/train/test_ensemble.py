@@ -17,9 +17,10 @@ from saltus.tasks.base import Task, TaskFacts
 from saltus.tasks.build import build_task
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import program as program_module
-from saltus.train.ensemble import DATA_BLOCK, MOMENTS, Ensemble, Member, SeedState
+from saltus.train.ensemble import DATA_BLOCK, Ensemble, Member
 from saltus.train.evaluation import Evaluation
 from saltus.train.schedule import learning_rate_at
+from saltus.train.state import MOMENTS, SeedState
 
 CPU = torch.device("cpu")
 STEPS = DATA_BLOCK + 4  # over the border of a block of data

@@ -224,6 +224,7 @@ def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
             parameters: torch.Tensor,
             tokens: torch.Tensor,
             bias: torch.Tensor | None,
+            kept: torch.Tensor | None,
             factors: torch.Tensor | None,
             gradient: Any = gradient,
             watched: Any = watched,
@@ -231,7 +232,7 @@ def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
             assert bias is None
             assert factors is None
             watched.append(tokens.clone())
-            return gradient(parameters, tokens, bias)
+            return gradient(parameters, tokens, bias, kept)
 
         monkeypatch.setattr(program, "gradient", watch)
         lane = open_lane(ensemble)
@@ -240,7 +241,7 @@ def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
         ensemble.advance(step + 1)
         part = lane._parts[0]
         assert part.grad is not None
-        seen[name] = watched[0], part.grad - gradient(before, watched[0], None)[0]
+        seen[name] = watched[0], part.grad - gradient(before, watched[0], None, None)[0]
     half = len(seen["without"][0][0]) // 2
     torch.testing.assert_close(seen["with"][0][:, half:], seen["without"][0][:, half:], rtol=0, atol=0)
     torch.testing.assert_close(seen["with"][0][:, :half], seen["without"][0][:, half:], rtol=0, atol=0)

@@ -24,8 +24,9 @@ from saltus.specs import (
 )
 from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import read_facts
-from saltus.train.ensemble import MOMENTS, Ensemble, Member, list_members
+from saltus.train.ensemble import Ensemble, Member, list_members
 from saltus.train.evaluation import Evaluation
+from saltus.train.state import MOMENTS
 
 CPU = torch.device("cpu")
 STEPS = 12
@@ -108,8 +109,8 @@ def test_the_gradient_goes_through_the_factors(stacked: bool) -> None:
     lane = open_lane(one)
     tokens, factors, parameters = lane._batch(0), lane._find_factors(), lane._parameters
     assert factors.unique().tolist() == pytest.approx([0.3, 1.0])
-    gradient, loss = one.program.gradient(parameters, tokens, None, factors)
-    expected, same = other.program.gradient(parameters * factors, tokens, None)
+    gradient, loss = one.program.gradient(parameters, tokens, None, None, factors)
+    expected, same = other.program.gradient(parameters * factors, tokens, None, None)
     torch.testing.assert_close(gradient, expected * factors)
     torch.testing.assert_close(loss, same)
 

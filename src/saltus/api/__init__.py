@@ -5,6 +5,7 @@ from saltus.api.folders import DEFAULT_REPORT, DEFAULT_ROOT, Folder, Listing, de
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
+from saltus.api.splitting import split
 from saltus.api.statistics import Arms, compare, find_emergences, fit, plan
 from saltus.api.studies import DEFAULT_KEPT, draw_results, keep_results, run_study
 from saltus.api.watching import DEFAULT_PORT, watch, watch_beside
@@ -39,6 +40,7 @@ __all__ = [
     "run_study",
     "scan",
     "show",
+    "split",
     "watch",
     "watch_beside",
 ]

@@ -16,8 +16,12 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
+from saltus.measure.rises import summarise_rises
 from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.records import MonitorRecords
+from saltus.report.curves.words import tell_rises
+from saltus.report.run.summary import find_rises as find_run_rises
+from saltus.report.scan.summary import find_rises as find_scan_rises
 from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
 from saltus.report.terminal.tables import (
@@ -110,6 +114,7 @@ def show(
             records = folder.records()
             records = records.reread(records.rule.change(threshold=threshold, hold=hold))
             console.print(tabulate_run(records))
+            _print_lines(console, tell_rises(find_run_rises(records)))
             for corner in records.facts.corners:
                 console.print(f"note: {corner}", markup=False, highlight=False)
         case ScanFolder():
@@ -119,6 +124,7 @@ def show(
             console.print(tabulate_sizes(scanned))
             for table in tabulate_orders(scanned):
                 console.print(table)
+            _print_lines(console, tell_rises(find_scan_rises(scanned), "prompt set"))
         case PatchFolder():
             table, verdict = tabulate_patch(folder.records())
             console.print(table)
@@ -137,8 +143,15 @@ def show(
             read = folder.records()
             read = read.reread(read.rule.change(threshold=threshold, hold=hold))
             console.print(summarise_curves(read.curves))
+            _print_lines(console, tell_rises(summarise_rises(read.curves, read.curves.parts.emergences())))
             for note in read.curves.notes:
                 console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_lines(console: Console, lines: Sequence[str]) -> None:
+    """Sentences as they stand, however wide the terminal is."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def report(

@@ -1,12 +1,13 @@
 """Questions asked of curves, whoever made them: compare arms, fit steps against size, plan seeds and budgets."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from rich.console import Console
 
-from saltus.api.folders import Folder
+from saltus.api.folders import AnyPath, Folder
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
@@ -16,6 +17,8 @@ from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
 from saltus.measure.sizes import SizeFit, fit_sizes
 from saltus.monitor.folder import MonitorFolder
+from saltus.report.html.page import write_report
+from saltus.report.plan.section import describe_planning
 from saltus.report.terminal.plans import describe_plan, tabulate_plan
 from saltus.report.terminal.tables import tabulate_comparison
 from saltus.seeding import Streams
@@ -108,6 +111,7 @@ def plan(
     budgets: Sequence[float] = (),
     unit: str | None = None,
     master_seed: int = 0,
+    to: AnyPath | None = None,
     console: Console | None = None,
 ) -> Plan:
     """How many seeds and how long a budget the next study needs, from a pilot or a guess, for one question.
@@ -124,6 +128,7 @@ def plan(
         budgets: in steps, to be tried; looked for if there are none.
         unit: of the pilot, as in `compare`.
         master_seed: of the simulation.
+        to: an HTML file for the sentence, a figure of success against seeds, and the table.
         console: where the sentence and the table are printed, if anywhere.
 
     Raises:
@@ -150,13 +155,15 @@ def plan(
             found = plan_sighting(outlook, step, certainty=power or 0.95, budgets=budgets)
     except ValueError as error:
         raise SaltusError(f"plan: {error}") from None
+    question = {
+        "ratio": f"tell a factor of {ratio} apart",
+        "width": f"bound the share of seeds that solve within {width}",
+        "factor": f"place the median step within a factor of {factor}",
+        "see": "see it at least once",
+    }[asked[0]]
+    if to is not None:
+        write_report([describe_planning(found, question)], Path(to))
     if console is not None:
-        question = {
-            "ratio": f"tell a factor of {ratio} apart",
-            "width": f"bound the share of seeds that solve within {width}",
-            "factor": f"place the median step within a factor of {factor}",
-            "see": "see it at least once",
-        }[asked[0]]
         console.print(describe_plan(found, question), markup=False, highlight=False)
         console.print(tabulate_plan(found))
     return found
@@ -171,26 +178,37 @@ def find_emergences(
         SaltusError: if the source has no curves, or several units and none of them is the whole.
 
     """
-    if isinstance(source, PatchFolder | AuditFolder):
-        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
-    match source:
-        case Curves() | Emergences():
-            curves = source
-        case MonitorFolder():
-            curves = source.records().find_curves(unit)
-        case _:
-            curves = source.records().curves
-    if isinstance(curves, Curves):
-        found = curves.emergences(curves.rule.change(threshold=threshold, hold=hold))
-        unit = unit or curves.whole or None
-    else:
-        found = curves
+    found, whole = read_emergences(source, unit=unit, threshold=threshold, hold=hold)
+    unit = unit or whole or None
     if unit is not None:
         return found.unit(unit)
     if len(found.units) > 1:
         shown = ", ".join(found.units[:_SHOWN_UNITS]) + (", ..." if len(found.units) > _SHOWN_UNITS else "")
         raise SaltusError(f"unit: none was given, and there are {len(found.units)}: {shown}; name one")
     return found
+
+
+def read_emergences(
+    source: Source, *, unit: str | None = None, threshold: float | None = None, hold: int | None = None
+) -> tuple[Emergences, str]:
+    """When every unit emerged in a source, or those among which `unit` is; and the whole, empty where there is none.
+
+    Raises:
+        SaltusError: if the source has no curves.
+
+    """
+    if isinstance(source, PatchFolder | AuditFolder):
+        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
+    match source:
+        case Emergences():
+            return source, ""
+        case Curves():
+            curves = source
+        case MonitorFolder():
+            curves = source.records().find_curves(unit)
+        case _:
+            curves = source.records().curves
+    return curves.emergences(curves.rule.change(threshold=threshold, hold=hold)), curves.whole
 
 
 def _read_pilot(source: Source, unit: str | None, generator: np.random.Generator) -> tuple[Outlook, float | None]:

@@ -12,7 +12,7 @@ from saltus.cli.checkpoints import audit, patch, pocket, scan
 from saltus.cli.folders import ls, report, show
 from saltus.cli.reading import read
 from saltus.cli.runs import demo, figures, keep, run, status
-from saltus.cli.statistics import compare, fit, plan, pool
+from saltus.cli.statistics import compare, fit, plan, pool, split
 from saltus.cli.watching import watch
 from saltus.errors import SaltusError
 
@@ -38,6 +38,7 @@ _COMMANDS = (
     report,
     compare,
     fit,
+    split,
     plan,
     pool,
     watch,

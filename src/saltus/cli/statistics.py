@@ -1,5 +1,6 @@
-"""Commands that ask questions of curves: compare, fit and plan."""
+"""Commands that ask questions of curves: compare, fit, split, plan and pool."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from rich.console import Console
 from saltus import api
 from saltus.api import DEFAULT_ROOT
 from saltus.cli.folders import Hold, Threshold
-from saltus.cli.options import Out
+from saltus.cli.options import Out, print_path
 
 Names = Annotated[list[str], typer.Argument(help="Folders, or the beginnings of names of some in --out.")]
 Unit = Annotated[
@@ -40,6 +41,18 @@ def fit(
     api.fit(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
 
 
+def split(
+    names: Names,
+    unit: Annotated[str | None, typer.Option(help="One unit alone, such as 'row 3' or 'whole task'.")] = None,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    out: Out = DEFAULT_ROOT,
+) -> None:
+    """Split the variance of emergence steps: how much is the map, the seed and the row, with intervals."""
+    folders = [api.find(name, out) for name in names]
+    api.split(*folders, unit=unit, threshold=threshold, hold=hold, console=Console())
+
+
 def plan(
     name: Annotated[str | None, typer.Argument(help="The folder of a pilot, or the beginning of its name.")] = None,
     ratio: Annotated[float | None, typer.Option(help="Tell two arms apart whose medians have this ratio.")] = None,
@@ -55,6 +68,7 @@ def plan(
     power: Annotated[float | None, typer.Option(help="Wanted probability of success.")] = None,
     budget: Annotated[list[float] | None, typer.Option(help="A budget in steps; may be given again.")] = None,
     unit: Unit = None,
+    to: Annotated[Path | None, typer.Option(help="An HTML file to write, with a figure of success by seeds.")] = None,
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Say how many seeds and steps the next study needs, from a pilot or a guess."""
@@ -69,8 +83,11 @@ def plan(
         power=power,
         budgets=tuple(budget or ()),
         unit=unit,
+        to=to,
         console=Console(),
     )
+    if to is not None:
+        print_path(Console(), "plan", to.resolve())
 
 
 def pool(

@@ -15,9 +15,11 @@ from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
 from saltus.specs import RunSpec
-from saltus.train.ensemble import Ensemble, Member, SeedState
+from saltus.train.ensemble import Ensemble, Member
 from saltus.train.evaluation import Evaluation, TrainLoss
+from saltus.train.flops import is_compiled
 from saltus.train.loop import Trainer
+from saltus.train.state import SeedState
 
 STACKED_TOKENS = 2**20
 """Tokens of a step on a CUDA device: 128 seeds of 8,192. More would not make a step cheaper, and takes memory."""
@@ -109,10 +111,10 @@ class ProcessPool:
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Engine.open`."""
-        if specs[0].training.compile and not any(map(shutil.which, _COMPILERS)):
+        if is_compiled(specs[0]) and not any(map(shutil.which, _COMPILERS)):
             raise SaltusError(
-                f"training.compile: True was given, but none of the C++ compilers {', '.join(_COMPILERS)} is here; "
-                "install one, or set compile=False"
+                f"training.compile: {specs[0].training.compile} was given, but none of the C++ compilers "
+                f"{', '.join(_COMPILERS)} is here; install one, or set compile=False"
             )
         number = min(len(members), self._processes)
         everyone = [*self._workers, *self._idle]

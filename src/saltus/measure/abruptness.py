@@ -7,6 +7,7 @@ the curve look gentle.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -48,12 +49,24 @@ class Abruptness:
     """Steps from 10% to 90% of the rise, over `time`: .42 is the median of a public replication of emergence."""
     steepest: Bracket
     """Largest share of the rise in any stretch from a step to 1.1 times that step: 1 for a jump."""
-    smooth_width: float
-    """The same width of the logistic curve in log step that fits best."""
-    smooth_steepest: float
-    """The same share of that logistic curve; where `steepest` is far above it, the curve jumps as no logistic does."""
     noise: float
     """Standard deviation of the values around the monotone curve, as a share of the rise."""
+    rise: "Rise"
+
+    @cached_property
+    def slope(self) -> float:
+        """Of the logistic curve in natural log step that fits best."""
+        return _fit_logistic(self.rise)
+
+    @property
+    def smooth_width(self) -> float:
+        """The same width of the logistic curve that fits best."""
+        return float(np.exp(np.log(9.0) / self.slope) - np.exp(-np.log(9.0) / self.slope))
+
+    @property
+    def smooth_steepest(self) -> float:
+        """The same share of that logistic curve; where `steepest` is far above, the curve jumps as no logistic does."""
+        return float(2.0 * expit(self.slope * np.log1p(STRETCH) / 2.0) - 1.0)
 
     @property
     def jumps(self) -> bool | None:
@@ -83,7 +96,7 @@ class Mirage:
 
 
 @dataclass(frozen=True)
-class _Rise:
+class Rise:
     """A monotone curve from 0 to 1: `done` [evaluation] at `steps` [evaluation]."""
 
     steps: Floats
@@ -125,7 +138,6 @@ def measure_abruptness(steps: ArrayLike, values: ArrayLike) -> Abruptness:
     rise, falls, levels, noise = _make_monotone(steps, values)
     time, start, stop = (rise.reach(share) for share in (0.5, 0.1, 0.9))
     middle = max(time.value, 1e-12)
-    smooth = _fit_logistic(rise)
     return Abruptness(
         falls=falls,
         first=levels[0],
@@ -137,9 +149,8 @@ def measure_abruptness(steps: ArrayLike, values: ArrayLike) -> Abruptness:
             (stop.most - start.least) / max(time.least, 1e-12) if time.least else np.inf,
         ),
         steepest=rise.find_steepest(),
-        smooth_width=float(np.exp(np.log(9.0) / smooth) - np.exp(-np.log(9.0) / smooth)),
-        smooth_steepest=float(2.0 * expit(smooth * np.log1p(STRETCH) / 2.0) - 1.0),
         noise=noise,
+        rise=rise,
     )
 
 
@@ -163,7 +174,7 @@ def compare_metrics(steps: ArrayLike, threshold: ArrayLike, smooth: ArrayLike) -
     return Mirage(measure_abruptness(steps, threshold), measure_abruptness(steps, smooth), shared)
 
 
-def _make_monotone(steps: Floats, values: Floats) -> tuple[_Rise, bool, tuple[float, float], float]:
+def _make_monotone(steps: Floats, values: Floats) -> tuple[Rise, bool, tuple[float, float], float]:
     """The rise, whether it is a fall, the levels at both ends, and the noise as a share of the rise."""
     fits: dict[bool, Floats] = {}
     for falls in (False, True):
@@ -175,10 +186,10 @@ def _make_monotone(steps: Floats, values: Floats) -> tuple[_Rise, bool, tuple[fl
     if abs(height) <= 1e-12 * max(float(np.abs(values).max()), 1e-300):
         raise SaltusError(f"the curve stays at {fit[0]:g}, so there is no rise to measure; choose a unit that emerged")
     noise = float(np.std(values - fit)) / abs(height)
-    return _Rise(steps, (fit - fit[0]) / height), falls, (float(fit[0]), float(fit[-1])), noise
+    return Rise(steps, (fit - fit[0]) / height), falls, (float(fit[0]), float(fit[-1])), noise
 
 
-def _fit_logistic(rise: _Rise) -> float:
+def _fit_logistic(rise: Rise) -> float:
     """Slope in natural log step of the logistic curve from 0 to 1 that fits best; at most 1000, for a jump."""
     after = rise.steps > 0.0
     logs, done = np.log(rise.steps[after]), rise.done[after]

@@ -38,7 +38,7 @@ def match_parameters(models: Mapping[str, ModelSpec], facts: TaskFacts) -> dict[
     """The same models with as many parameters as the first of them has, as nearly as the width of the MLP allows.
 
     Raises:
-        SaltusError: if one has more than that whatever its MLP is.
+        SaltusError: if one has more than that whatever its MLP is, or has no MLP.
 
     """
     goal = count_parameters(next(iter(models.values())), facts)
@@ -46,6 +46,13 @@ def match_parameters(models: Mapping[str, ModelSpec], facts: TaskFacts) -> dict[
 
 
 def _match(name: str, model: ModelSpec, goal: int, facts: TaskFacts) -> ModelSpec:
+    if not model.mlp_width:
+        if (own := count_parameters(model, facts)) == goal:
+            return model
+        raise SaltusError(
+            f"{name} has no MLP (d_mlp is 0) and {own:,} parameters, not the {goal:,} that it is matched to; the width "
+            "of the MLP is what is matched, so give it one, or the first model as many parameters"
+        )
     narrow, wider = (count_parameters(model.model_copy(update={"d_mlp": width}), facts) for width in (1, 2))
     width = 1 + round((goal - narrow) / (wider - narrow))  # a unit more costs the same at every width
     if width < 1:

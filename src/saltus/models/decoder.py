@@ -1,6 +1,7 @@
 """The backbone of every model here, for one seed: embedding, blocks of a token mixer and an MLP, unembedding.
 
-Shape comments: n sequences, q queries, k keys, h heads, m model width, p width of what a mixer projects to.
+Shape comments: n sequences, q queries, k keys, h heads, m model width, p width of what a mixer projects to, b branches:
+mixers and MLPs, in the order in which they add to the residual stream.
 """
 
 from collections.abc import Callable
@@ -52,21 +53,40 @@ class Block(nn.Module):
 
     def __init__(self, spec: BackboneSpec, mixer: Mixer) -> None:
         super().__init__()
-        self.mixer_norm = nn.LayerNorm(spec.d_model)
+        self.mixer_norm = _make_norm(spec)
         self.mixer = mixer
-        self.mlp_norm = nn.LayerNorm(spec.d_model)
-        self.mlp_in = nn.Linear(spec.d_model, spec.mlp_width)
-        self.mlp_out = nn.Linear(spec.mlp_width, spec.d_model)
+        self.has_mlp = spec.mlp_width > 0
+        if self.has_mlp:
+            self.mlp_norm = _make_norm(spec)
+            self.mlp_in = nn.Linear(spec.d_model, spec.mlp_width)
+            self.mlp_out = nn.Linear(spec.mlp_width, spec.d_model)
+        self._factor = 1.0 / (1.0 - spec.dropout)
 
     def project(self, x: Tensor) -> Tensor:
         """[..., m] -> [..., p]: what the block does to each token on its own before it mixes."""
         return self.mixer.project(self.mixer_norm(x))
 
-    def forward(self, x: Tensor, projected: Tensor, bias: Tensor | None, *, keep: bool) -> tuple[Tensor, Tensor | None]:
-        """[n, q, m] and its projection -> the residual stream [n, q, m] and the pattern [n, h, q, k], if kept."""
+    def forward(
+        self, x: Tensor, projected: Tensor, bias: Tensor | None, kept: Tensor | None, *, keep: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """[n, q, m] and its projection -> the residual stream [n, q, m] and the pattern [n, h, q, k], if kept.
+
+        `kept` says which numbers of the block's branches dropout leaves, Boolean [n, b, q, m]; None drops nothing.
+        """
         mixed, pattern = self.mixer.mix(projected, bias, keep=keep)
-        x = x + mixed
-        return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x)))), pattern
+        x = x + (mixed if kept is None else self._drop(mixed, kept[:, 0]))
+        if self.has_mlp:
+            added = self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
+            x = x + (added if kept is None else self._drop(added, kept[:, 1]))
+        return x, pattern
+
+    def _drop(self, added: Tensor, kept: Tensor) -> Tensor:
+        """Numbers that are left out are 0; the others grow, so that the expectation stays (arXiv 1207.0580)."""
+        return added * self._factor * kept
+
+
+def _make_norm(spec: BackboneSpec) -> nn.Module:
+    return nn.LayerNorm(spec.d_model) if spec.layer_norm else nn.Identity()
 
 
 class Decoder(nn.Module):
@@ -80,35 +100,44 @@ class Decoder(nn.Module):
         self.embedding = nn.Embedding(symbols, spec.d_model)
         self.positions = nn.Parameter(torch.empty(length, spec.d_model)) if learned_positions else None
         self.blocks = cast("list[Block]", nn.ModuleList(Block(spec, make_mixer()) for _ in range(spec.layers)))
-        self.norm = nn.LayerNorm(spec.d_model)
+        self.norm = _make_norm(spec)
         self.unembedding = nn.Linear(spec.d_model, symbols)
+        self.tied = spec.tied_embeddings
+        if self.tied:
+            self.unembedding.register_parameter("weight", None)  # it is the embedding's; a bias of its own stays
         nn.init.normal_(self.embedding.weight, std=0.02)
         if self.positions is not None:
             nn.init.normal_(self.positions, std=0.02)
 
-    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, bias: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
         """Tokens [n, q] -> float32 logits of the next token [n, q, symbol].
 
         `bias` is added to the attention logits of every layer before the softmax; it broadcasts to
-        [layer, h, q, k].
+        [layer, h, q, k]. `kept` says which numbers dropout leaves, Boolean [n, b, q, m]; nothing is dropped without it.
         """
-        return self._run(tokens, bias, keep=False)[0]
+        return self._run(tokens, bias, kept, keep=False)[0]
 
     def forward_with_patterns(self, tokens: Tensor, bias: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `forward`, and the attention after the softmax of each layer, [n, h, q, k]."""
-        return self._run(tokens, bias, keep=True)
+        return self._run(tokens, bias, None, keep=True)
 
-    def _run(self, tokens: Tensor, bias: Tensor | None, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(
+        self, tokens: Tensor, bias: Tensor | None, kept: Tensor | None, *, keep: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         x, projected = self._embed(tokens)
         biases = [None] * len(self.blocks) if bias is None else bias.expand(len(self.blocks), -1, -1, -1)
+        dropped = [None] * len(self.blocks) if kept is None else kept.unflatten(1, (len(self.blocks), -1)).unbind(1)
         patterns: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
             if layer:
                 projected = block.project(x)
-            x, pattern = block(x, projected, biases[layer], keep=keep)
+            x, pattern = block(x, projected, biases[layer], dropped[layer], keep=keep)
             if pattern is not None:
                 patterns.append(pattern)
-        return self.unembedding(self.norm(x)).float(), tuple(patterns)
+        return self._unembed(self.norm(x)).float(), tuple(patterns)
+
+    def _unembed(self, x: Tensor) -> Tensor:
+        return F.linear(x, (self.embedding if self.tied else self.unembedding).weight, self.unembedding.bias)
 
     def _embed(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """[n, q] -> what enters the first block, [n, q, m], and its projection there, [n, q, 3*h*d]."""

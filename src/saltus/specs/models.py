@@ -27,7 +27,10 @@ __all__ = [
 
 
 class BackboneSpec(Spec):
-    """What every model has around its token mixer: embedding, pre-normalisation, residual stream, MLP with GELU."""
+    """What every model has around its token mixer: embedding, pre-normalisation, residual stream, MLP with GELU.
+
+    Normalisation and MLP can be left out.
+    """
 
     builds: ClassVar[str]
     """Where the mixer is, as `module:Class`; it is made as Class(spec, queries) and is a module that maps
@@ -36,15 +39,32 @@ class BackboneSpec(Spec):
     kind: Any
     """A string, and one literal in each kind."""
     positions: Any
-    """A string: 'learned', or what else a kind has."""
+    """A string: 'learned', 'none', or what else a kind has."""
     layers: int = Field(default=1, ge=1, le=64)
     d_model: int = Field(default=128, ge=1, le=8192)
-    d_mlp: int | None = Field(default=None, ge=1, le=65536, description="width of the MLP; 4 * d_model if None")
+    d_mlp: int | None = Field(
+        default=None, ge=0, le=65536, description="width of the MLP; 0 for no MLP, 4 * d_model if None"
+    )
+    layer_norm: bool = Field(
+        default=True, description="before each mixer, each MLP and the unembedding; False for none"
+    )
+    tied_embeddings: bool = Field(default=False, description="whether embedding and unembedding are one matrix")
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of what each mixer and each MLP adds to the residual stream that is left out in training",
+    )
 
     @property
     def mlp_width(self) -> int:
-        """d_mlp, or 4 * d_model where it is not given."""
-        return self.d_mlp or 4 * self.d_model
+        """d_mlp, or 4 * d_model where it is not given; 0 where there is no MLP."""
+        return 4 * self.d_model if self.d_mlp is None else self.d_mlp
+
+    @property
+    def branches(self) -> int:
+        """Mixers and MLPs of all layers: what adds to the residual stream."""
+        return self.layers * (2 if self.mlp_width else 1)
 
     @property
     def attention_heads(self) -> int:
@@ -79,7 +99,7 @@ class TransformerSpec(HeadedSpec):
     builds: ClassVar[str] = "saltus.models.mixers.attention:Attention"
 
     kind: Literal["transformer"] = "transformer"
-    positions: Literal["learned", "rotary"] = "learned"
+    positions: Literal["learned", "rotary", "none"] = "learned"
 
     @property
     def attention_heads(self) -> int:

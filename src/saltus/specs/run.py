@@ -13,7 +13,17 @@ from saltus.specs.models import ModelSpec
 from saltus.specs.tasks import TaskSpec
 from saltus.specs.training import EmergenceSpec, TrainingSpec
 
-_FREE_OF_SHAPE = ("learning_rate", "warmup", "decay", "betas", "weight_decay", "initialisation_scale")
+_FREE_OF_SHAPE = (
+    "learning_rate",
+    "warmup",
+    "decay",
+    "optimizer",
+    "betas",
+    "momentum",
+    "weight_decay",
+    "rates",
+    "initialisation_scale",
+)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count, takewhile
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -56,8 +56,17 @@ class TrainingSpec(Spec):
     learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
     warmup: int = Field(default=100, ge=0, description="steps over which the learning rate rises linearly")
     decay: Literal["constant", "cosine"] = "constant"
-    betas: tuple[float, float] = (0.9, 0.999)
+    optimizer: Literal["adamw", "sgd", "muon"] = Field(
+        default="adamw", description="'muon' is for the matrices of linear layers, the rest has AdamW then"
+    )
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    momentum: float | None = Field(default=None, ge=0.0, lt=1.0, description="of 'sgd', 0 if None; of 'muon', 0.95")
     weight_decay: float = Field(default=0.01, ge=0.0)
+    rates: dict[str, Annotated[float, Field(ge=0.0, le=100.0)]] = Field(
+        default={},
+        description="factors on the learning rate, by a weight's name, in which * stands for any letters; a weight "
+        "that several names fit has their product",
+    )
     loss: Literal["sequence", "scored"] = Field(default="sequence", description="'sequence' is the paper's")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of matrix products")
     initialisation_scale: float = Field(
@@ -67,7 +76,9 @@ class TrainingSpec(Spec):
     influence: bool = Field(
         default=False, description="measure at each snapshot, and at the end, what each token moves"
     )
-    compile: bool = Field(default=True, description="compile the training step; pays from some minutes of training on")
+    compile: bool | Literal["auto"] = Field(
+        default=True, description="compile the training step; 'auto' does where a step is work enough to gain by it"
+    )
     evaluation_sequences: int = Field(default=256, ge=1)
     evaluate: ScheduleSpec = ScheduleSpec()
     snapshot: ScheduleSpec = Field(default=ScheduleSpec(), description="steps whose patterns are kept")
@@ -80,6 +91,17 @@ class TrainingSpec(Spec):
         if not all(0.0 <= beta < 1.0 for beta in value):
             raise ValueError(f"betas are {value}; both must lie in [0, 1)")
         return value
+
+    @model_validator(mode="after")
+    def _check_optimizer(self) -> Self:
+        if self.optimizer == "adamw" and self.momentum is not None:
+            raise ValueError(
+                f"momentum is {self.momentum} and optimizer is 'adamw', whose momentum is the first of its betas; "
+                "give betas, or take 'sgd' or 'muon'"
+            )
+        if self.optimizer == "sgd" and self.betas != type(self).model_fields["betas"].default:
+            raise ValueError(f"betas are {self.betas} and optimizer is 'sgd', which has none; give momentum")
+        return self
 
     @model_validator(mode="after")
     def _check_batch(self) -> Self:

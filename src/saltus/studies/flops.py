@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saltus.errors import SaltusError
-from saltus.specs import RunSpec, TransformerSpec
+from saltus.specs import RunSpec
+from saltus.train.flops import count_flops
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,11 @@ def price_run(spec: RunSpec, steps: float) -> Cost:
     return Cost(steps, steps * spec.batch * spec.task.tokens, operations, operations)
 
 
-def count_flops(spec: RunSpec) -> float:
-    """Floating-point operations of the products in one step of one seed.
-
-    Forward, and twice that backward. Of each token: 2 for each weight of the layers' matrices and of the unembedding;
-    of each query and key: 2 for each dimension of each head, in the scores and in what they mix. Masked keys count:
-    they are multiplied too. A mixer other than attention is counted as if it were attention of the model's width.
-    """
-    model, queries = spec.model, spec.task.tokens - 1
-    inner = model.heads * model.head_dimension if isinstance(model, TransformerSpec) else model.d_model
-    layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
-    token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)
-    return 3.0 * spec.batch * queries * token
-
-
 def match_operations(runs: Mapping[str, RunSpec]) -> dict[str, RunSpec]:
     """The same runs with as many operations in a step as the first, as nearly as the width of the MLP allows.
 
     Raises:
-        SaltusError: if one has more than that whatever its MLP is.
+        SaltusError: if one has more than that whatever its MLP is, or has no MLP.
 
     """
     goal = count_flops(next(iter(runs.values())))
@@ -52,6 +39,13 @@ def match_operations(runs: Mapping[str, RunSpec]) -> dict[str, RunSpec]:
 
 
 def _match(name: str, run: RunSpec, goal: float) -> RunSpec:
+    if not run.model.mlp_width:
+        if (own := count_flops(run)) == goal:
+            return run
+        raise SaltusError(
+            f"{name} has no MLP (d_mlp is 0) and {own:.3g} operations in a step, not the {goal:.3g} that it is matched "
+            "to; the width of the MLP is what is matched, so give it one, or the first one as many operations"
+        )
     narrow, wider = (_widen(run, width) for width in (1, 2))
     least = count_flops(narrow)
     width = 1 + round((goal - least) / (count_flops(wider) - least))  # a unit more costs the same at every width

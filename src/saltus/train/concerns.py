@@ -48,9 +48,12 @@ def list_concerns(spec: RunSpec, device: str = "cpu") -> list[str]:
         )
     if isinstance(spec.model, CustomSpec) and (leak := find_leak(spec.model, spec.task.tokens - 1)):
         concerns.append(f"{spec.name}: {leak}")
-    if training.precision == "bfloat16" and device == "cpu" and not multiplies_low():
+    low = {"training.precision float32": training.precision == "bfloat16"}
+    low["another training.optimizer than muon"] = training.optimizer == "muon"  # its iterations are in bfloat16
+    if any(low.values()) and device == "cpu" and not multiplies_low():
+        remedy = " and ".join(name for name, used in low.items() if used)
         concerns.append(
             f"{spec.name}: this processor has no instructions for bfloat16, and is some 35 times slower with it; take "
-            "training.precision float32"
+            f"{remedy}"
         )
     return concerns

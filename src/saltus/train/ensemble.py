@@ -22,18 +22,15 @@ from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.tasks.build import build_task_of
 from saltus.tasks.finite import draw_sets
+from saltus.train.dropout import draw_kept
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
 from saltus.train.interventions.several import Kept, build_interventions
 from saltus.train.memory import DATA_BLOCK
+from saltus.train.optimizers import Optimizer
 from saltus.train.program import Program, multiply
-from saltus.train.schedule import learning_rate_at
-
-SeedState = dict[str, NDArray[np.float32]]
-"""Weights of a seed by name, and the optimiser's moments, flat, under the names in `MOMENTS`."""
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from saltus.train.state import SeedState
 
 
 class Member(NamedTuple):
@@ -157,16 +154,12 @@ class _Lane:
         self._cells = [cells[member] for member in members]
         self._parameters = torch.stack([self._initialise(*pair) for pair in zip(self._cells, members, strict=True)])
         runs = list(dict.fromkeys(member.run for member in members))
-        counts = [sum(member.run == run for member in members) for run in runs]
-        self._parts = self._parameters.split(counts)  # views, one for each run: each has its own learning rate
-        self._specs = [next(cells[m].spec for m in members if m.run == run) for run in runs]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [part], "betas": spec.training.betas, "weight_decay": spec.training.weight_decay}
-                for part, spec in zip(self._parts, self._specs, strict=True)
-            ],
-            fused=True,
-        )
+        self._counts = [sum(member.run == run for member in members) for run in runs]
+        specs = [next(cells[m].spec for m in members if m.run == run) for run in runs]
+        parts = self._parameters.split(self._counts)  # views, one for each run
+        self._optimizers = [
+            Optimizer(spec.training, part, program.model) for spec, part in zip(specs, parts, strict=True)
+        ]
         self._bias: Kept[Tensor, Tensor] = Kept(self._stack)
         self._factors: Kept[Mapping[str, Tensor], Tensor] = Kept(
             lambda parts: self._stack([program.spread(part) for part in parts])
@@ -226,26 +219,25 @@ class _Lane:
         }
 
     def state(self) -> dict[Member, SeedState]:
-        moments = {m: torch.zeros_like(self._parameters) for m in MOMENTS}
-        if self._optimizer.state:
-            moments = {m: torch.cat([self._optimizer.state[part][m] for part in self._parts]) for m in MOMENTS}
         states: dict[Member, SeedState] = {}
-        for i, member in enumerate(self._members):
+        for member, flat, (optimizer, place) in zip(self._members, self._parameters, self._places(), strict=True):
             if member in self.active:
-                named = self._program.unflatten(self._parameters[i]) | {m: moments[m][i] for m in MOMENTS}
+                named = self._program.unflatten(flat) | optimizer.read(place)
                 states[member] = {name: value.cpu().numpy().copy() for name, value in named.items()}
         return states
 
     def load(self, step: int, states: Mapping[Member, SeedState]) -> None:
-        tensors = [{k: torch.from_numpy(value) for k, value in states[member].items()} for member in self._members]
-        self._parameters.copy_(torch.stack([self._program.flatten(state) for state in tensors]))
-        if step:
-            stacked = {m: torch.stack([state[m] for state in tensors]).to(self._program.device) for m in MOMENTS}
-            counts = [len(part) for part in self._parts]
-            for i, part in enumerate(self._parts):
-                count = torch.tensor(float(step), device=self._program.device)
-                self._optimizer.state[part] = {"step": count, **{m: stacked[m].split(counts)[i] for m in MOMENTS}}
+        for member, flat, (optimizer, place) in zip(self._members, self._parameters, self._places(), strict=True):
+            tensors = {name: torch.from_numpy(value) for name, value in states[member].items()}
+            flat.copy_(self._program.flatten(tensors))
+            if step:
+                optimizer.write(place, step, tensors)
         self._step = step
+
+    def _places(self) -> list[tuple[Optimizer, int]]:
+        """The optimiser of each member, and its place there."""
+        pairs = zip(self._optimizers, self._counts, strict=True)
+        return [(optimizer, place) for optimizer, count in pairs for place in range(count)]
 
     def _initialise(self, cell: _Cell, member: Member) -> Tensor:
         """The flat parameters that a seed starts from."""
@@ -284,24 +276,28 @@ class _Lane:
         return self._block[:, offset]
 
     def _update(self, tokens: Tensor) -> Tensor:
-        """One AdamW step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
+        """One step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
         bias, factors = self._find_bias(), self._find_factors()
         if self._helped:
             pairs = zip(self._cells, tokens, strict=True)
             tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
-        gradient, loss = self._program.gradient(self._parameters, tokens, bias, factors)
+        gradient, loss = self._program.gradient(self._parameters, tokens, bias, self._draw_kept(), factors)
         for i, cell in enumerate(self._cells if self._helped else ()):
             own = None if bias is None else bias[i], None if factors is None else factors[i]
             added = cell.intervention.loss(self._step, self._program.model, tokens[i], own[0])
             if added:
                 gradient[i] += self._program.differentiate(added, self._parameters[i], own[1])
-        shares = gradient.split([len(part) for part in self._parts])
-        groups = self._optimizer.param_groups
-        for part, share, group, spec in zip(self._parts, shares, groups, self._specs, strict=True):
-            part.grad = share
-            group["lr"] = learning_rate_at(spec.training, self._step)
-        self._optimizer.step()
+        for optimizer, share in zip(self._optimizers, gradient.split(self._counts), strict=True):
+            optimizer.update(self._step, share)
         return loss
+
+    def _draw_kept(self) -> Tensor | None:
+        """[seed, sequence, branch, query, d_model] what dropout leaves at this step; None without dropout."""
+        if not self._program.spec.model.dropout:
+            return None
+        pairs = zip(self._cells, self._members, strict=True)
+        drawn = [draw_kept(cell.spec, member.seed, self._step) for cell, member in pairs]
+        return torch.from_numpy(np.stack(drawn)).to(self._program.device)
 
 
 def _is_matrix(name: str, value: Tensor) -> bool:

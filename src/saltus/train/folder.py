@@ -48,6 +48,7 @@ from saltus.train.records import (
     join_snapshots,
     state_rule,
 )
+from saltus.train.state import split_state
 
 _CHECKPOINT = re.compile(r"([0-9]{8}|[1-9][0-9]{8})(-[0-9]{4})?")
 """The name of a folder that `commit` makes; a copy with another name is none."""
@@ -134,8 +135,8 @@ class RunFolder(Folder[RunSpec]):
 
         def write(folder: Path) -> None:
             for seed, state in states.items():
-                moments = {k: v for k, v in state.items() if k.startswith("exp_avg")}
-                write_arrays({k: v for k, v in state.items() if k not in moments}, folder / _name("seed", seed))
+                weights, moments = split_state(state)
+                write_arrays(weights, folder / _name("seed", seed))
                 if moments:
                     write_arrays(moments, folder / _name("moments", seed))
             _write_records(folder, tables, snapshots)

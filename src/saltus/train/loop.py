@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
-from saltus.train.ensemble import MOMENTS, Member, SeedState
+from saltus.train.ensemble import Member
 from saltus.train.evaluation import Evaluation, TrainLoss
 from saltus.train.folder import RunFolder
 from saltus.train.measures import MEASURES, Evaluated, Measure
 from saltus.train.records import SnapshotRows, join_snapshots
+from saltus.train.state import SeedState, split_state
 
 CHUNK = 20
 """Steps between two reports of progress. It has no influence on the numbers."""
@@ -224,10 +225,7 @@ class _Progress:
         tables = {name: pa.concat_tables(parts) for name, parts in self._tables.items()}
         kept = join_snapshots([self._empty, *self._snapshots])
         ours, own = pc.field("seed").isin(seeds), np.isin(kept.seeds, seeds)
-        going = {
-            seed: {k: v for k, v in state.items() if seed not in stopped or k not in MOMENTS}
-            for seed, state in states.items()
-        }
+        going = {seed: split_state(state)[0] if seed in stopped else state for seed, state in states.items()}
         chosen = {name: table.filter(ours) for name, table in tables.items()}
         self._folder.commit(step, going, chosen, kept.keep(own))
         self._tables = {name: [table.filter(~ours)] for name, table in tables.items()}

@@ -18,6 +18,8 @@ _GIB = 2**30
 _FLOAT = 4
 _ROW = 8 + 5 * 8
 """Bytes of a row of a table: two keys and five columns."""
+_ARRAYS = {"adamw": 4, "sgd": 3, "muon": 5}
+"""Arrays as large as the weights: they, their gradient and the moments."""
 _STEP = 100
 """Bytes of a step in a schedule: a number in a set and in a list."""
 
@@ -33,21 +35,24 @@ def estimate_memory(spec: RunSpec, processes: int) -> dict[str, int]:
 
     `processes` is how many seeds are in memory at a time, each in a process. What is not listed is small beside it.
     """
-    training, length, seeds = spec.training, spec.task.tokens, min(spec.seeds, processes)
+    training, model, length = spec.training, spec.model, spec.task.tokens
+    seeds = min(spec.seeds, processes)
     queries = max(length - 1, 1)
     between = min(training.checkpoint.every, training.steps)  # rows are kept until the next checkpoint
     listed = [count_steps(each, training.steps) for each in (training.evaluate, training.snapshot)]
     evaluations, snapshots = (count * between // training.steps + 1 for count in listed)
     width = 1 if spec.task.vocabulary <= 256 else 4  # bytes of a token
-    heads = spec.model.layers * max(spec.model.attention_heads, 1)
+    heads = model.layers * max(model.attention_heads, 1)
     kept = snapshots * spec.seeds * heads * queries**2 * 2 if training.patterns else 0
+    masks = spec.batch * model.branches * queries * model.d_model * (_FLOAT + 1) if model.dropout else 0
+    weights = model.layers * model.d_model * (4 * model.d_model + 2 * model.mlp_width)
     return {
-        "training.batch_sequences": DATA_BLOCK * spec.batch * length * width * seeds,
+        "training.batch_sequences": (DATA_BLOCK * spec.batch * length * width + masks) * seeds,
         "training.evaluation_sequences": training.evaluation_sequences * length * width * seeds,
         "task.size": 3 * queries**2 + heads * queries**2 * _FLOAT * seeds,
         "training.evaluate": evaluations * spec.seeds * queries * _ROW + listed[0] * _STEP,
         "training.snapshot": kept + listed[1] * _STEP,
-        "model.d_model": 4 * _FLOAT * 12 * spec.model.layers * spec.model.d_model**2 * seeds,
+        "model.d_model": _ARRAYS[training.optimizer] * _FLOAT * weights * seeds,
     }
 
 

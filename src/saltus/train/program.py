@@ -16,6 +16,7 @@ from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
+from saltus.train.flops import is_compiled
 
 MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
 """Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
@@ -55,8 +56,11 @@ class Program:
         self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            mapped = vmap(mapped, in_dims=(0, 0, 0 if biased else None, 0 if scaled else None))
-        if training.compile:
+            mapped = vmap(
+                mapped, in_dims=(0, 0, 0 if biased else None, 0 if spec.model.dropout else None, 0 if scaled else None)
+            )
+        self._compiled = is_compiled(spec)
+        if self._compiled:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
             mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
         self._mapped = mapped
@@ -80,21 +84,29 @@ class Program:
         return torch.cat([(one * factors.get(name, 1.0)).reshape(-1) for name, one in ones])
 
     def gradient(
-        self, parameters: Tensor, tokens: Tensor, bias: Tensor | None, factors: Tensor | None = None
+        self,
+        parameters: Tensor,
+        tokens: Tensor,
+        bias: Tensor | None,
+        kept: Tensor | None,
+        factors: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token].
 
-        `bias` is [seed, layer, head, query, key], and `factors` [seed, parameter] is what parameters are multiplied by.
-        Where seeds are not stacked there is one.
+        `bias` is [seed, layer, head, query, key], and `kept`, what dropout leaves, [seed, sequence, branch, query,
+        d_model]; `factors`, what parameters are multiplied by, [seed, parameter]. Where seeds are not stacked
+        there is one.
         """
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
-        with explain_compiler() if self.spec.training.compile else nullcontext():
-            for part in tokens.tensor_split(self._parts, dim=1):
+        with explain_compiler(self.spec.training.compile) if self._compiled else nullcontext():
+            masks = [None] * self._parts if kept is None else kept.tensor_split(self._parts, dim=1)
+            for part, mask in zip(tokens.tensor_split(self._parts, dim=1), masks, strict=True):
                 share = part.shape[1] / self.batch
                 if self.stacked:
-                    part_gradient, part_loss = self._mapped(parameters, part, bias, factors)
+                    part_gradient, part_loss = self._mapped(parameters, part, bias, mask, factors)
                 else:
-                    one = self._mapped(parameters[0], part[0], _first(bias), _first(factors))
+                    first = (None if each is None else each[0] for each in (bias, mask, factors))
+                    one = self._mapped(parameters[0], part[0], *first)
                     part_gradient, part_loss = one[0][None], one[1][None]
                 gradient.add_(part_gradient, alpha=share)
                 loss.add_(part_loss, alpha=share)
@@ -110,7 +122,9 @@ class Program:
 
         return grad(call)(flat)
 
-    def _loss(self, flat: Tensor, tokens: Tensor, bias: Tensor | None, factors: Tensor | None) -> Tensor:
+    def _loss(
+        self, flat: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None, factors: Tensor | None
+    ) -> Tensor:
         """Mean next-token cross-entropy in nats over the sequences and the weighted queries."""
         tokens = tokens.long()
         inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(multiply(flat, factors))
@@ -120,10 +134,12 @@ class Program:
                 weights["positions"] = F.pad(weights["positions"], (0, 0, 0, self._fill))
             if bias is not None:
                 bias = F.pad(bias, (0, self._fill, 0, self._fill))
+            if kept is not None:
+                kept = F.pad(kept, (0, 0, 0, self._fill))
         # Only where it is on: a program that enters it, even to leave it off, is traced anew in each process.
         low = self.spec.training.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
-            logits = functional_call(self._trained, weights, (inputs, bias))[:, : targets.shape[1]]
+            logits = functional_call(self._trained, weights, (inputs, bias, kept))[:, : targets.shape[1]]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return (loss.view(len(tokens), -1).mean(0) * self._weights).sum()
 
@@ -133,12 +149,8 @@ def multiply(parameters: Tensor, factors: Tensor | None) -> Tensor:
     return parameters if factors is None else parameters * factors
 
 
-def _first(stacked: Tensor | None) -> Tensor | None:
-    return None if stacked is None else stacked[0]
-
-
 @contextmanager
-def explain_compiler() -> Generator[None, None, None]:
+def explain_compiler(given: object) -> Generator[None, None, None]:
     """Turn what a compiler complains of into one sentence: a module of the user's own, or the C++ compiler itself."""
     try:
         yield
@@ -148,8 +160,8 @@ def explain_compiler() -> Generator[None, None, None]:
             raise
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "without a message")
         raise SaltusError(
-            f"training.compile: True was given, and the training step cannot be compiled ({kind.__name__}: {first}); "
-            "set compile=False"
+            f"training.compile: {given} was given, and the training step cannot be compiled "
+            f"({kind.__name__}: {first}); set compile=False"
         ) from None
 
 

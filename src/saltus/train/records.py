@@ -232,6 +232,15 @@ class RunRecords:
             )
         return Curves(self._gather([column], values), column, rule)
 
+    def curves_of_units(self, column: str, name: str) -> Curves:
+        """A column of the table `units`, by the name that people read: one curve for each seed and unit.
+
+        None where the records are of a version that did not record it.
+        """
+        there = column in self.tables["units"].column_names
+        found = self._gather(self.facts.units, self.cube("units", column)) if there else ()
+        return Curves(found, name, self.rule)
+
     def _gather(self, units: Sequence[str], values: NDArray[np.float64], **levels: float) -> tuple[Curve, ...]:
         """Curves of values [seed, evaluation, unit], each as far as its seed was trained."""
         curves: list[Curve] = []

@@ -5,11 +5,12 @@ from math import isnan
 
 from saltus.curves import Curve, Curves, Emergence
 from saltus.measure.groups import summarise_groups
+from saltus.measure.rises import summarise_rises
 from saltus.report.curves.lines import choose_scale, draw_lines
 from saltus.report.curves.raster import draw_raster, find_span
 from saltus.report.curves.survival import caption_survival, draw_survival, list_groups
 from saltus.report.curves.tables import tabulate_emergences, tabulate_groups
-from saltus.report.curves.words import caption_raster, count_emerged, name_runs
+from saltus.report.curves.words import caption_raster, count_emerged, name_runs, tell_rises
 from saltus.report.html.blocks import Block, Chooser, FigureViews, Part, Section, Text, View
 from saltus.report.html.drawing import thin
 from saltus.report.html.labels import plural, shorten
@@ -89,6 +90,7 @@ def _describe(curves: Curves) -> Section:
         blocks=[
             *(Text(note, "warning") for note in curves.notes),
             *([tabulate_groups(summaries, "unit")] if several else []),
+            *map(Text, tell_rises(summarise_rises(curves, curves.parts.emergences()))),
             Part("In detail", figures, choosers),
             tabulate_emergences(found, curves.whole, f"{curves.measure}.csv"),
         ],

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from saltus.curves import Emergence
+from saltus.measure.abruptness import STRETCH
 from saltus.measure.closed_forms import bound_unseen
 from saltus.measure.intervals import Estimate
+from saltus.measure.rises import Rises
 from saltus.report.html.labels import join, name_seed, plural, protect, shorten
 
 Run = tuple[str, str]
@@ -57,6 +59,24 @@ def describe_end(found: Sequence[Emergence]) -> str:
     """Until when the censored ones were without it: `by step 80`, or `by their last step` where that differs."""
     ends = {max(emergence.after, 0) for emergence in found if emergence.censored}
     return f"by step {ends.pop():,}" if len(ends) == 1 else "by their last step"
+
+
+def tell_rises(rises: Rises | None, noun: str = "unit") -> list[str]:
+    """How abruptly units came, and whether their jumps are there on a smooth metric; empty where none was measured."""
+    if rises is None:
+        return []
+    text = (
+        f"How abruptly: of {plural(rises.curves, noun)} that emerged, {rises.jumps} jumped (half of the rise or more "
+        f"within a stretch of {STRETCH:.0%} of the steps)"
+    )
+    text += f", and {rises.unclear} may have, between two evaluations" if rises.unclear else ""
+    text += f"; medians: {rises.steepest:.0%} of the rise in the steepest such stretch, a width from 10% to 90% of the "
+    text += f"rise of {rises.width:.2f} of the step of its middle."
+    if rises.smooth and rises.jumps:
+        others = rises.jumps - rises.both - rises.alone
+        text += f" On the {rises.smooth} {rises.both} of these {rises.jumps} jump as well, {rises.alone} do not"
+        text += f", of {others} it cannot be told." if others else "."
+    return [text]
 
 
 def list_runs(found: Sequence[Emergence]) -> list[Run]:

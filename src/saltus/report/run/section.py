@@ -6,7 +6,7 @@ from plotly.graph_objects import Figure
 
 from saltus.report.curves.raster import draw_raster
 from saltus.report.curves.survival import Group, caption_survival, draw_survival
-from saltus.report.curves.words import caption_raster, format_step, tell_limits
+from saltus.report.curves.words import caption_raster, format_step, tell_limits, tell_rises
 from saltus.report.html.blocks import Block, Chooser, Column, FigureViews, Folded, Part, Row, Section, Table, Text
 from saltus.report.html.drawing import thin
 from saltus.report.html.labels import plural
@@ -22,6 +22,7 @@ from saltus.report.run.summary import (
     describe_free,
     describe_reliability,
     describe_result,
+    find_rises,
     summarise,
 )
 from saltus.specs import RunSpec
@@ -101,6 +102,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
         blocks=[
             Text(describe_reliability(summary)),
             *([Text(free)] if (free := describe_free(records, summary)) else []),
+            *map(Text, tell_rises(find_rises(records), noun)),
             *_warn(records, summary),
             *_fold(records),
             tabulate_measures(records),

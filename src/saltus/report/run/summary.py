@@ -12,6 +12,7 @@ from saltus.curves import Emergence, Emergences
 from saltus.measure.bootstrap import bootstrap_emergences
 from saltus.measure.groups import DRAWS
 from saltus.measure.intervals import Estimate, bound_share
+from saltus.measure.rises import Rises, summarise_rises
 from saltus.report.curves.words import format_share, format_step, tell_limits
 from saltus.report.html.labels import plural
 from saltus.seeding import Streams
@@ -110,6 +111,13 @@ def summarise(records: RunRecords) -> RunSummary:
         finished=records.finished,
         diverged=records.diverged,
     )
+
+
+def find_rises(records: RunRecords) -> Rises | None:
+    """How abruptly the accuracy of the units rose that emerged, beside the probability of their targets."""
+    sharp = records.curves_of_units("accuracy", "accuracy")
+    smooth = records.curves_of_units("target_probability", "probability of the target")
+    return summarise_rises(sharp, records.curves.parts.emergences(), smooth)
 
 
 def find_there(records: RunRecords) -> NDArray[np.bool_]:

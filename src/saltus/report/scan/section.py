@@ -9,13 +9,14 @@ from plotly.graph_objects import Figure
 from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.report.curves.survival import caption_survival, draw_survival, list_groups
 from saltus.report.curves.tables import EMERGENCE_COLUMNS, show_emergence, tabulate_groups
+from saltus.report.curves.words import tell_rises
 from saltus.report.html.blocks import Block, Chooser, Column, FigureViews, Folded, Part, Row, Section, Table, Text, View
 from saltus.report.html.labels import plural, shorten
 from saltus.report.html.settings import fold_settings
 from saltus.report.html.step_scale import StepScale
 from saltus.report.scan import captions, figures
 from saltus.report.scan.patterns import caption_pattern, draw_pattern, tabulate_orders
-from saltus.report.scan.summary import CapabilitySummary, ScanSummary, list_missing, of_size, summarise_scan
+from saltus.report.scan.summary import CapabilitySummary, ScanSummary, find_rises, list_missing, of_size, summarise_scan
 
 _CAVEATS = {
     "grid": "",
@@ -69,6 +70,7 @@ def _list_findings(summary: ScanSummary, records: ScanRecords) -> list[Block]:
     )
     return [
         *([overview] if several else []),
+        *map(Text, tell_rises(find_rises(records), "prompt set")),
         *tabulate_orders(records),
         part,
         _tabulate_numbers(summary, records),

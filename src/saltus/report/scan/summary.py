@@ -1,11 +1,12 @@
 """What a scan measured, arranged as its figures want it: by capability, then by size and seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from saltus.curves import Curves, Emergence
 from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.measure.groups import GroupSummary, summarise_groups
+from saltus.measure.rises import Rises, summarise_rises
 from saltus.seeding import Streams
 
 
@@ -107,6 +108,14 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
         listed=sum(map(len, listed)),
         measured=len(records.probes.group_by(["size", "seed", "step"]).aggregate([])),
     )
+
+
+def find_rises(records: ScanRecords) -> Rises | None:
+    """How abruptly the shares of right prompts of sets rose that emerged, beside the probability of the target."""
+    sets = tuple(curve for name in records.capabilities for curve in records.curves.select(unit=Question(name).unit))
+    means = tuple(curve for name in records.capabilities for curve in records.curves_of("probability", name))
+    smooth = Curves(means, "probability of the target", records.rule)
+    return summarise_rises(replace(records.curves, curves=sets), records.curves.emergences(), smooth)
 
 
 def of_size(found: Sequence[Emergence], size: str) -> list[Emergence]:

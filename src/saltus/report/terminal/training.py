@@ -10,6 +10,7 @@ from rich.text import Text
 
 from saltus.report.terminal.display import Display
 from saltus.specs import RunSpec
+from saltus.train.flops import COMPILED_FROM, count_flops, is_compiled
 from saltus.train.records import state_rule
 
 SHOWN_SEEDS = 16
@@ -26,9 +27,7 @@ class LiveView(Display):
         self._specs = specs
         self._name = specs[0].name + (f" and {len(specs) - 1} more" if len(specs) > 1 else "")
         self._steps = specs[0].training.steps
-        waiting = f"{self._name}: preparing" + (
-            " (compiling takes about a minute once)" if specs[0].training.compile else ""
-        )
+        waiting = f"{self._name}: preparing{_tell_compilation(specs[0])}"
         self._task = self._bar.add_task(waiting, total=self._steps)
         self._next_line = dict.fromkeys(range(len(specs)), 0)
         self._progress: dict[tuple[int, int], NDArray[np.float64]] = {}
@@ -80,3 +79,14 @@ class LiveView(Display):
         if len(lines) > SHOWN_SEEDS:
             table.add_row("…", "", f"and {len(lines) - SHOWN_SEEDS} more seeds")
         return table
+
+
+def _tell_compilation(spec: RunSpec) -> str:
+    """Whether the step is compiled, and why where the run left that to saltus."""
+    compiled = is_compiled(spec)
+    said = ["compiling takes about a minute once"] if compiled else []
+    if spec.training.compile == "auto":
+        work = f"a step of a seed is {count_flops(spec) / 1e9:.2g} GFLOP"
+        least = f"the least that is compiled is {COMPILED_FROM / 1e9:.2g}"
+        said.insert(0, f"{'compiled' if compiled else 'not compiled'}: {work}, {least}")
+    return f" ({'; '.join(said)})" if said else ""
