@@ -78,8 +78,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
             return len(waiting)
 
-        def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Ensemble:
-            return Ensemble(specs, members, torch.device("cpu"), stacked=False)
+        def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path) -> Ensemble:
+            return Ensemble(specs, members, torch.device("cpu"), stacked=False, beside=beside)
 
     @contextmanager
     def open_engine(device: torch.device, processes: int | None) -> Generator[Here, None, None]:

@@ -18,7 +18,7 @@ from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.build import build_task
 from saltus.train import compilation
 from saltus.train.compilation import SMALLEST, RewriteProducts, compile_for_cpu, multiply, prefers_onednn
-from saltus.train.program import Program
+from saltus.train.program import Inputs, Program
 
 aten = torch.ops.aten
 
@@ -136,7 +136,7 @@ def test_a_compiled_program_is_kept_for_the_next_process() -> None:
     program = Program(spec, task.facts, torch.device("cpu"), stacked=False, biased=False)
     weights = program.flatten(dict(program.model.named_parameters()))[None]
     counters.clear()
-    program.gradient(weights, torch.from_numpy(task.sample(streams.generator("data"), 8))[None], None)
+    program.gradient(weights, torch.from_numpy(task.sample(streams.generator("data"), 8))[None], Inputs())
     assert counters["inductor"]["fxgraph_cache_miss"] + counters["inductor"]["fxgraph_cache_hit"] == 1
     assert counters["inductor"]["fxgraph_cache_bypass"] == 0
     assert counters["aot_autograd"]["autograd_cache_bypass"] == 0
@@ -170,7 +170,7 @@ def test_filled_rows_change_nothing(positions: str, biased: bool, monkeypatch: p
         monkeypatch.setattr(program_module, "ROW", row)
         program = Program(spec, task.facts, torch.device("cpu"), stacked=False, biased=bias is not None)
         weights = program.flatten(dict(program.model.named_parameters()))[None]
-        results.append(program.gradient(weights, tokens, bias))
+        results.append(program.gradient(weights, tokens, Inputs(bias=bias)))
     assert seen == [q + -q % 16, q]
     (filled, loss), (plain, plain_loss) = results
     assert filled.shape == plain.shape

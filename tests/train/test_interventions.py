@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
 from saltus.models.decoder import Decoder
@@ -20,13 +21,15 @@ from saltus.specs import (
     interventions,
 )
 from saltus.specs.interventions import BaseInterventionSpec
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import Task, TaskFacts
 from saltus.tasks.cellular_automaton import CellularAutomaton
 from saltus.tasks.induction import Induction
 from saltus.tasks.linear_map import LinearMap
 from saltus.train.ensemble import Ensemble, list_members
 from saltus.train.interventions.base import Intervention
-from saltus.train.interventions.bias import build_bias, draw_placebo
+from saltus.train.interventions.bias import Bias
+from saltus.train.interventions.keys import draw_placebo
+from saltus.train.program import Inputs
 
 MODEL = TransformerSpec(layers=2, d_model=16, heads=4)
 
@@ -35,19 +38,41 @@ def draw() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
+def build_bias(spec: BiasSpec, task: Task, step: int = 0) -> NDArray[np.float32]:
+    """What it adds to attention logits at a step, [layer, head, query, key]."""
+    return Bias(spec, MODEL, task, draw()).logits(step).numpy()
+
+
 @pytest.fixture
-def facts() -> TaskFacts:
-    return LinearMap(LinearMapSpec(size=6, sparsity=2, states=3), np.random.default_rng(0)).facts
+def task() -> LinearMap:
+    return LinearMap(LinearMapSpec(size=6, sparsity=2, states=3), np.random.default_rng(0))
 
 
-def test_the_bias_is_c_times_the_truth_in_every_layer_and_head(facts: TaskFacts) -> None:
-    bias = build_bias(BiasSpec(strength=3.5), MODEL, facts, draw())
-    np.testing.assert_array_equal(np.broadcast_to(bias, (2, 4, *facts.truth.shape))[1, 2], 3.5 * facts.truth)
+def test_the_bias_is_c_times_the_truth_in_every_layer_and_head(task: LinearMap) -> None:
+    bias, truth = build_bias(BiasSpec(strength=3.5), task), task.facts.truth
+    np.testing.assert_array_equal(np.broadcast_to(bias, (2, 4, *truth.shape))[1, 2], 3.5 * truth)
+    blocked = build_bias(BiasSpec(strength=3.5, toward="blocked"), task)
+    np.testing.assert_array_equal(blocked, -bias)
 
 
-def test_chosen_layers_heads_units_and_keys(facts: TaskFacts) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", [8, 8, 8, 0, 0]), ("linear", [8, 6, 4, 0, 0]), ("cosine", None)]
+)
+def test_a_bias_goes_to_zero_by_its_schedule(task: LinearMap, schedule: Any, expected: list[float] | None) -> None:
+    spec = BiasSpec(strength=8.0, schedule=schedule, until=20)
+    found = [float(build_bias(spec, task, step).max()) for step in (0, 5, 10, 20, 99)]
+    assert found == pytest.approx(expected or [8, 4 + 4 * np.cos(np.pi / 4), 4, 0, 0])
+
+
+def test_a_schedule_without_an_end_is_refused() -> None:
+    with pytest.raises(SaltusError, match=r"schedule is 'linear' and until is not given"):
+        BiasSpec(strength=1.0, schedule="linear")
+
+
+def test_chosen_layers_heads_units_and_keys(task: LinearMap) -> None:
+    facts = task.facts
     spec = BiasSpec(strength=1.0, layers=(1,), heads=(0, 3), units=(2, 5), keys=1)
-    bias = build_bias(spec, MODEL, facts, draw())
+    bias = build_bias(spec, task)
     assert bias.shape == (2, 4, *facts.truth.shape)
     assert not bias[0].any()
     assert not bias[1, [1, 2]].any()
@@ -83,16 +108,16 @@ def test_a_dense_placebo_takes_true_keys_only_where_there_are_too_few_others() -
     assert ((placebo & facts.truth).sum(axis=1)[facts.scored] == 2).all()  # 4 keys, 2 of 6 are wrong ones
 
 
-def test_a_unit_that_is_not_there_is_refused(facts: TaskFacts) -> None:
+def test_a_unit_that_is_not_there_is_refused(task: LinearMap) -> None:
     with pytest.raises(SaltusError, match=r"intervention\.units names 6; the task has the units 0 to 5"):
-        build_bias(BiasSpec(strength=1.0, units=(6,)), MODEL, facts, draw())
+        build_bias(BiasSpec(strength=1.0, units=(6,)), task)
 
 
 @pytest.mark.parametrize("toward", ["truth", "placebo"])
 def test_a_truth_that_varies_is_no_bias(toward: Literal["truth", "placebo"]) -> None:
-    facts = Induction(InductionSpec(symbols=9, length=10, shortest=5, longest=7)).facts
+    task = Induction(InductionSpec(symbols=9, length=10, shortest=5, longest=7))
     with pytest.raises(SaltusError, match="true keys of this task vary from sequence to sequence"):
-        build_bias(BiasSpec(strength=1.0, toward=toward), MODEL, facts, draw())
+        build_bias(BiasSpec(strength=1.0, toward=toward), task)
 
 
 @pytest.mark.parametrize(("name", "index"), [("layers", 1), ("heads", 2)])
@@ -101,7 +126,7 @@ def test_a_layer_or_head_that_is_not_there_is_refused(name: str, index: int) -> 
         make_run(BiasSpec.model_validate({"strength": 1.0, name: (index,)}))
 
 
-def make_run(bias: BiasSpec | None, steps: int = 200) -> RunSpec:
+def make_run(bias: Any, steps: int = 200) -> RunSpec:
     """A small map, which in so many steps is learned with the truth as a bias alone."""
     return RunSpec(
         name="biased",
@@ -115,7 +140,7 @@ def make_run(bias: BiasSpec | None, steps: int = 200) -> RunSpec:
     )
 
 
-def train(*biases: BiasSpec | None, steps: int = 200) -> list[float]:
+def train(*biases: Any, steps: int = 200) -> list[float]:
     """Trained one after the other: the accuracy over the scored queries."""
     torch.set_num_threads(1)
     found: list[float] = []
@@ -132,6 +157,11 @@ def test_the_truth_as_a_bias_removes_the_search_and_a_wrong_map_does_not() -> No
     truth, placebo, none = train(BiasSpec(strength=10.0), BiasSpec(strength=10.0, toward="placebo"), None)
     assert truth > 0.95
     assert max(placebo, none) < 0.8
+
+
+def test_blocked_keys_make_the_task_impossible_where_the_same_seeds_learn_it_with_help() -> None:
+    (blocked,) = train(BiasSpec(strength=100.0, toward="blocked"))
+    assert blocked == pytest.approx(0.5, abs=0.05)  # two symbols; with the truth these seeds come to over 0.95
 
 
 def test_released_attention_is_evaluated_and_trained_without_the_bias() -> None:
@@ -160,7 +190,7 @@ class Halved(Intervention):
         return torch.cat([tokens[half:], tokens[half:]])
 
     def loss(
-        self, step: int, model: Decoder, tokens: torch.Tensor
+        self, step: int, model: Decoder, tokens: torch.Tensor, bias: torch.Tensor | None
     ) -> Callable[[dict[str, torch.Tensor]], torch.Tensor] | None:
         if step < 3:
             return None
@@ -189,27 +219,27 @@ def test_an_intervention_of_another_kind_changes_data_and_loss_and_nothing_else(
     for name, each, step in (("with", spec, 0), ("without", other, 0), ("late", spec, 3), ("late without", other, 3)):
         ensemble = Ensemble([each], list_members([each]), torch.device("cpu"), stacked=False)
         program, gradient = ensemble.program, ensemble.program.gradient
-        watched: list[torch.Tensor] = []
+        watched: list[tuple[torch.Tensor, torch.Tensor]] = []
 
         def watch(
             parameters: torch.Tensor,
             tokens: torch.Tensor,
-            bias: torch.Tensor | None,
+            inputs: Inputs,
             gradient: Any = gradient,
             watched: Any = watched,
         ) -> tuple[torch.Tensor, torch.Tensor]:
-            assert bias is None
-            watched.append(tokens.clone())
-            return gradient(parameters, tokens, bias)
+            assert inputs == Inputs()
+            found = gradient(parameters, tokens, inputs)
+            watched.append((tokens.clone(), found[0]))  # what is added to the loss is added to this gradient in place
+            return found
 
         monkeypatch.setattr(program, "gradient", watch)
         lane = open_lane(ensemble)
         ensemble.load(step, ensemble.state()) if step else None
         before = lane._parameters.clone()
         ensemble.advance(step + 1)
-        part = lane._parts[0]
-        assert part.grad is not None
-        seen[name] = watched[0], part.grad - gradient(before, watched[0], None)[0]
+        tokens, whole = watched[0]
+        seen[name] = tokens, whole - gradient(before, tokens, Inputs())[0]
     half = len(seen["without"][0][0]) // 2
     torch.testing.assert_close(seen["with"][0][:, half:], seen["without"][0][:, half:], rtol=0, atol=0)
     torch.testing.assert_close(seen["with"][0][:, :half], seen["without"][0][:, half:], rtol=0, atol=0)

@@ -1,7 +1,7 @@
 """Training the runs of the synthetic half."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ from saltus.processes import count_cores
 from saltus.provenance import describe_provenance
 from saltus.specs import CustomTask, RunSpec
 from saltus.storage.files import HeldError
-from saltus.tasks.build import read_facts
+from saltus.tasks.build import build_task_of, read_facts
 from saltus.train.folder import RunFolder
-from saltus.train.measures import TRAINING_SET, Measure, join_measures
+from saltus.train.measures import Measure, join_measures, list_measures
 
 if TYPE_CHECKING:
     from saltus.engines.local import Engine
@@ -109,6 +109,7 @@ def run_all(
         raise SaltusError(f"processes: {processes} was given; allowed is 1 or more")
     for each in waiting:
         check_run(each.spec, processes or count_cores())
+        check_needs(each.spec, out, {folder.path.name for folder in folders.values()})
     for concern in dict.fromkeys(concern for each in waiting for concern in list_concerns(each.spec, chosen.type)):
         console.print(Text(f"note: {concern}"), soft_wrap=True)
     with open_engine(chosen, processes) as engine:
@@ -132,10 +133,9 @@ def check_run(spec: RunSpec, processes: int) -> None:
     """Raise a SaltusError, which names the run, if it cannot be trained as it is described by so many processes."""
     from saltus.models.build import build_model
     from saltus.seeding import Streams
-    from saltus.tasks.build import build_task_of
     from saltus.tasks.custom import check_task
     from saltus.tasks.finite import draw_sets
-    from saltus.train.interventions.base import build_intervention
+    from saltus.train.interventions.several import build_interventions
     from saltus.train.memory import check_memory, read_available
     from saltus.train.optimizers import check_optimizer
 
@@ -146,16 +146,35 @@ def check_run(spec: RunSpec, processes: int) -> None:
             check_task(spec.task)
         if spec.data is not None:
             draw_sets(spec.data, build_task_of(spec, 0), Streams(spec.master_seed).generator("sets", 0))
-        if spec.intervention is not None:
-            facts = read_facts(spec)
-            generator = Streams(spec.master_seed).generator("intervention")
-            build_intervention(spec.intervention, spec.model, facts, generator)
+        if spec.interventions:
+            build_interventions(spec, build_task_of(spec, 0))
         chosen = spec.training.rates or spec.training.optimizer == "muon"  # by the weights of the model
         if chosen or spec.model.kind == "custom":
             model = build_model(spec.model, read_facts(spec), init_seed=0)
             check_optimizer(spec.training, model)
     except SaltusError as error:
         raise SaltusError(f"{spec.name}: {error}") from None
+
+
+def check_needs(spec: RunSpec, out: Path, asked: Collection[str]) -> None:
+    """Raise a SaltusError if a run needs another one that is neither finished in `out` nor `asked` for as well.
+
+    One that is finished already is looked at too.
+    """
+    from saltus.train.interventions.several import build_interventions
+
+    finished = {name for name in spec.needs if RunFolder(out / name).finished}
+    for name in sorted(spec.needs - finished):
+        if name not in asked:
+            raise SaltusError(
+                f"{spec.name}: intervention.teacher: {name!r} was given, and {out} has no finished run of that name; "
+                "train it first, into the same folder, or put it into the same study"
+            )
+    if spec.needs and not spec.needs - finished:
+        try:
+            build_interventions(spec, build_task_of(spec, 0), out)
+        except SaltusError as error:
+            raise SaltusError(f"{spec.name}: {error}") from None
 
 
 def _tell_shorter(out: Path, spec: RunSpec) -> str | None:
@@ -174,7 +193,12 @@ def _tell_shorter(out: Path, spec: RunSpec) -> str | None:
 
 
 def _choose_group(waiting: Sequence[_Waiting], engine: "Engine") -> list[_Waiting]:
-    """The first run that waits and others that can be trained with it: of its shape, at the same checkpoint."""
+    """The first run that waits and others that can be trained with it: of its shape, at the same checkpoint.
+
+    Runs that need one of those that wait have their turn after it.
+    """
+    unfinished = {each.folder.path.name for each in waiting}
+    waiting = [each for each in waiting if unfinished.isdisjoint(each.spec.needs)]
     first = next((each for each in waiting if not each.folder.held), waiting[0])
     start, seeds = first.find_behind()
     alike, counts = [first], [len(seeds)]
@@ -269,13 +293,13 @@ class _Sweep:
                     self._finish(each.folder, each.spec, 0.0)
                 elif starts <= {start}:  # those that another process has trained meanwhile have another turn
                     starts.add(start)
-                    measures = (*self.measures, TRAINING_SET) if each.spec.data else self.measures
+                    measures = list_measures(each.spec, self.measures)
                     jobs.append(Job(each.spec, each.folder, facts, seeds, measures))
             if not jobs:
                 return
             members = [Member(run, seed) for run, job in enumerate(jobs) for seed in job.seeds]
             specs = [job.spec for job in jobs]
-            trainer = self.engine.open(specs, members)
+            trainer = self.engine.open(specs, members, group[0].folder.path.parent)
             view = stack.enter_context(LiveView(specs, self.console))
             train(jobs, trainer, view, finish)
 

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,8 +43,11 @@ class Engine(Protocol):
         """How many of the first runs, which all have one shape, to train together: so many seeds of each."""
         ...
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Trainer:
-        """These seeds of `specs`, at their start; what was opened before is given up."""
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
+        """These seeds of `specs`, at their start; what was opened before is given up.
+
+        `beside` is the folder of results with the runs that these need, if any.
+        """
         ...
 
 
@@ -85,9 +89,9 @@ class Stacked:
         tokens = np.cumsum([n * spec.batch * spec.task.tokens for spec, n in zip(waiting, seeds, strict=True)])
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Engine.open`."""
-        self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble)
+        self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble, beside=beside)
         return self._ensemble
 
 
@@ -105,7 +109,7 @@ class ProcessPool:
         idle = (-together % self._processes) / together
         return int(idle.argmin()) + 1
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> Trainer:
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Engine.open`."""
         if is_compiled(specs[0]) and not any(map(shutil.which, _COMPILERS)):
             raise SaltusError(
@@ -118,7 +122,7 @@ class ProcessPool:
         self._workers, self._idle = everyone[:number], everyone[number:]
         shares = [[members[i] for i in share] for share in np.array_split(np.arange(len(members)), number)]
         for worker, share in zip(self._workers, shares, strict=True):
-            worker.open(specs, share)
+            worker.open(specs, share, beside)
         for worker in self._workers:
             worker.receive()
         return self

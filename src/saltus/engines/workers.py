@@ -76,10 +76,10 @@ class Worker:
             self._process.start()
         theirs.close()
 
-    def open(self, specs: Sequence[RunSpec], members: Sequence[Member]) -> None:
-        """Train these from now on."""
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> None:
+        """Train these from now on; as `saltus.engines.local.Engine.open`."""
         self.members = tuple(members)
-        self.send("open", (list(specs), self.members))
+        self.send("open", (list(specs), self.members, beside))
 
     def send(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Have a method of the ensemble called; the answer is to be received."""
@@ -130,8 +130,8 @@ def _serve(connection: Connection) -> None:
             return
         try:
             if method == "open":
-                specs, members = arguments
-                ensemble = Ensemble(specs, members, torch.device("cpu"), stacked=False, like=ensemble)
+                specs, members, beside = arguments
+                ensemble = Ensemble(specs, members, torch.device("cpu"), stacked=False, like=ensemble, beside=beside)
                 answer = None
             else:
                 answer = getattr(ensemble, method)(*arguments)

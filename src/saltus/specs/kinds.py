@@ -14,26 +14,38 @@ def of_kind(kinds: Mapping[str, type[Spec]], default: str | None = None) -> Befo
 
     `default` is the kind of a mapping without that key, where there was one kind alone before.
     """
+    return BeforeValidator(lambda value: _choose(value, kinds, default))
 
-    def choose(value: Any) -> Any:
-        if isinstance(value, Spec):
-            if type(value) in kinds.values():
-                return value
-            raise ValueError(f"a {type(value).__name__} was given; allowed are {_list_classes(kinds)}")
-        if not isinstance(value, Mapping):
-            raise ValueError(  # noqa: TRY004 - pydantic takes these for problems of the input
-                f"{value!r:.60} was given; allowed are {_list_classes(kinds)}"
-            )
-        values: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # anybody's mapping
-        if default is not None:
-            values.setdefault("kind", default)
-        if "kind" not in values:
-            raise ValueError("the key 'kind' is required in it and was not given")
-        if values["kind"] not in kinds:
-            raise ValueError(f"kind is {values['kind']!r:.60}; allowed are {', '.join(kinds)}")
-        return kinds[values["kind"]](**values)
 
-    return BeforeValidator(choose)
+def some_of_kind(kinds: Mapping[str, type[Spec]], default: str | None = None) -> BeforeValidator:
+    """As `of_kind`, for None, one description, or several in a list: a list of one is that one, an empty one None."""
+
+    def choose_some(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value if value is None else _choose(value, kinds, default)
+        several = tuple(_choose(each, kinds, default) for each in value)  # pyright: ignore[reportUnknownVariableType]
+        return several if len(several) > 1 else several[0] if several else None
+
+    return BeforeValidator(choose_some)
+
+
+def _choose(value: Any, kinds: Mapping[str, type[Spec]], default: str | None) -> Spec:
+    if isinstance(value, Spec):
+        if type(value) in kinds.values():
+            return value
+        raise ValueError(f"a {type(value).__name__} was given; allowed are {_list_classes(kinds)}")
+    if not isinstance(value, Mapping):
+        raise ValueError(  # noqa: TRY004 - pydantic takes these for problems of the input
+            f"{value!r:.60} was given; allowed are {_list_classes(kinds)}"
+        )
+    values: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # anybody's mapping
+    if default is not None:
+        values.setdefault("kind", default)
+    if "kind" not in values:
+        raise ValueError("the key 'kind' is required in it and was not given")
+    if values["kind"] not in kinds:
+        raise ValueError(f"kind is {values['kind']!r:.60}; allowed are {', '.join(kinds)}")
+    return kinds[values["kind"]](**values)
 
 
 def find_class(path: str) -> Any:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import Spec
 from saltus.specs.data import DataSpec
-from saltus.specs.interventions import InterventionSpec
+from saltus.specs.interventions import BaseInterventionSpec, InterventionSpecs
 from saltus.specs.models import ModelSpec
 from saltus.specs.tasks import TaskSpec
 from saltus.specs.training import EmergenceSpec, TrainingSpec
@@ -39,7 +39,9 @@ class RunSpec(Spec):
     task: TaskSpec
     model: ModelSpec
     training: TrainingSpec
-    intervention: InterventionSpec | None = None
+    intervention: InterventionSpecs = Field(
+        default=None, description="what is done to attention, data or loss while it trains: None, one, or several"
+    )
     emergence: EmergenceSpec = Field(
         default=EmergenceSpec(), description="the rule by which the records are read unless another one is given"
     )
@@ -83,9 +85,26 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _check_intervention(self) -> Self:
-        if self.intervention is not None:
-            self.intervention.check(self.model)
+        for intervention in self.interventions:
+            intervention.check(self.model)
         return self
+
+    @property
+    def interventions(self) -> tuple[BaseInterventionSpec, ...]:
+        """All of them, in their order."""
+        if isinstance(self.intervention, tuple):
+            return self.intervention
+        return () if self.intervention is None else (self.intervention,)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The run ids of the runs that have to be finished before, in the same folder of results."""
+        return frozenset(intervention.needs for intervention in self.interventions if intervention.needs)
+
+    @property
+    def steered(self) -> bool:
+        """Whether an intervention changes what the model computes, so that it is evaluated without them too."""
+        return any(intervention.steers for intervention in self.interventions)
 
     @property
     def shape(self) -> str:
@@ -100,7 +119,7 @@ class RunSpec(Spec):
                 "task": self.task.model_dump(mode="json", exclude=set(self.task.content)),
                 "model": self.model.model_dump(mode="json"),
                 "training": training | {"batch": self.batch},
-                "intervention": self.intervention and self.intervention.shape,
+                "intervention": [intervention.shape for intervention in self.interventions],
             },
             sort_keys=True,
         )

@@ -9,6 +9,7 @@ program, and a lane, where the runs have the same shape.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +24,11 @@ from saltus.train.dropout import draw_kept
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
+from saltus.train.interventions.several import Kept
 from saltus.train.material import Material
 from saltus.train.memory import DATA_BLOCK
 from saltus.train.optimizers import Optimizer
-from saltus.train.program import Inputs, Program
+from saltus.train.program import Inputs, Program, multiply
 from saltus.train.state import SeedState
 
 
@@ -54,19 +56,21 @@ class Ensemble:
         *,
         stacked: bool,
         like: "Ensemble | None" = None,
+        beside: Path | None = None,
     ) -> None:
         """`stacked` puts all members into one lane; otherwise each has its own.
 
         `specs` have one shape. `like` is an ensemble whose compiled program is taken over if it has that shape too.
+        `beside` is the folder of results in which the runs lie that these need.
         """
         torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
-        cells = _build_cells(specs, members, device)
+        cells = _build_cells(specs, members, device, beside)
         first = cells[members[0]]
         if like is not None and like.program.spec.shape == first.spec.shape:
             self.program = like.program
         else:
-            biased = first.intervention is not None and first.intervention.logits(0) is not None
-            self.program = Program(first.spec, first.facts, device, stacked=stacked, biased=biased)
+            biased, scaled = (ask(0) is not None for ask in (first.intervention.logits, first.intervention.factors))
+            self.program = Program(first.spec, first.facts, device, stacked=stacked, biased=biased, scaled=scaled)
         lanes = [members] if stacked else [[member] for member in members]
         self._lanes = [_Lane(self.program, lane, cells) for lane in lanes]
 
@@ -98,7 +102,9 @@ class Ensemble:
         self._lanes = [lane for lane in self._lanes if lane.active]
 
 
-def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device) -> dict[Member, Material]:
+def _build_cells(
+    specs: Sequence[RunSpec], members: Sequence[Member], device: torch.device, beside: Path | None
+) -> dict[Member, Material]:
     """The material of each member: one for all seeds of a run, as far as they share their map and their data."""
     cells: dict[Member, Material] = {}
     for member in members:
@@ -106,7 +112,7 @@ def _build_cells(specs: Sequence[RunSpec], members: Sequence[Member], device: to
         own = spec.map == "seed" or (spec.data is not None and spec.data.draw == "seed")
         shared = Member(member.run, member.seed if own else -1)
         if shared not in cells:
-            cells[shared] = Material(spec, member.seed, device)
+            cells[shared] = Material(spec, member.seed, device, beside)
         cells[member] = cells[shared]
     return cells
 
@@ -126,10 +132,12 @@ class _Lane:
         self._optimizers = [
             Optimizer(spec.training, part, program.model) for spec, part in zip(specs, parts, strict=True)
         ]
-        self._added: list[Tensor] = []
-        """What the interventions add to attention logits, [seed], as of the last step that was asked for."""
-        self._bias: Tensor | None = None
+        self._bias: Kept[Tensor, Tensor] = Kept(self._stack)
+        self._factors: Kept[Mapping[str, Tensor], Tensor] = Kept(
+            lambda parts: self._stack([program.spread(part) for part in parts])
+        )
         self._step = 0
+        self._helped = any(cell.spec.interventions for cell in self._cells)
         self._block_number = -1
         self._block = torch.empty(0)
 
@@ -147,13 +155,13 @@ class _Lane:
         return {m: TrainLoss(step - start, *loss) for m, *loss in losses if m in self.active}
 
     def evaluate(self) -> dict[Member, Evaluation]:
-        """Measure each seed, with the bias under which it trains."""
-        model, bias = self._program.model, self._current_bias()
+        """Measure each seed, with the bias and the factors under which it trains, and without them too."""
+        model, bias, steered = self._program.model, self._find_bias(), self._steer()
         measured: dict[Member, Evaluation] = {}
         for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True)):
             if member not in self.active:
                 continue
-            weights, added = self._program.unflatten(flat), None if bias is None else bias[i]
+            weights, added = self._program.unflatten(steered[i]), None if bias is None else bias[i]
             patterns = cell.spec.training.patterns
             measured[member] = evaluate_seed(
                 model, weights, cell.evaluation_tokens, cell.task, added, patterns=patterns
@@ -161,11 +169,15 @@ class _Lane:
             if cell.training_tokens is not None:
                 known = evaluate_seed(model, weights, cell.training_tokens, cell.task, added, patterns=False)
                 measured[member] = replace(measured[member], fit=Fit(known.loss, known.accuracy))
+            if cell.spec.steered:
+                own = self._program.unflatten(flat)
+                free = evaluate_seed(model, own, cell.evaluation_tokens, cell.task, None, patterns=False)
+                measured[member] = replace(measured[member], free=Fit(free.loss, free.accuracy))
         return measured
 
     def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
-        """Measure the seeds of `run`, with the bias under which they train and always with the same other tokens."""
-        model, bias = self._program.model, self._current_bias()
+        """Measure the seeds of `run`, as they are evaluated and always with the same other tokens."""
+        model, bias = self._program.model, self._find_bias()
         return {
             member: measure_influence(
                 model,
@@ -174,7 +186,7 @@ class _Lane:
                 None if bias is None else bias[i],
                 cell.streams.generator("influence"),
             )
-            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._parameters, strict=True))
+            for i, (member, cell, flat) in enumerate(zip(self._members, self._cells, self._steer(), strict=True))
             if member in self.active and member.run == run
         }
 
@@ -204,18 +216,24 @@ class _Lane:
         model = build_model(cell.spec.model, cell.facts, cell.streams.integer("init", member.seed))
         scale = cell.spec.training.initialisation_scale
         named = {name: value * scale if _is_matrix(name, value) else value for name, value in model.named_parameters()}
-        return self._program.flatten(named).to(self._program.device)
+        return self._program.flatten(cell.intervention.initialise(named)).to(self._program.device)
 
-    def _current_bias(self) -> Tensor | None:
+    def _find_bias(self) -> Tensor | None:
         """[seed, layer, head, query, key] what is added to attention at this step; None if nothing ever is."""
-        asked = [cell.intervention.logits(self._step) if cell.intervention else None for cell in self._cells]
-        added = [logits for logits in asked if logits is not None]
-        if len(added) != len(self._added) or any(new is not old for new, old in zip(added, self._added, strict=True)):
-            self._added = added
-            # Of one seed a view: of a long context the bias is the largest array there is.
-            stacked = added[0][None] if len(added) == 1 else torch.stack(added)
-            self._bias = stacked.to(self._program.device)
-        return self._bias
+        return self._bias.of([cell.intervention.logits(self._step) for cell in self._cells])
+
+    def _find_factors(self) -> Tensor | None:
+        """[seed, parameter] what parameters are multiplied by at this step; None if they never are."""
+        return self._factors.of([cell.intervention.factors(self._step) for cell in self._cells])
+
+    def _steer(self) -> Tensor:
+        """[seed, parameter] what the model computes with at this step."""
+        return multiply(self._parameters, self._find_factors())
+
+    def _stack(self, parts: list[Tensor]) -> Tensor:
+        # Of one seed a view: of a long context the bias is the largest array there is.
+        stacked = parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        return stacked.to(self._program.device)
 
     def _batch(self, step: int) -> Tensor:
         """The data of one step, [seed, sequence, token]: they depend on the seed and the step alone."""
@@ -238,17 +256,17 @@ class _Lane:
 
     def _update(self, tokens: Tensor) -> Tensor:
         """One step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
-        weights = self._weigh(tokens)
-        asked = [cell.intervention for cell in self._cells]
-        if any(asked):
-            pairs = zip(asked, tokens, strict=True)
-            tokens = torch.stack([each.data(self._step, batch) if each else batch for each, batch in pairs])
-        inputs = Inputs(bias=self._current_bias(), kept=self._draw_kept(), weights=weights)
+        bias, factors, weights = self._find_bias(), self._find_factors(), self._weigh(tokens)
+        if self._helped:
+            pairs = zip(self._cells, tokens, strict=True)
+            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
+        inputs = Inputs(bias=bias, factors=factors, kept=self._draw_kept(), weights=weights)
         gradient, loss = self._program.gradient(self._parameters, tokens, inputs)
-        for i, intervention in enumerate(asked):
-            added = intervention and intervention.loss(self._step, self._program.model, tokens[i])
+        for i, cell in enumerate(self._cells if self._helped else ()):
+            own = None if bias is None else bias[i], None if factors is None else factors[i]
+            added = cell.intervention.loss(self._step, self._program.model, tokens[i], own[0])
             if added:
-                gradient[i] += self._program.differentiate(added, self._parameters[i])
+                gradient[i] += self._program.differentiate(added, self._parameters[i], own[1])
         for optimizer, share in zip(self._optimizers, gradient.split(self._counts), strict=True):
             optimizer.update(self._step, share)
         return loss

@@ -38,7 +38,7 @@ def evaluate_seed(
     exact = 0.0
     for raw in tokens.split(max(1, EVALUATION_TOKENS // facts.length)):
         part = raw.long()
-        logits, attention = functional_call(_Measured(model, patterns), named, (part[:, :-1], bias))
+        logits, attention = functional_call(WithPatterns(model, patterns), named, (part[:, :-1], bias))
         log_probability = torch.log_softmax(logits, -1).gather(-1, part[:, 1:, None]).squeeze(-1)  # [n, q]
         right = logits.argmax(-1) == part[:, 1:]
         order = find_order(task, raw.cpu().numpy())
@@ -99,14 +99,18 @@ def align(pattern: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return mass, hits / needed.clamp(min=1)
 
 
-class _Measured(nn.Module):
-    """`functional_call` goes through `forward`; this one returns the patterns too, where they are asked for."""
+class WithPatterns(nn.Module):
+    """`functional_call` goes through `forward`; this one returns the patterns too, where they are asked for.
+
+    The names of its weights begin with `model.`.
+    """
 
     def __init__(self, model: nn.Module, patterns: bool) -> None:
         super().__init__()
         self.model, self.patterns = model, patterns
 
     def forward(self, tokens: Tensor, bias: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `Decoder.forward_with_patterns`, or without any."""
         if not self.patterns:
             return self.model(tokens, bias), ()
         return cast("Decoder", self.model).forward_with_patterns(tokens, bias)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Fit:
-    """How well one seed knows its training set, where data are finite."""
+    """How well one seed predicts: on its training set, where data are finite; or without its interventions."""
 
     loss: NDArray[np.float64]
     """[query] mean loss of each prediction, in nats."""
@@ -44,6 +44,8 @@ class Evaluation:
     """[layer, head, query, key] attention, mean over the sequences. No layer, here and above, if it is not measured."""
     fit: Fit | None = None
     """On the training set; None where data are fresh."""
+    free: Fit | None = None
+    """On the evaluation sequences without the interventions; None where none changes what the model computes."""
 
 
 class TrainLoss(NamedTuple):

@@ -1,5 +1,6 @@
 """What a seed is trained and evaluated on."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,15 @@ from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.tasks.build import build_task_of
 from saltus.tasks.finite import draw_sets
-from saltus.train.interventions.base import Intervention, build_intervention
+from saltus.train.interventions.several import build_interventions
 from saltus.train.memory import DATA_BLOCK
 
 
 class Material:
-    """What one run, or one of its seeds, is given: its task, its data, what it is evaluated on, its intervention."""
+    """What one run, or one of its seeds, is given: its task, its data, what it is evaluated on, its interventions."""
 
-    def __init__(self, spec: RunSpec, seed: int, device: torch.device) -> None:
-        """`seed` is one whose map and data these are."""
+    def __init__(self, spec: RunSpec, seed: int, device: torch.device, beside: Path | None = None) -> None:
+        """`seed` is one whose map and data these are; `beside` the folder of results of the runs that it needs."""
         self.spec, self.streams = spec, Streams(spec.master_seed)
         self.task = build_task_of(spec, seed)
         self.facts = self.task.facts
@@ -30,10 +31,7 @@ class Material:
             self._training, sequences = draw_sets(spec.data, self.task, self.streams.generator("sets", place))
         self.evaluation_tokens = torch.from_numpy(sequences).to(device)
         self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
-        self.intervention: Intervention | None = None
-        if spec.intervention:
-            generator = self.streams.generator("intervention")
-            self.intervention = build_intervention(spec.intervention, spec.model, self.facts, generator)
+        self.intervention = build_interventions(spec, self.task, beside)
 
     def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
         """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
+from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
 from saltus.train.evaluation import Evaluation, TrainLoss
 
@@ -206,24 +208,32 @@ MEASURES: tuple[Measure, ...] = (
 """What every run records."""
 
 
-def _measure_fit(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
-    facts, fits = evaluated.facts, [evaluation.fit for evaluation in evaluated.evaluations]
+def _measure_fit(name: str, evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    facts, fits = evaluated.facts, [getattr(evaluation, name) for evaluation in evaluated.evaluations]
     loss, accuracy = (np.stack([getattr(fit, name) for fit in fits]) for name in ("loss", "accuracy"))
     by_unit = facts.mean_by_unit(loss)
     return {"loss": by_unit, "accuracy": facts.mean_by_unit(accuracy), "progress": facts.progress(by_unit)}
 
 
-TRAINING_SET = Measure(
-    "training_set",
-    ("unit",),
-    (
-        Column("loss", "on the training set, mean over the unit's queries", "nats"),
-        Column("accuracy", "on the training set, mean over the unit's queries"),
-        Column("progress", "share of the way from chance to floor loss, on the training set"),
-    ),
-    _measure_fit,
-)
+def _describe_fit(name: str, field: str, where: str) -> Measure:
+    columns = (
+        Column("loss", f"{where}, mean over the unit's queries", "nats"),
+        Column("accuracy", f"{where}, mean over the unit's queries"),
+        Column("progress", f"share of the way from chance to floor loss, {where}"),
+    )
+    return Measure(name, ("unit",), columns, partial(_measure_fit, field))
+
+
+TRAINING_SET = _describe_fit("training_set", "fit", "on the training set")
 """What a run with finite data records besides: the other tables are about its test set."""
+
+FREE = _describe_fit("free", "free", "without the interventions")
+"""What a run records besides whose interventions change what the model computes: the other tables are with them."""
+
+
+def list_measures(spec: RunSpec, own: Sequence[Measure]) -> tuple[Measure, ...]:
+    """What a run records; `own` is what was joined for all runs."""
+    return (*own, *([TRAINING_SET] if spec.data else []), *([FREE] if spec.steered else []))
 
 
 def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
@@ -233,7 +243,7 @@ def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
         SaltusError: if two measures have one name.
 
     """
-    names = [measure.name for measure in (*MEASURES, TRAINING_SET, *own)]
+    names = [measure.name for measure in (*MEASURES, TRAINING_SET, FREE, *own)]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise SaltusError(f"measures: the name {repeated[0]!r} is given to more than one; names must differ")
     return (*MEASURES, *own)

@@ -33,8 +33,17 @@ class Program:
     compiled program's door.
     """
 
-    def __init__(self, spec: RunSpec, facts: TaskFacts, device: torch.device, *, stacked: bool, biased: bool) -> None:
-        """`biased` says whether a bias is added to attention."""
+    def __init__(
+        self,
+        spec: RunSpec,
+        facts: TaskFacts,
+        device: torch.device,
+        *,
+        stacked: bool,
+        biased: bool,
+        scaled: bool = False,
+    ) -> None:
+        """`biased` says whether a bias is added to attention, `scaled` whether weights are multiplied by factors."""
         self.spec, self.device, self.stacked = spec, device, stacked
         training = spec.training
         self.model = build_model(spec.model, facts, init_seed=0).to(device)
@@ -50,7 +59,7 @@ class Program:
         """Whether the loss weighs other predictions in each sequence, as `weigh` does."""
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if stacked:
-            given = (biased, spec.model.dropout, self.scoring_varies)
+            given = (biased, scaled, spec.model.dropout, self.scoring_varies)
             mapped = vmap(mapped, in_dims=(0, 0, *(0 if each else None for each in given)))
         self._compiled = is_compiled(spec)
         if self._compiled:
@@ -70,6 +79,11 @@ class Program:
     def flatten(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The inverse of `unflatten`."""
         return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
+
+    def spread(self, factors: Mapping[str, Tensor]) -> Tensor:
+        """Factors on named weights -> one on each parameter, [parameter]: 1 where none is named."""
+        ones = ((name, torch.ones(shape)) for name, shape in self._shapes.items())
+        return torch.cat([(one * factors.get(name, 1.0)).reshape(-1) for name, one in ones])
 
     def weigh(self, order: NDArray[np.int64]) -> Tensor:
         """[sequence, query] weights of the predictions in the loss, from the order of a `ReorderedTask`."""
@@ -92,20 +106,28 @@ class Program:
                 loss.add_(part_loss, alpha=share)
         return gradient, loss
 
-    def differentiate(self, added: Callable[[dict[str, Tensor]], Tensor], flat: Tensor) -> Tensor:
-        """The gradient [parameter] of a function of one seed's named weights at [parameter]."""
+    def differentiate(
+        self, added: Callable[[dict[str, Tensor]], Tensor], flat: Tensor, factors: Tensor | None
+    ) -> Tensor:
+        """The gradient [parameter] of a function of one seed's named weights, with their factors, at [parameter]."""
 
         def call(parameters: Tensor) -> Tensor:
-            return added(self.unflatten(parameters))
+            return added(self.unflatten(multiply(parameters, factors)))
 
         return grad(call)(flat)
 
     def _loss(
-        self, flat: Tensor, tokens: Tensor, bias: Tensor | None, kept: Tensor | None, own: Tensor | None
+        self,
+        flat: Tensor,
+        tokens: Tensor,
+        bias: Tensor | None,
+        factors: Tensor | None,
+        kept: Tensor | None,
+        own: Tensor | None,
     ) -> Tensor:
         """Mean next-token cross-entropy in nats over the sequences and the weighted queries; `own` are `weights`."""
         tokens = tokens.long()
-        inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(flat)
+        inputs, targets, weights = tokens[:, :-1], tokens[:, 1:], self.unflatten(multiply(flat, factors))
         if self._fill:
             inputs = F.pad(inputs, (0, self._fill))
             if "positions" in weights:
@@ -129,6 +151,8 @@ class Inputs(NamedTuple):
 
     bias: Tensor | None = None
     """[seed, layer, head, query, key] added to attention logits."""
+    factors: Tensor | None = None
+    """[seed, parameter] what parameters are multiplied by."""
     kept: Tensor | None = None
     """[seed, sequence, branch, query, d_model] what dropout leaves."""
     weights: Tensor | None = None
@@ -139,7 +163,12 @@ class Inputs(NamedTuple):
         shares = [
             [None] * parts if each is None else each.tensor_split(parts, dim=1) for each in (self.kept, self.weights)
         ]
-        return [Inputs(self.bias, *own) for own in zip(*shares, strict=True)]
+        return [Inputs(self.bias, self.factors, *own) for own in zip(*shares, strict=True)]
+
+
+def multiply(parameters: Tensor, factors: Tensor | None) -> Tensor:
+    """Parameters times their factors, if there are any."""
+    return parameters if factors is None else parameters * factors
 
 
 @contextmanager

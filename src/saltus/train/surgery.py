@@ -32,7 +32,7 @@ _Change = Callable[[int, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Patient:
-    """One seed at a checkpoint, and the bias under which it is evaluated there, if any."""
+    """One seed at a checkpoint, with what its interventions make of its weights and the bias that they add, if any."""
 
     model: Decoder
     bias: Tensor | None
@@ -48,8 +48,11 @@ def load_patient(folder: RunFolder, step: int, seed: int, material: Material) ->
     model = folder.spec().model
     if not model.attention_heads:
         raise SaltusError(f"model: {model.kind} has no attention pattern to put in or to leave out; take a transformer")
-    added = material.intervention and material.intervention.logits(step)
-    return Patient(load_model(folder, step, seed), added)
+    steered = load_model(folder, step, seed)
+    with torch.no_grad():
+        for name, factor in (material.intervention.factors(step) or {}).items():
+            steered.get_parameter(name).mul_(factor)
+    return Patient(steered, material.intervention.logits(step))
 
 
 def transplant_patterns(recipient: Patient, donor: Patient, placebo: Patient, material: Material) -> Transplant:

@@ -19,6 +19,7 @@ from saltus.report.run.measures import draw_measures, tabulate_measures, tabulat
 from saltus.report.run.summary import (
     RunSummary,
     SeedSummary,
+    describe_free,
     describe_reliability,
     describe_result,
     find_rises,
@@ -100,6 +101,7 @@ def _describe_run(records: RunRecords, summary: RunSummary) -> Section:
         essence=_describe_essence(records.spec),
         blocks=[
             Text(describe_reliability(summary)),
+            *([Text(free)] if (free := describe_free(records, summary)) else []),
             *map(Text, tell_rises(find_rises(records), noun)),
             *_warn(records, summary),
             *_fold(records),

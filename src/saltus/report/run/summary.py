@@ -177,6 +177,27 @@ def describe_reliability(summary: RunSummary) -> str:
     )
 
 
+def describe_free(records: RunRecords, summary: RunSummary) -> str | None:
+    """What the interventions give at the last evaluation, and what the weights do without; None if it is not known.
+
+    Units are counted at that one evaluation, whatever held before.
+    """
+    if not len(records.tables.get("free", ())):
+        return None
+    at_end = {
+        how: [records.cube(table, column)[:, -1] for column in ("loss", "progress")]  # [seed, unit]
+        for how, table in (("With", "units"), ("without", "free"))
+    }
+    if len({loss.shape for loss, _ in at_end.values()}) > 1:  # seeds of a version before were never without
+        return None
+    told: list[str] = []
+    for how, (loss, progress) in at_end.items():
+        there = int((progress >= records.rule.level).sum())
+        of = f"{progress.size:,} {summary.noun}s" + (" of all seeds" if len(summary.seeds) > 1 else "")
+        told.append(f"{how} the intervention the loss is {loss.mean():.3f} nats and {there:,} of {of} are there")
+    return f"{told[0]}; {told[1]}, at step {summary.end:,}."
+
+
 def _name_units(names: Sequence[str]) -> str:
     words = {match[1] if (match := re.fullmatch(r"([a-z]+) \d+", name)) else "" for name in names}
     return words.pop() if len(words) == 1 and "" not in words else "unit"

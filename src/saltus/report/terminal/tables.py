@@ -16,7 +16,7 @@ from saltus.report.audit.section import sort_findings
 from saltus.report.curves.words import count_emerged, format_interval, format_step
 from saltus.report.html.labels import plural
 from saltus.report.patch.summary import describe_verdict, format_change, summarise_patch
-from saltus.report.run.summary import SeedSummary, describe_result, find_there, summarise
+from saltus.report.run.summary import SeedSummary, describe_free, describe_result, find_there, summarise
 from saltus.report.scan.patterns import compare_patterns, describe_lead
 from saltus.report.scan.tokens import format_tokens
 from saltus.seeding import Streams
@@ -45,13 +45,15 @@ def tabulate_run(records: RunRecords) -> Table:
     """A line for each seed, for a terminal of 80 columns: first and last unit, the whole task, units over time."""
     summary = summarise(records)
     total, noun = len(summary.units), summary.noun
+    caption = f"Intervals are (last step without, first step with]. The bar is the share of {noun}s over time."
+    free = describe_free(records, summary)
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
         title=Text(describe_result(summary)),
         title_justify="left",
         title_style="bold",
-        caption=Text(f"Intervals are (last step without, first step with]. The bar is the share of {noun}s over time."),
+        caption=Text(f"{caption} {free}" if free else caption),
         caption_justify="left",
     )
     table.add_column("seed", justify="right")
