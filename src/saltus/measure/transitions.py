@@ -65,8 +65,8 @@ def measure_entropy_change(
 ) -> EntropyChange:
     """What the entropy of the heads does at the jumps of units that emerged; 0 where none did.
 
-    `steps` is [evaluation], `entropy` (nats) and `mass` on the true keys are [seed, evaluation, head, unit], `found` has
-    the units of each seed.
+    `steps` is [evaluation], `entropy` (nats) and `mass` on the true keys are [seed, evaluation, head, unit], `found`
+    has the units of each seed.
     """
     window = np.searchsorted(steps, steps + WINDOW, side="left")
     around: list[float] = []
