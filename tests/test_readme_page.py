@@ -68,16 +68,18 @@ def test_the_jump_of_a_scan_is_patched_and_reported() -> None:
 
 
 def test_the_records_of_the_tour_are_read(finished: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of another run than the demo's, whose last step is 40."""
+    """Of another run than the demo's, whose last step is 40 and whose sequences have 7 queries."""
     judge, *reading = list_blocks(ROOT / "docs" / "tour.md")
     shutil.copytree(finished.path, Path("runs", "demo"))
     names: dict[str, Any] = {}
     for block in reading:
-        exec(compile(block.replace("step=1500", "step=40"), "tour.md", "exec"), names)
+        smaller = block.replace("step=1500", "step=40").replace("(4, 19)", "(4, 7)")
+        exec(compile(smaller, "tour.md", "exec"), names)
     assert capsys.readouterr().out.startswith("[{'step': 0, 'loss': ")
     assert names["progress"].shape == (2, len(names["steps"]), 4)
     assert names["attention"].shape[1:4] == (2, 1, 2)
     assert {name.partition(".")[0] for name in names["weights"]} >= {"blocks"}
+    assert names["logits"].shape == (4, 7, 2)
     assert len(names["found"]) == len(names["strict"]) == 2 * 5
     assert names["left"].shape == names["right"].shape == (2,)
 
