@@ -12,7 +12,16 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 SHOWN = ("*.md", "docs/**/*.md", "results/**/*.md")
-LINKED = ("LICENSE", "CITATION.cff", "docs/**/*.png", "results/*.png", "results/*.csv", "examples/*", "studies/*.py")
+LINKED = (
+    "LICENSE",
+    "CITATION.cff",
+    "docs/site.css",
+    "docs/**/*.png",
+    "results/*.png",
+    "results/*.csv",
+    "examples/*",
+    "studies/*.py",
+)
 LISTED = {"studies": "Studies", "examples": "Examples"}
 """Folders of programs, and the titles of the pages that list them."""
 
