@@ -1,6 +1,7 @@
 """Every page is in the site's nav, every link leads somewhere, and a test runs the Python of a page."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,13 @@ def test_python_of_a_page_is_run_by_a_test() -> None:
     pages = [page for page in PAGES if "```python" in (ROOT / page).read_text(encoding="utf-8")]
     assert len(pages) >= 9
     assert [page for page in pages if f'"{Path(page).name}"' not in tests] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## \[([^\]]+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert (project["version"], str(citation["date-released"])) == newest.groups()
+    assert citation["version"] == project["version"]
+    assert f"This is version {project['version']};" in (ROOT / "README.md").read_text(encoding="utf-8")
