@@ -10,7 +10,7 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 	heads_at_equal_operations ensembles))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test test-lowest lint types unit bench simulate figures pictures clean
+.PHONY: help demo demo-lm test test-lowest lint types unit bench simulate figures pictures docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,11 @@ figures: .venv/ready ## draw the figures and tables of results/ from the kept re
 pictures: .venv/ready-to-develop ## draw the pictures of the README again, from the demo's records
 	$(BIN)/python docs/pictures/draw.py
 
-clean: ## remove the environment and the caches, not the runs
-	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache .hypothesis
+docs: .venv/ready-for-docs ## build the site into site/, without a warning
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean: ## remove the environment, the caches and the site, not the runs
+	rm -rf .venv .venv-lowest site .pytest_cache .ruff_cache .hypothesis
 
 # torch comes first and alone: a build for CPUs is taken where pip is shown one.
 .venv/ready: requirements/run.txt pyproject.toml
@@ -77,4 +80,8 @@ clean: ## remove the environment and the caches, not the runs
 
 .venv/ready-to-develop: .venv/ready requirements/develop.txt
 	$(BIN)/pip install --quiet --requirement requirements/develop.txt
+	touch $@
+
+.venv/ready-for-docs: .venv/ready-to-develop requirements/docs.txt
+	$(BIN)/pip install --quiet --requirement requirements/docs.txt
 	touch $@

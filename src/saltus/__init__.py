@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from saltus import specs
-from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule
+from saltus.curves import Curve, Curves, Emergence, Emergences, Key, Rule, gather_curves
 from saltus.errors import SaltusError
 from saltus.specs import *
 from saltus.tasks.base import TaskFacts
@@ -31,6 +31,7 @@ __all__ = [
     "api",
     "compare",
     "fit",
+    "gather_curves",
     "load_model",
     "plan",
     "pool",

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from saltus import api
-from saltus.api import DEFAULT_ROOT
+import saltus
+from saltus.arguments import DEFAULT_ROOT
 from saltus.cli.options import Out
 
 Name = Annotated[str, typer.Argument(help="The folder of a run, or the beginning of the name of one in --out.")]
@@ -25,9 +25,8 @@ def transplant(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Put the attention patterns of a later step into an earlier one: do they bring what was learnt between?"""
-    api.transplant(
-        api.find_run(name, out), donor=donor, recipient=recipient, seed=seed, donor_seed=donor_seed, own_code=own_code
-    )
+    run = saltus.api.find_run(name, out)
+    saltus.api.transplant(run, donor=donor, recipient=recipient, seed=seed, donor_seed=donor_seed, own_code=own_code)
 
 
 def ablate(
@@ -38,4 +37,4 @@ def ablate(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Leave out the output of each head in turn: what does each unit lose?"""
-    api.ablate(api.find_run(name, out), step=step, seed=seed, own_code=own_code)
+    saltus.api.ablate(saltus.api.find_run(name, out), step=step, seed=seed, own_code=own_code)

@@ -28,7 +28,7 @@ class EntropyChange:
 
 
 def rank_passings(steps: NDArray[np.int64], losses: NDArray[np.float64], level: float) -> list[list[float | None]]:
-    """[seed][rank] the first evaluated step of each unit with a loss below `level`, in nats, soonest first.
+    """By seed and rank the first evaluated step of each unit with a loss below `level`, in nats, soonest first.
 
     `steps` is [evaluation], `losses` [seed, evaluation, unit]. None stands for a unit that has not passed within the
     budget.
@@ -65,8 +65,8 @@ def measure_entropy_change(
 ) -> EntropyChange:
     """What the entropy of the heads does at the jumps of units that emerged; 0 where none did.
 
-    `steps` is [evaluation], `entropy` (nats) and `mass` on the true keys are [seed, evaluation, head, unit], `found` is
-    [seed][unit].
+    `steps` is [evaluation], `entropy` (nats) and `mass` on the true keys are [seed, evaluation, head, unit], `found`
+    has the units of each seed.
     """
     window = np.searchsorted(steps, steps + WINDOW, side="left")
     around: list[float] = []

@@ -62,6 +62,6 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    """[row][column] text; it is escaped where it is written."""
+    """By row and column, text; it is escaped where it is written."""
     note: str = ""
     """What a reader has to know: how the numbers were made."""
