@@ -53,7 +53,11 @@ def vary_run(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -
     return RunSpec(**(base | values | {"training": base["training"] | training}))
 
 
+def spell_name(text: str) -> str:
+    """Text as the name of a run, with what a name may not have replaced."""
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in text.lower())[:64]
+
+
 def _name(key: Keys) -> str:
-    """Such as `heads-4-rate-0.001`, from keys and values, with what a name may not have replaced."""
-    text = "-".join(f"{name}-{value}" for name, value in key.items()).lower()
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in text)[:64]
+    """Such as `heads-4-rate-0.001`, from keys and values."""
+    return spell_name("-".join(f"{name}-{value}" for name, value in key.items()))

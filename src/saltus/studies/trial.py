@@ -15,7 +15,7 @@ from saltus.errors import SaltusError
 from saltus.measure.bootstrap import bootstrap_emergences
 from saltus.seeding import Streams
 from saltus.specs import RunSpec
-from saltus.studies.cells import Cell, vary_run
+from saltus.studies.cells import Cell, spell_name, vary_run
 from saltus.studies.claims import Claim, Table
 from saltus.studies.flops import price_run
 from saltus.studies.gate import Check, score_learning
@@ -77,7 +77,7 @@ class Trial:
                 scale_of_initialisation=scale,
                 run=vary_run(
                     spec,
-                    name=f"{arm}-sweep-{rate:g}-{scale:g}",
+                    name=spell_name(f"{arm}-sweep-{rate:g}-{scale:g}"),
                     training=describe_setting((rate, scale)),
                     seeds=self.sweep_seeds,
                     master_seed=spec.master_seed + SWEPT,
@@ -95,9 +95,9 @@ class Trial:
             if len(sweep) < len(self.settings):
                 continue
             training = describe_setting(choose_setting(sweep))
-            cells.append(Cell(arm=arm, part="arm", run=vary_run(spec, name=arm, training=training)))
+            cells.append(Cell(arm=arm, part="arm", run=vary_run(spec, name=spell_name(arm), training=training)))
             if arm in self.placebos:
-                run = vary_run(self.placebos[arm], name=f"{arm}-placebo", training=training)
+                run = vary_run(self.placebos[arm], name=spell_name(f"{arm}-placebo"), training=training)
                 cells.append(Cell(arm=arm, part="placebo", run=run))
         return cells
 
