@@ -12,10 +12,10 @@ from saltus.measure.intervals import Estimate
 from saltus.seeding import Streams
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Table
-from saltus.studies.flops import count_flops
 from saltus.studies.panels import OURS, add_legend, label, open_panels
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
+from saltus.train.flops import count_flops
 
 BUDGET = 200
 """Steps of every model but the longer ones: the single head has then found about a quarter of the rows."""

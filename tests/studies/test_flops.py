@@ -7,10 +7,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from saltus.errors import SaltusError
 from saltus.models import decoder
 from saltus.models.build import build_model
-from saltus.specs import CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import (
+    BiasSpec,
+    CellularAutomatonSpec,
+    DistillationSpec,
+    LinearMapSpec,
+    RunSpec,
+    SupervisionSpec,
+    TrainingSpec,
+    TransformerSpec,
+)
 from saltus.specs.tasks import TaskSpec
-from saltus.studies.flops import count_flops, match_operations
+from saltus.studies.flops import match_operations, price_run
 from saltus.tasks.build import read_facts
+from saltus.train.flops import count_flops
 
 
 @pytest.mark.parametrize(
@@ -60,3 +70,22 @@ def test_runs_are_matched_by_the_width_of_their_mlp() -> None:
     assert match_operations({"first": make_run(4, 0)}) == {"first": make_run(4, 0)}
     with pytest.raises(SaltusError, match=r"alone has no MLP \(d_mlp is 0\) and .* operations in a step, not the"):
         match_operations({"first": make_run(4), "alone": make_run(4, 0)})
+
+
+def test_what_an_intervention_adds_is_counted_and_so_is_a_teacher() -> None:
+    plain, wide = make_run(2), make_run(4)
+    step, teacher = count_flops(plain), count_flops(wide)
+
+    def give(*interventions: BiasSpec | SupervisionSpec | DistillationSpec) -> RunSpec:
+        return RunSpec(**(plain.model_dump() | {"intervention": interventions}))
+
+    assert price_run(give(BiasSpec(strength=4.0)), 100).operations == 100 * step
+    supervised = give(SupervisionSpec(weight=1.0, share=0.5, until=40))
+    assert price_run(supervised, 100).operations == pytest.approx((100 + 20) * step)
+    assert price_run(supervised, 10).operations == pytest.approx((10 + 5) * step)
+    assert price_run(give(SupervisionSpec(weight=0.0)), 100).operations == 100 * step
+    taught = give(DistillationSpec(teacher=wide.run_id, checkpoints=(20, 60), stretch=10, share=0.5))
+    cost = price_run(taught, 100, wide)
+    assert cost.operations == pytest.approx((100 + 50) * step + 50 * teacher / 3)  # the teacher goes forward alone
+    assert cost.with_teacher == pytest.approx(cost.operations + 60 * teacher)
+    assert price_run(taught, 100).with_teacher == price_run(taught, 100).operations

@@ -9,9 +9,10 @@ from tests.studies.arms import make_spec, solve
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.studies.claims import Verdict
-from saltus.studies.flops import count_flops, price_run
+from saltus.studies.flops import price_run
 from saltus.studies.results import Result, Results
 from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
+from saltus.train.flops import count_flops
 
 SEEDS = 12
 EARLY, LATE = [400, 500] * 6, [700, 800] * 6

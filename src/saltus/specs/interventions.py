@@ -40,6 +40,10 @@ class BaseInterventionSpec(Spec):
         """What decides the shape of the arrays, and so which runs can be trained together: a JSON value."""
         return self.kind
 
+    def count_work(self, steps: float) -> float:
+        """What it adds to so many steps, as steps of training: the patterns of some sequences are worked out again."""
+        return 0.0
+
     def check(self, model: BackboneSpec) -> None:
         """Raise a ValueError if this cannot be done to such a model."""
 
@@ -166,6 +170,10 @@ class SupervisionSpec(ScheduledSpec):
         description="of a batch's sequences, whose patterns are supervised; at least one",
     )
 
+    def count_work(self, steps: float) -> float:
+        """A step of training on the share, at most, until it is released."""
+        return self.share * min(steps, self.until or steps) if self.weight else 0.0
+
 
 class DistillationSpec(ScheduledSpec):
     """A student's patterns are drawn toward a teacher's, or its queries and keys begin as the teacher's.
@@ -195,6 +203,10 @@ class DistillationSpec(ScheduledSpec):
     def needs(self) -> str:
         """The teacher."""
         return self.teacher
+
+    def count_work(self, steps: float) -> float:
+        """A step of training on the share, at most, until it is released; the teacher's part is not counted here."""
+        return self.share * min(steps, self.until or steps) if self.how == "loss" and self.weight else 0.0
 
     @model_validator(mode="after")
     def _check_checkpoints(self) -> Self:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saltus.errors import SaltusError
-from saltus.specs import RunSpec
+from saltus.specs import DistillationSpec, RunSpec
 from saltus.train.flops import count_flops
 
 
@@ -21,10 +21,19 @@ class Cost:
     """Those, and the training of its teacher where it has one."""
 
 
-def price_run(spec: RunSpec, steps: float) -> Cost:
-    """What so many steps of one seed cost."""
-    operations = count_flops(spec) * steps
-    return Cost(steps, steps * spec.batch * spec.task.tokens, operations, operations)
+def price_run(spec: RunSpec, steps: float, teacher: RunSpec | None = None) -> Cost:
+    """What so many steps of one seed cost; a teacher's training counts up to the last checkpoint that is learned from.
+
+    A teacher that shows its patterns works through the same share of each batch, forward alone.
+    """
+    operations = count_flops(spec) * (steps + sum(each.count_work(steps) for each in spec.interventions))
+    with_teacher = operations
+    for each in spec.interventions:
+        if teacher is not None and isinstance(each, DistillationSpec):
+            shown = count_flops(teacher) / teacher.batch * spec.batch * each.count_work(steps) / 3.0
+            operations += shown
+            with_teacher += shown + count_flops(teacher) * max(each.checkpoints)
+    return Cost(steps, steps * spec.batch * spec.task.tokens, operations, with_teacher)
 
 
 def match_operations(runs: Mapping[str, RunSpec]) -> dict[str, RunSpec]:

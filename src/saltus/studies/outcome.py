@@ -9,8 +9,9 @@ from saltus.measure.bootstrap import bootstrap_emergences
 from saltus.measure.contrasts import contrast_arms
 from saltus.measure.intervals import Estimate
 from saltus.seeding import Streams
+from saltus.specs import RunSpec
 from saltus.studies.claims import Table, Verdict
-from saltus.studies.flops import price_run
+from saltus.studies.flops import Cost, price_run
 from saltus.studies.gate import Check
 from saltus.studies.results import Result
 
@@ -28,13 +29,12 @@ class Outcome:
     has_placebo: bool
     """Whether there is to be one."""
     checks: tuple[Check, ...]
+    teacher: RunSpec | None = None
 
     @property
     def taught(self) -> float:
         """Operations with the teacher's training over those without, at the median; 1 where there is no teacher."""
-        at = bootstrap_emergences(self.result.tasks, Streams(0).generator("bootstrap"), draws=1)
-        step = at.estimate.place_quantile(0.5)
-        cost = price_run(self.result.cell.run, self.result.budget if np.isinf(step) else step)
+        cost, _ = price_median(self.result, self.teacher)
         return cost.with_teacher / cost.operations
 
     @property
@@ -65,12 +65,14 @@ class Outcome:
         return told
 
 
-def tabulate_trial(arms: Sequence[Result], outcomes: Sequence[Outcome]) -> Sequence[Table]:
+def tabulate_trial(
+    arms: Sequence[Result], outcomes: Sequence[Outcome], teacher: RunSpec | None = None
+) -> Sequence[Table]:
     """Every arm with its setting and three costs; every change against control and placebo; what the gate says."""
     costs = Table(
         "What it costs until half of the seeds have the whole task",
         ("arm", "rate", "initialisation", "seeds with it", "step", "tokens", "operations", "with the teacher's"),
-        [_list_costs(result) for result in arms],
+        [_list_costs(result, teacher) for result in arms],
         "Medians by Turnbull's estimate. Operations: those of the products, forward and backward, by arithmetic on "
         "the description; what an intervention adds is counted.",
     )
@@ -100,8 +102,11 @@ def tabulate_trial(arms: Sequence[Result], outcomes: Sequence[Outcome]) -> Seque
     return [costs, *([effects, gate] if outcomes else [])]
 
 
-def compare_cost(base: Result, changed: Result) -> Estimate:
-    """Operations until half of the seeds have the whole task, of `changed` over `base`; seeds are paired by name."""
+def compare_cost(base: Result, changed: Result, teacher: RunSpec | None = None) -> Estimate:
+    """Operations until half of the seeds have the whole task, of `changed` over `base`; seeds are paired by name.
+
+    Those of a step are the mean until the median of each. The training of a teacher is not among them.
+    """
     steps = contrast_arms(
         base.tasks.intervals(),
         changed.tasks.intervals(),
@@ -109,8 +114,17 @@ def compare_cost(base: Result, changed: Result) -> Estimate:
         seeds=([task.key.seed for task in base.tasks], [task.key.seed for task in changed.tasks]),
         paired={task.key.seed for task in base.tasks} == {task.key.seed for task in changed.tasks},
     ).median_ratio
-    ends = [price_run(result.cell.run, result.budget).operations / result.budget for result in (base, changed)]
-    return scale_estimate(steps, ends[1] / ends[0])
+    costs = [price_median(result, teacher)[0] for result in (base, changed)]
+    each = [cost.operations / cost.steps for cost in costs]
+    return scale_estimate(steps, each[1] / each[0])
+
+
+def price_median(result: Result, teacher: RunSpec | None = None) -> tuple[Cost, bool]:
+    """The cost until half of the seeds have the whole task; of the whole budget, and True, where they do not."""
+    found = bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap"), draws=1)
+    step = found.estimate.place_quantile(0.5)
+    late = bool(np.isinf(step))
+    return price_run(result.cell.run, result.budget if late else max(step, 1.0), teacher), late
 
 
 def scale_estimate(estimate: Estimate, factor: float) -> Estimate:
@@ -125,17 +139,15 @@ def say_estimate(estimate: Estimate) -> str:
     return f"{value} [{estimate.lower:.2f}, {'no limit' if np.isinf(estimate.upper) else f'{estimate.upper:.2f}'}]"
 
 
-def _list_costs(result: Result) -> tuple[str, ...]:
-    run, tasks = result.cell.run, result.tasks
-    step = bootstrap_emergences(tasks, Streams(0).generator("bootstrap"), draws=1).estimate.place_quantile(0.5)
-    late = np.isinf(step)
-    cost = price_run(run, result.budget if late else step)
+def _list_costs(result: Result, teacher: RunSpec | None) -> tuple[str, ...]:
+    training, tasks = result.cell.run.training, result.tasks
+    cost, late = price_median(result, teacher)
     beyond = "> " if late else ""
     solved = sum(not task.censored for task in tasks)
     return (
         f"{result['arm']}{' (placebo)' if result['part'] == 'placebo' else ''}",
-        f"{run.training.learning_rate:g}",
-        f"{run.training.initialisation_scale:g}",
+        f"{training.learning_rate:g}",
+        f"{training.initialisation_scale:g}",
         f"{solved} of {len(tasks)}",
         f"{beyond}{cost.steps:,.0f}",
         f"{beyond}{cost.tokens:.3g}",

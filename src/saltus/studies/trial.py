@@ -46,6 +46,8 @@ class Trial:
     scales: Sequence[float] = (1.0,)
     """Of the initialisation."""
     sweep_seeds: int = 4
+    teacher: RunSpec | None = None
+    """The run that distillations learn from; it is trained first, and what it costs is counted."""
 
     def __post_init__(self) -> None:
         if not self.changes or CONTROL in self.changes or not self.placebos.keys() <= self.changes.keys():
@@ -68,8 +70,9 @@ class Trial:
         return list(product(self.rates, self.scales))
 
     def list_sweeps(self) -> list[Cell]:
-        """The cells of the sweep: of each arm one for each setting."""
-        return [
+        """The teacher, and the cells of the sweep: of each arm one for each setting."""
+        teachers = [] if self.teacher is None else [Cell(arm="teacher", part="teacher", run=self.teacher)]
+        return teachers + [
             Cell(
                 arm=arm,
                 part="sweep",
@@ -123,10 +126,11 @@ class Trial:
                     Outcome(
                         arm,
                         changed,
-                        compare_cost(control, changed),
-                        None if placebo is None else compare_cost(placebo, changed),
+                        compare_cost(control, changed, self.teacher),
+                        None if placebo is None else compare_cost(placebo, changed, self.teacher),
                         arm in self.placebos,
                         tuple(checks),
+                        self.teacher,
                     )
                 )
         return outcomes
@@ -148,7 +152,7 @@ class Trial:
                     problems[kind].append(f"{name} was swept over {len(tried)}")
                 elif used[place] in (tried[0], tried[-1]) and kind == "rate":
                     problems[kind].append(f"{name} is best at the edge of its sweep, {used[place]:g}")
-        budgets = [price_run(result.cell.run, result.budget) for result in (control, changed)]
+        budgets = [price_run(result.cell.run, result.budget, self.teacher) for result in (control, changed)]
         low, high = sorted(each.operations for each in budgets)
         return [
             Check(f"each arm has its own best {kind}", not told, "; ".join(told) or "swept apart")
@@ -177,7 +181,7 @@ class Trial:
                     continue
                 steps = result.records.evaluated_steps.astype(float)
                 without = bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap"), draws=1)
-                spent = [price_run(result.cell.run, int(step)).operations for step in steps]
+                spent = [price_run(result.cell.run, int(step), self.teacher).operations for step in steps]
                 panel.plot(spent, without.estimate.survival_at(steps)[1], color=colour, label=name)
             panel.set_ylim(-0.03, 1.03)
             label(panel, outcome.arm, "operations of one seed", "share of seeds without the whole task")
@@ -189,7 +193,7 @@ class Trial:
     def tabulate(self, results: Results) -> Sequence[Table]:
         """Every arm with its setting and three costs; every change against control and placebo; what the gate says."""
         arms = [result for result in results if result.cell.key.get("part") in ("arm", "placebo")]
-        return tabulate_trial(arms, self.list_outcomes(results)) if arms else []
+        return tabulate_trial(arms, self.list_outcomes(results), self.teacher) if arms else []
 
     def judge(self, results: Results) -> Sequence[Claim]:
         """A verdict for each change."""
