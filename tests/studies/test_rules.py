@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from tests.studies.arms import invent, make_arm, make_result, make_spec, solve
 
+from saltus.measure.intervals import Estimate
+from saltus.measure.lottery import LotteryCheck
 from saltus.measure.transitions import EntropyChange
 from saltus.paper.distance import Round
 from saltus.studies.cells import Cell
@@ -450,3 +452,64 @@ def test_what_is_there_at_the_end_needs_no_confirmation() -> None:
     assert result.read_units(hold=1).by_seed()["cell", "0"][0].by == 1000
     assert result.read_units(hold=1, until=900)[0].by is None
     assert inf not in result.there_at_end
+
+
+def judge_lottery(*ratios: tuple[float, float]) -> str:
+    anything = Estimate(200.0, 100.0, 300.0, 0.95)
+    checks = [
+        LotteryCheck(4, 0.5, anything, anything, Estimate(1.0, lower, upper, 0.95), anything) for lower, upper in ratios
+    ]
+    return rules("heads_lottery")["judge_medians"](checks)
+
+
+def test_the_lottery_of_heads_can_hold_and_fail_and_say_nothing() -> None:
+    assert judge_lottery((0.7, 1.4), (0.8, inf)) == "reproduced"
+    assert judge_lottery((0.7, 1.4), (1.1, inf)) == "in part"  # later than independent searchers
+    assert judge_lottery((0.2, 0.9), (0.7, 1.4)) == "in part"  # sooner
+    assert judge_lottery((1.1, 2.0), (1.2, inf)) == "not reproduced"
+    assert judge_lottery((0.0, 3.0), (0.8, inf)) == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("base", "wide", "verdict"),
+    [
+        (lambda seed: [0 if row == seed % 8 else None for row in range(8)], [0], "reproduced"),
+        (lambda _: [], [0] * 8, "not reproduced"),
+        (lambda _: [0, 0], [0, 0], "in part"),
+    ],
+)
+def test_seeds_can_cover_more_than_one_model_and_less(base: Callable[[int], Rows], wide: Rows, verdict: str) -> None:
+    study = load("ensembles")
+    chosen = {(c.key["heads"], c.run.model.d_model): c for c in study.cells}
+    results = Results(
+        [
+            learn(chosen[1, 32], *[base(seed) for seed in range(32)]),
+            learn(chosen[1, 128], *[wide for _ in range(32)]),
+        ],
+        study.cells,
+    )
+    assert study.judge is not None
+    claims = {claim.text: claim.verdict for claim in study.judge(results)}
+    assert claims["K seeds cover more rows than one model, wider at the same work"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("single", "several", "verdict"),
+    [
+        ([8] * 16, [1] * 16, "reproduced"),
+        ([1] * 16, [8] * 16, "not reproduced"),
+        ([2, 8] * 8, [1, 9] * 8, "not measured"),
+    ],
+)
+def test_several_heads_can_be_sooner_than_one_and_later(
+    single: Sequence[int], several: Sequence[int], verdict: str
+) -> None:
+    study = load("heads_at_equal_operations")
+    chosen = {(c.key["heads"], c.key["dimension"], c.key["layers"]): c for c in study.cells}
+    results = Results(
+        [learn(chosen[heads, 8, 1], *[[at] * 8 for at in steps]) for heads, steps in ((1, single), (4, several))],
+        study.cells,
+    )
+    assert study.judge is not None
+    (claim,) = study.judge(results)
+    assert claim.verdict == verdict, claim.why
