@@ -12,6 +12,7 @@ from saltus.arguments import DEFAULT_PORT
 from saltus.errors import SaltusError
 from saltus.live.server import LOOPBACK, Server, open_socket
 from saltus.live.shelf import Glimpse, sign_folder
+from saltus.lm.pocket.folder import PocketFolder
 from saltus.monitor.folder import MonitorFolder
 from saltus.report.html.blocks import Section, Text
 from saltus.report.sections import describe as describe_sections
@@ -131,12 +132,25 @@ def _name(path: Path) -> str:
 
 def _glimpse(key: str, folder: Folder, version: str) -> Glimpse:
     listing = describe(folder)
-    done, left = _measure_progress(folder) if listing.readable and isinstance(folder, RunFolder) else (None, None)
+    done, left = _measure_progress(folder) if listing.readable else (None, None)
     return Glimpse(key, listing.name, listing.kind, listing.what, listing.state, version, done, left)
 
 
-def _measure_progress(folder: RunFolder) -> tuple[float | None, float | None]:
-    """Share of a run's steps, and the seconds that are left at the pace between its checkpoints."""
+def _measure_progress(folder: Folder) -> tuple[float | None, float | None]:
+    """Share of the steps that are done, and the seconds that are left of a run at the pace between its checkpoints.
+
+    The models of a suite differ in pace, and several train at a time: what is left of it is not known.
+    """
+    match folder:
+        case PocketFolder():
+            return folder.records().done, None
+        case RunFolder():
+            return _measure_run(folder)
+        case _:
+            return None, None
+
+
+def _measure_run(folder: RunFolder) -> tuple[float | None, float | None]:
     if folder.finished:
         return 1.0, None
     budget, steps = folder.spec().training.steps, folder.checkpoint_steps()
