@@ -19,7 +19,7 @@ from tests.monitor.test_monitor import Known, watch_known
 from tests.report.visit import ARGUMENTS, CHROMIUM, MARKS
 
 from saltus import api
-from saltus.api.watching import FolderShelf
+from saltus.api.shelves import FolderShelf
 from saltus.errors import SaltusError
 from saltus.live.server import Server, open_socket
 from saltus.live.shelf import Glimpse, Shelf
