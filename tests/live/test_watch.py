@@ -1,5 +1,6 @@
 """The live page's server, and the folders as it sees them."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -21,7 +22,7 @@ from tests.report.visit import ARGUMENTS, CHROMIUM, MARKS
 from saltus import api
 from saltus.api.shelves import FolderShelf
 from saltus.errors import SaltusError
-from saltus.live.server import Server, open_socket
+from saltus.live.server import Server, Watch, open_socket
 from saltus.live.shelf import Glimpse, Shelf
 from saltus.lm.pocket.folder import PocketFolder
 from saltus.lm.suites.base import Run
@@ -324,6 +325,36 @@ def test_a_disk_that_is_away_for_a_while_ends_nothing() -> None:
     with serving(Away()) as port, read_lists(port) as read:
         assert read().keys() == {"look 1"}
         assert read().keys() == {"look 3"}
+
+
+class Restless:
+    """A shelf on which something has changed whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self) -> list[Glimpse]:
+        self.looks += 1
+        return [Glimpse("k", "mine", "run", "", "", str(self.looks))]
+
+    def describe(self, key: str) -> list[Section]:
+        raise KeyError(key)
+
+
+def test_a_page_that_takes_nothing_stops_no_other() -> None:
+    """The server waits in the middle of what it sends to one page; the other is still told what is new."""
+
+    async def follow() -> list[str]:
+        watch = Watch(Restless(), every=0.0)
+        stalled, other = watch.follow(), watch.follow()
+        await anext(stalled)
+        told = [await asyncio.wait_for(anext(other), 20.0) for _ in range(3)]
+        await asyncio.wait_for(watch.close(), 20.0)
+        return told
+
+    told = asyncio.run(follow())
+    assert len(set(told)) == 3
+    assert all(text.startswith("event: list") for text in told)
 
 
 def test_an_error_of_what_is_done_beside_is_its_own(tmp_path: Path) -> None:
