@@ -64,7 +64,7 @@ def describe_study(progress: StudyProgress) -> Section:
         name=progress.name,
         question="Which cell is the best?" if racing else "How far are its cells?",
         headline=f"{first[0].upper()}{first[1:]}.",
-        essence=f"study · {progress.title} · {plural(len(progress.cells), 'cell')}",
+        essence=f"study · {progress.title.rstrip('.')} · {plural(len(progress.cells), 'cell')}",
         blocks=[
             *([Text(f"{progress.told}; its races:", items=progress.races)] if len(progress.races) > 1 else []),
             Table("Every cell", columns, rows, f"{note}What emerged in a run is in the folder of its name."),
