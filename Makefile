@@ -10,7 +10,7 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 	heads_at_equal_operations ensembles sooner_attention sooner_bias sooner_distillation))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm test test-lowest lint types unit bench simulate real figures pictures docs clean
+.PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench simulate real figures pictures docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: .venv/compiled ## train 8 seeds of a small linear map and write the report
 
 demo-lm: .venv/ready ## train 12 small language models, scan their checkpoints, patch across a jump, write the report
 	$(BIN)/saltus demo --lm
+
+demo-watch: .venv/ready ## train a small language model that learns induction, with its live page, until Ctrl-C
+	$(BIN)/python examples/watch_induction.py
 
 test: lint types unit ## lint, types and every test
 

@@ -1,5 +1,6 @@
 """The live page's server, and the folders as it sees them."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -19,11 +20,14 @@ from tests.monitor.test_monitor import Known, watch_known
 from tests.report.visit import ARGUMENTS, CHROMIUM, MARKS
 
 from saltus import api
-from saltus.api.watching import FolderShelf
+from saltus.api.shelves import FolderShelf
 from saltus.errors import SaltusError
-from saltus.live.server import Server, open_socket
+from saltus.live.server import Server, Watch, open_socket
 from saltus.live.shelf import Glimpse, Shelf
-from saltus.report.html.blocks import Section
+from saltus.lm.pocket.folder import PocketFolder
+from saltus.lm.suites.base import Run
+from saltus.report.html.blocks import Section, Table
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
@@ -178,6 +182,34 @@ def test_a_run_says_how_much_is_left(finished: RunFolder, tmp_path: Path) -> Non
     assert (dead.done, dead.left) == (0.75, None)
 
 
+def test_a_pocket_suite_says_how_far_its_models_are(saltus: Saltus, tmp_path: Path) -> None:
+    """Of two models one has both of its checkpoints after step 0, the other has the first: half of the way and all."""
+    spec = PocketSpec(
+        name="tiny",
+        models=(PocketModelSpec(name="small", layers=1, d_model=8, heads=2),),
+        seeds=2,
+        corpus=PeriodicCorpusSpec(),
+        steps=60,
+        every=30,
+    )
+    folder = PocketFolder(tmp_path / spec.identify("tiny"))
+    shelf = FolderShelf([tmp_path])
+    with folder.writing(spec):
+        (begun,) = shelf.look()
+        assert (begun.kind, begun.state, begun.done) == ("pocket suite", "being written", 0.0)
+        for seed, steps in (("0", (0, 30, 60)), ("1", (0, 30))):
+            for step in steps:
+                folder.run(Run("small", seed)).checkpoint(step).mkdir(parents=True)
+        (glimpse,) = shelf.look()
+    assert (glimpse.done, glimpse.what) == (0.75, "1 of 2 models are trained, 75% of all steps")
+    assert glimpse.version != begun.version
+    (section,) = shelf.describe(glimpse.key)
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert [row.cells for row in table.rows] == [("small", "0", 60, 60), ("small", "1", 30, 60)]
+    code, out, _ = saltus("show", folder.path)
+    assert (code, "small │ 1    │ 30                │ 60" in out) == (0, True), out
+
+
 def start(path: Path, port: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "saltus", "watch", str(path), "--port", str(port)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -270,6 +302,7 @@ def test_a_study_can_be_watched_while_it_is_trained(saltus: Saltus, tmp_path: Pa
             pass
     assert "--watch" in saltus("run", "--help")[1]
     assert "--watch" in saltus("scan", "--help")[1]
+    assert "--watch" in saltus("pocket", "--help")[1]
 
 
 class Away:
@@ -292,6 +325,36 @@ def test_a_disk_that_is_away_for_a_while_ends_nothing() -> None:
     with serving(Away()) as port, read_lists(port) as read:
         assert read().keys() == {"look 1"}
         assert read().keys() == {"look 3"}
+
+
+class Restless:
+    """A shelf on which something has changed whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self) -> list[Glimpse]:
+        self.looks += 1
+        return [Glimpse("k", "mine", "run", "", "", str(self.looks))]
+
+    def describe(self, key: str) -> list[Section]:
+        raise KeyError(key)
+
+
+def test_a_page_that_takes_nothing_stops_no_other() -> None:
+    """The server waits in the middle of what it sends to one page; the other is still told what is new."""
+
+    async def follow() -> list[str]:
+        watch = Watch(Restless(), every=0.0)
+        stalled, other = watch.follow(), watch.follow()
+        await anext(stalled)
+        told = [await asyncio.wait_for(anext(other), 20.0) for _ in range(3)]
+        await asyncio.wait_for(watch.close(), 20.0)
+        return told
+
+    told = asyncio.run(follow())
+    assert len(set(told)) == 3
+    assert all(text.startswith("event: list") for text in told)
 
 
 def test_an_error_of_what_is_done_beside_is_its_own(tmp_path: Path) -> None:

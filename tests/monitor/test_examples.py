@@ -12,7 +12,12 @@ from saltus import api
 from saltus.monitor.folder import MonitorFolder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NEEDS = {"character_gpt": None, "huggingface_trainer": "accelerate", "lightning_trainer": "lightning"}
+NEEDS = {
+    "character_gpt": None,
+    "huggingface_trainer": "accelerate",
+    "lightning_trainer": "lightning",
+    "watch_induction": None,
+}
 
 
 def load(name: str) -> ModuleType:

@@ -9,8 +9,11 @@ import pytest
 from tests.studies.arms import make_spec, solve
 
 from saltus import api
+from saltus.api.shelves import StudyShelf, WatchedStudy
 from saltus.errors import SaltusError
+from saltus.live.shelf import Glimpse
 from saltus.measure.race import Order
+from saltus.report.html.blocks import Table
 from saltus.specs import RunSpec, ScheduleSpec
 from saltus.studies.cells import Cell
 from saltus.studies.contest import Contest, list_architectures, make_study
@@ -80,7 +83,8 @@ def test_a_race_ends_the_same_whatever_kills_it_and_the_full_grid_replays_it(
         commit(self, *arguments)
 
     monkeypatch.setattr(RunFolder, "commit", kill)
-    kills = 0
+    kills, seen = 0, list[Glimpse]()
+    shelf = StudyShelf(WatchedStudy(study, tmp_path / "broken"))
     while True:
         try:
             run(saltus, study, tmp_path / "broken")
@@ -88,10 +92,25 @@ def test_a_race_ends_the_same_whatever_kills_it_and_the_full_grid_replays_it(
         except Kill:
             kills += 1
             status = saltus("status", study, "--out", tmp_path / "broken")[1]
-            assert "the race: " in status
+            seen += shelf.look()
+            assert seen[-1].what in " ".join(status.split())
     monkeypatch.setattr(RunFolder, "commit", commit)
     assert kills > 2
     assert read_race(tmp_path / "broken" / "rates" / "rates.md") == expected
+    # A page that was open all along has seen the rounds go by.
+    rounds = [int(told[1]) for each in seen if (told := re.match(r"the race: (\d+) rounds", each.what))]
+    assert len(rounds) == kills
+    assert rounds == sorted(rounds)
+    assert rounds[0] < rounds[-1]
+    assert len({each.version for each in seen}) > 2
+    (last,) = shelf.look()
+    assert (last.kind, last.state) == ("race", "finished")
+    (section,) = shelf.describe(last.key)
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    places = {str(row.cells[0]): str(row.cells[1]) for row in table.rows}
+    assert re.match(r"dropped in round \d: \d+.\d\d times as slow, limit ", places["rate-1e-05"])
+    (best,) = (row for row in table.rows if row.strong)
+    assert f"{best.cells[0]} leads" in section.headline
     # What was dropped has been trained no further.
     loaded = load_study(study)
     going, gone = take_cells(loaded, list(loaded.cells), RunFolders(tmp_path / "broken"))

@@ -7,6 +7,7 @@ from saltus.api.models import ablate, find_run, load_model, transplant
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
+from saltus.api.shelves import WatchedStudy
 from saltus.api.splitting import split
 from saltus.api.statistics import compare, find_emergences, fit, plan
 from saltus.api.studies import draw_results, keep_results, run_study
@@ -24,6 +25,7 @@ __all__ = [
     "Folder",
     "Listing",
     "Pool",
+    "WatchedStudy",
     "ablate",
     "audit",
     "compare",

@@ -14,16 +14,19 @@ from saltus.ingest.folder import CurvesFolder
 from saltus.lm.audit.folder import AuditFolder, AuditRecords
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.patching.records import PatchRecords
+from saltus.lm.pocket.folder import PocketFolder, PocketRecords
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import ScanRecords
 from saltus.measure.rises import summarise_rises
 from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.records import MonitorRecords
 from saltus.report.curves.words import tell_rises
+from saltus.report.pocket.section import say_progress
 from saltus.report.run.summary import find_rises as find_run_rises
 from saltus.report.scan.summary import find_rises as find_scan_rises
 from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
+from saltus.report.terminal.pocket import tabulate_pocket
 from saltus.report.terminal.tables import (
     tabulate_audit,
     tabulate_orders,
@@ -35,11 +38,20 @@ from saltus.report.terminal.tables import (
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
-Folder = RunFolder | ScanFolder | PatchFolder | AuditFolder | MonitorFolder | CurvesFolder
-Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | MonitorRecords | Curves
+FolderWithoutCurves = PatchFolder | AuditFolder | PocketFolder
+Folder = RunFolder | ScanFolder | MonitorFolder | CurvesFolder | FolderWithoutCurves
+Records = RunRecords | ScanRecords | PatchRecords | AuditRecords | PocketRecords | MonitorRecords | Curves
 
-KINDS: tuple[type[Folder], ...] = (RunFolder, ScanFolder, PatchFolder, AuditFolder, MonitorFolder, CurvesFolder)
-"""What `ls`, `show` and `report` know."""
+KINDS: tuple[type[Folder], ...] = (
+    RunFolder,
+    ScanFolder,
+    PatchFolder,
+    AuditFolder,
+    PocketFolder,
+    MonitorFolder,
+    CurvesFolder,
+)
+"""What `ls`, `show`, `report` and `watch` know."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
     if len(found) == 1:
         return found[0]
     listing = ", ".join(folder.path.name for folder in (found or there)) or "none"
-    what = "is no run, scan, patch, audit, monitored training or set of curves"
+    what = "is no run, scan, patch, audit, pocket suite, monitored training or set of curves"
     if found:
         what = "is the beginning of more than one name"
     raise SaltusError(f"{name!r} {what} in {out}; there are: {listing}")
@@ -142,6 +154,8 @@ def show(
             audited = folder.records()
             console.print(tabulate_audit(audited))
             console.print(Text(f"{audited.faults} faults in {len(audited.checkpoints)} checkpoints"), soft_wrap=True)
+        case PocketFolder():
+            console.print(tabulate_pocket(folder.records()))
         case CurvesFolder():
             read = folder.records()
             read = read.reread(read.rule.change(threshold=threshold, hold=hold))
@@ -194,6 +208,8 @@ def _describe(folder: Folder) -> str:
             return f"{patch.capability.kind} in {patch.suite}, {patch.size}: {patch.donor} into {patch.recipient}"
         case AuditFolder():
             return folder.spec().suite
+        case PocketFolder():
+            return say_progress(folder.records())
         case MonitorFolder():
             watched = folder.spec()
             return f"{watched.group}, seed {watched.seed}: {', '.join((*watched.capabilities, *watched.patterns))}"
@@ -222,5 +238,5 @@ def read_folder(folder: Folder, threshold: float | None = None, hold: int | None
         case CurvesFolder():
             read = folder.records()
             return read.reread(read.rule.change(threshold=threshold, hold=hold)).curves
-        case PatchFolder() | AuditFolder():
+        case PatchFolder() | AuditFolder() | PocketFolder():
             return folder.records()

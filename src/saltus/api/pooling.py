@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from saltus.api.folders import Folder
+from saltus.api.folders import Folder, FolderWithoutCurves
 from saltus.curves import Curves
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
-from saltus.lm.audit.folder import AuditFolder
-from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.coverage import Coverage, estimate_coverage, gather_learned
 from saltus.report.terminal.pooling import tabulate_pools
 from saltus.seeding import Streams
@@ -46,7 +44,7 @@ def pool(
         SaltusError: if the source has no curves, or seeds lack units that others have.
 
     """
-    if isinstance(source, PatchFolder | AuditFolder):
+    if isinstance(source, FolderWithoutCurves):
         raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
     curves = source if isinstance(source, Curves) else source.records().curves
     rule = curves.rule.change(threshold=threshold, hold=hold)

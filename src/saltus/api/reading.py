@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saltus.api.folders import KINDS, Folder
+from saltus.api.folders import KINDS, Folder, FolderWithoutCurves
 from saltus.arguments import DEFAULT_ROOT
 from saltus.curves import Curves, Rule
 from saltus.errors import SaltusError
 from saltus.ingest.folder import CurvesFolder
 from saltus.ingest.gather import is_wanted
 from saltus.ingest.read import read_files
-from saltus.lm.audit.folder import AuditFolder
-from saltus.lm.patching.folder import PatchFolder
 from saltus.provenance import describe_provenance
 from saltus.specs.reading import ReadSpec
 
@@ -89,7 +87,7 @@ def _find_own(path: Path) -> Folder | None:
 
 def _read_own(path: Path) -> Curves:
     folder = _find_own(path)
-    if folder is None or isinstance(folder, PatchFolder | AuditFolder):
+    if folder is None or isinstance(folder, FolderWithoutCurves):
         raise SaltusError(f"{path} is a folder of saltus without curves; give runs, scans or curves")
     return folder.records().curves
 

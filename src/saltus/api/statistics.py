@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from saltus.api.folders import AnyPath, Folder
+from saltus.api.folders import AnyPath, Folder, FolderWithoutCurves
 from saltus.arguments import Arms
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
-from saltus.lm.audit.folder import AuditFolder
-from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.comparison import ArmComparison, compare_emergences
 from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
@@ -194,7 +192,7 @@ def read_emergences(
         SaltusError: if the source has no curves.
 
     """
-    if isinstance(source, PatchFolder | AuditFolder):
+    if isinstance(source, FolderWithoutCurves):
         raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
     match source:
         case Emergences():

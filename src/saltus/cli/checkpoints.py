@@ -190,12 +190,15 @@ def pocket(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
     out: Annotated[Path, typer.Option(help="Folder that holds the suites.")] = DEFAULT_POCKETS,
+    watch: Watch = False,
 ) -> None:
     """Train a family of small GPT-NeoX models, several sizes by several seeds, with all their checkpoints."""
     from saltus.lm.pocket.presets import choose_pocket
 
     console = Console()
-    root = saltus.api.pocket(choose_pocket(corpus, text, seeds=seeds, steps=steps), out=out, console=console)
+    spec = choose_pocket(corpus, text, seeds=seeds, steps=steps)
+    with watch_if(watch, out):
+        root = saltus.api.pocket(spec, out=out, console=console)
     print_path(console, "suite", root)
     console.print(Text(f"scan it: saltus scan folder:{root} --capability repetition"), soft_wrap=True)
 

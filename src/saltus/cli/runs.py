@@ -68,7 +68,7 @@ def run(
     """
     console = Console()
     loaded = saltus.api.load_study(study)
-    with watch_if(watch, out):
+    with watch_if(watch, out, saltus.api.WatchedStudy(study, out, scale, seeds, steps, grid)):
         trained = saltus.api.run_study(
             loaded,
             out=out,

@@ -18,21 +18,28 @@ Watch = Annotated[bool, typer.Option("--watch", help="Serve the live page meanwh
 
 def watch(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of trainings and other results, or folders that hold some.")
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of trainings and other results, or folders that hold some; and study files, whose runs are "
+            "in the first folder."
+        ),
     ] = None,
     port: Port = DEFAULT_PORT,
 ) -> None:
     """Show what has come so far in a page that keeps itself up to date, until Ctrl-C."""
-    saltus.api.watch(paths or [DEFAULT_ROOT], port=port, tell=_tell)
+    files = [path for path in paths or () if path.suffix == ".py"]
+    folders = [path for path in paths or () if path not in files] or [DEFAULT_ROOT]
+    studies = [saltus.api.WatchedStudy(path, folders[0]) for path in files]
+    saltus.api.watch(folders, studies=studies, port=port, tell=_tell)
 
 
 @contextmanager
-def watch_if(wanted: bool, out: Path) -> Generator[None, None, None]:
-    """Serve the live page of a folder beside what is done within, if it is wanted."""
+def watch_if(wanted: bool, out: Path, *studies: "saltus.api.WatchedStudy") -> Generator[None, None, None]:
+    """Serve the live page of a folder and of studies beside what is done within, if it is wanted."""
     if not wanted:
         yield
         return
-    with saltus.api.watch_beside([out], tell=_tell):
+    with saltus.api.watch_beside([out], studies=studies, tell=_tell):
         yield
 
 

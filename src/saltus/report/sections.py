@@ -6,6 +6,7 @@ from typing import Any
 from saltus.curves import Curves
 from saltus.lm.audit.folder import AuditRecords
 from saltus.lm.patching.records import PatchRecords
+from saltus.lm.pocket.folder import PocketRecords
 from saltus.lm.scanning.records import ScanRecords
 from saltus.monitor.records import MonitorRecords
 from saltus.report.audit.section import describe_audits
@@ -13,17 +14,19 @@ from saltus.report.curves.section import describe_curves
 from saltus.report.html.blocks import Section
 from saltus.report.monitor.section import describe_monitors
 from saltus.report.patch.section import describe_patches
+from saltus.report.pocket.section import describe_pockets
 from saltus.report.run.section import describe_runs
 from saltus.report.scan.section import describe_scans
 from saltus.train.records import RunRecords
 
-Records = RunRecords | ScanRecords | AuditRecords | PatchRecords | MonitorRecords | Curves
+Records = RunRecords | ScanRecords | AuditRecords | PatchRecords | PocketRecords | MonitorRecords | Curves
 
 SECTIONS: dict[type[Any], Callable[[Sequence[Any]], list[Section]]] = {
     RunRecords: describe_runs,
     ScanRecords: describe_scans,
     AuditRecords: describe_audits,
     PatchRecords: describe_patches,
+    PocketRecords: describe_pockets,
     MonitorRecords: describe_monitors,
     Curves: describe_curves,
 }

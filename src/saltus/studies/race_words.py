@@ -21,6 +21,17 @@ def describe_race(heat: Heat, history: History) -> str:
     return f"{place}{leads}; next {order.seeds} seeds of each, watched to step {order.until:,.0f}"
 
 
+def describe_standings(heat: Heat, history: History) -> dict[str, str]:
+    """Where each cell stands, by name, such as `leads`, `left`, or `dropped in round 2: 1.5 times as slow, ...`."""
+    reached = {order.arm for order in history.reached}
+    standings = {cell.name: "left" if cell.name in reached else "not begun" for cell in heat.cells}
+    if history.leader:
+        standings[history.leader] = "the best" if history.ended == "the best is known" else "leads"
+    for number, each in enumerate(history.rounds, 1):
+        standings |= {drop.arm: f"dropped in round {number}: {_say_excess(drop, heat)}" for drop in each.drops}
+    return standings
+
+
 def write_race(heat: Heat, find: Find) -> str:
     """Markdown: how it ended, what was dropped when and why, what it cost, and whether the full grid agrees."""
     history = heat.follow(find)
@@ -34,7 +45,9 @@ def write_race(heat: Heat, find: Find) -> str:
     ]
     for number, each in enumerate(history.rounds, 1):
         order = each.orders[0]
-        dropped = "; ".join(_say_drop(drop, heat) for drop in each.drops) or ("none" if each.leader else "not compared")
+        dropped = "; ".join(f"{drop.arm} ({_say_excess(drop, heat)})" for drop in each.drops) or (
+            "none" if each.leader else "not compared"
+        )
         cells = (number, len(each.orders), order.seeds, f"{order.until:,.0f}", each.leader or "", dropped)
         text.append("| " + " | ".join(map(str, cells)) + " |")
     spent = sum(_count_steps(cell.run, find) or 0 for cell in heat.reach(history.reached).values())
@@ -49,10 +62,10 @@ def _say_end(history: History) -> str:
     return f"the seeds are spent before the best is known, and {history.leader} leads"
 
 
-def _say_drop(drop: Drop, heat: Heat) -> str:
+def _say_excess(drop: Drop, heat: Heat) -> str:
     if heat.race.by == "solve share":
-        return f"{drop.arm} ({drop.excess:+.2f} of the seeds unsolved, limit {drop.limit:.2f})"
-    return f"{drop.arm} ({exp(drop.excess):.2f} times as slow, limit {exp(drop.limit):.2f})"
+        return f"{drop.excess:+.2f} of the seeds unsolved, limit {drop.limit:.2f}"
+    return f"{exp(drop.excess):.2f} times as slow, limit {exp(drop.limit):.2f}"
 
 
 def _count_steps(spec: RunSpec, find: Find) -> int | None:

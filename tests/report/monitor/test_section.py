@@ -10,6 +10,7 @@ from tests.report.page import HOSTILE, render
 
 from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.records import Event, MonitorRecords, ProbeBatch, Row
+from saltus.report.monitor.summary import list_sharpened
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
 from saltus.specs.monitor import MonitorSpec
 
@@ -58,6 +59,42 @@ def test_everything_that_was_found_is_on_the_page(tmp_path: Path) -> None:
     ]
     names = [trace["name"] for trace in page.sections[0]["figures"]["capabilities"]["views"][""]["figure"]["data"]]
     assert "copying, seed 1" in names  # beside the other seed of its group
+
+
+def test_heads_are_numbered_by_how_fast_they_sharpened(tmp_path: Path) -> None:
+    """Chance is .2, so that .6 is sharp and .4 half-way: head 1 takes the fewest steps, though it is the last to come.
+
+    Head 0 was sharp when it was first looked at, head 2 rises over all probes, head 3 passes and comes back, head 4
+    is never sharp for two probes in a row.
+    """
+    masses = {
+        0: [0.9, 0.9, 0.9, 0.9, 0.9, 0.9],
+        1: [0.2, 0.2, 0.2, 0.3, 0.7, 0.7],
+        2: [0.2, 0.3, 0.5, 0.5, 0.7, 0.9],
+        3: [0.3, 0.5, 0.7, 0.8, 0.3, 0.3],
+        4: [0.2, 0.2, 0.7, 0.2, 0.2, 0.7],
+    }
+    folder = MonitorFolder(tmp_path / "mine")
+    with folder.writing(MonitorSpec(group="mine", seed="0", capabilities=(), patterns=("induction",), sha256="0")):
+        folder.keep_probe(ProbeBatch(("induction",), np.array([0.2]), TOKENS, MASK))
+        for place, step in enumerate((0, 10, 20, 40, 50, 70)):
+            row = np.array([[[masses[head][place]] for head in masses]])
+            folder.append_row(Row(step, step / 2.0, step / 100.0, masses=row))
+    sharpened = list_sharpened(folder.records(), "induction")
+    assert [(each.unit, each.steps, each.mass) for each in sharpened] == [
+        ("layer 0 head 1", 10, 0.7),
+        ("layer 0 head 3", 20, 0.3),
+        ("layer 0 head 2", 40, 0.9),
+        ("layer 0 head 0", None, 0.9),
+    ]
+    page = render(tmp_path, folder.records())
+    view = page.sections[0]["figures"]["grid"]["views"]["0"]
+    assert view["figure"]["data"][0]["text"] == [["4", "1", "3", "2", ""]]
+    assert view["figure"]["data"][0]["hovertext"][0][2] == "layer 0 head 2: 0.90, sharp in (40, 50], within 40 steps"
+    assert (
+        "overstate: 1: layer 0 head 1, sharp in (40, 50], within 10 steps; 2: layer 0 head 3, sharp in (10, 20], lost "
+        "at 50, within 20 steps; 3: layer 0 head 2, sharp in (40, 50], within 40 steps; 4: layer 0 head 0, sharp at 0."
+    ) in view["caption"]
 
 
 def test_names_and_tokens_of_anybody_run_no_script(tmp_path: Path) -> None:

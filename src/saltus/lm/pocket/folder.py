@@ -9,7 +9,7 @@ ROOT/
 """
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,13 @@ class PocketRunFolder:
     schedule: tuple[int, ...]
     """The steps of its checkpoints."""
 
+    def list_steps(self) -> list[int]:
+        """The steps of the checkpoints that are there, increasing; their files are not looked at."""
+        return [step for step in self.schedule if self.checkpoint(step).exists()]
+
     def latest(self) -> int | None:
         """The step of the newest checkpoint, all of them verified; None where there is none."""
-        there = [step for step in self.schedule if self.checkpoint(step).exists()]
+        there = self.list_steps()
         if not there:
             remove(self.path / "moments")
             return None
@@ -111,6 +115,26 @@ class PocketRunFolder:
         return f"move {self.path} away {AGAIN}: this run starts anew, and the others are kept"
 
 
+@dataclass(frozen=True)
+class PocketRecords:
+    """How far a suite is."""
+
+    path: Path
+    spec: PocketSpec
+    steps: Mapping[Run, int | None]
+    """By run, in the order of the sizes and then of the seeds, the step of the newest checkpoint; None before any."""
+
+    @property
+    def trained(self) -> int:
+        """Runs that have their last checkpoint."""
+        return sum(step == self.spec.steps for step in self.steps.values())
+
+    @property
+    def done(self) -> float:
+        """Share of the steps of all runs that checkpoints have, from 0 to 1."""
+        return sum(step or 0 for step in self.steps.values()) / (len(self.steps) * self.spec.steps)
+
+
 class PocketFolder(Folder[PocketSpec]):
     """A pocket suite on disk."""
 
@@ -143,6 +167,12 @@ class PocketFolder(Folder[PocketSpec]):
     def run(self, run: Run) -> PocketRunFolder:
         """The folder of one run."""
         return PocketRunFolder(self.path / run.size / f"seed{run.seed}", self.corpus, list_pocket_steps(self.spec()))
+
+    def records(self) -> PocketRecords:
+        """How far it is, finished or not."""
+        spec = self.spec()
+        runs = [Run(model.name, str(seed)) for model in spec.models for seed in range(spec.seeds)]
+        return PocketRecords(self.path, spec, {run: max(self.run(run).list_steps(), default=None) for run in runs})
 
     def conclude(self) -> None:
         """Remove what only a resumption needs; the checkpoints are the records of a suite."""

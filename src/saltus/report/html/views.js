@@ -3,6 +3,7 @@
 const mounted = new Map();
 const dark = matchMedia("screen and (prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 640px)");
+const FEW = 6; // names that fit above a figure on a phone
 const touch = matchMedia("(pointer: coarse)");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const sectionOf = (element) => mounted.get(element.closest("section").dataset.number);
@@ -29,7 +30,11 @@ function dress(source, marks, chosen) {
   for (const [name, axis] of Object.entries(layout)) {
     if (/^[xy]axis/.test(name)) Object.assign(axis, { gridcolor: grid, linecolor: muted, zerolinecolor: muted });
   }
-  if (narrow.matches && layout.legend?.orientation === "v") layout.showlegend = false;
+  if (narrow.matches && layout.legend?.orientation === "v") {
+    const names = figure.data.filter((trace) => trace.showlegend !== false).length;
+    if (names > FEW) layout.showlegend = false; // it would fill the screen
+    else layout.legend = { ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" };
+  }
   for (const trace of figure.data) {
     const colour = trace.meta?.[theme];
     for (const part of ["line", "marker", "textfont"]) if (colour && trace[part]) trace[part].color = colour;

@@ -14,10 +14,11 @@ from saltus.report.html.blocks import FigureViews, Maps, MapsView, Panel, pack_w
 from saltus.report.html.drawing import axis, compose, thin
 from saltus.report.html.labels import plural, protect, shorten, show_token
 from saltus.report.html.palette import colour_scales
-from saltus.report.monitor.summary import count_sharp, name_sharpest
+from saltus.report.monitor.summary import count_sharp, list_sharpened, name_sharpest, say_sharpening
 
 _MOST_FRAMES = 24
 _SHOWN_HEADS = 4
+_TOLD_HEADS = 6
 
 
 def draw_curves(
@@ -50,18 +51,34 @@ def draw_curves(
 
 
 def draw_grid(records: MonitorRecords, pattern: str) -> Figure:
-    """The mass of every head on a pattern at the last probe, a row for each layer."""
+    """The mass of every head on a pattern at the last probe, a row for each layer; those that sharpened have a number.
+
+    The numbers are the places in `list_sharpened`, from 1.
+    """
     masses = _read_last(records, pattern)  # [layer, head]
     light, dark = colour_scales()
-    heads = [
-        [f"{name_head(layer, head)}: {masses[layer, head]:.2f}" for head in range(masses.shape[1])]
-        for layer in range(len(masses))
-    ]
-    trace = {"type": "heatmap", "z": masses, "text": heads, "hoverinfo": "text", "coloraxis": "coloraxis"}
+    sharpened = list_sharpened(records, pattern)
+    ranks = {each.unit: rank for rank, each in enumerate(sharpened, 1)}
+    told = {each.unit: f", {say_sharpening(each)}" for each in sharpened}
+    names = [[name_head(layer, head) for head in range(masses.shape[1])] for layer in range(len(masses))]
+    trace = {
+        "type": "heatmap",
+        "z": masses,
+        "text": [[str(ranks.get(name, "")) for name in row] for row in names],
+        "texttemplate": "%{text}",
+        "hovertext": [
+            [f"{name}: {mass:.2f}{told.get(name, '')}" for name, mass in zip(row, layer, strict=True)]
+            for row, layer in zip(names, masses, strict=True)
+        ],
+        "hoverinfo": "text",
+        "coloraxis": "coloraxis",
+        "xgap": 2,
+        "ygap": 2,
+    }
     bar = {"title": {"text": "mass", "side": "right"}, "thickness": 12, "outlinewidth": 0}
     bare = {"showgrid": False, "dtick": 1}
     return compose(
-        [trace | {"xgap": 2, "ygap": 2}],
+        [trace],
         height=int(np.clip(120 + 26 * len(masses), 200, 900)),
         meta={"light": light, "dark": dark},
         coloraxis={"cmin": 0.0, "cmax": 1.0, "colorscale": light, "colorbar": bar},
@@ -77,7 +94,20 @@ def caption_grid(records: MonitorRecords, pattern: str) -> str:
     return (
         f"Mass of attention on {pattern}, from 0 to 1; uniform attention has {curves[0].chance:.2f}, which is chance. "
         f"{sharp} of {plural(heads, 'head')} have it ({curves.rule.change(hold=1).describe('mass')}); the sharpest is "
-        f"{name_sharpest(records, pattern)}."
+        f"{name_sharpest(records, pattern)}. {_explain_numbers(records, pattern)}"
+    )
+
+
+def _explain_numbers(records: MonitorRecords, pattern: str) -> str:
+    """What the numbers in the grid mean, and the heads that have the first of them."""
+    sharpened = list_sharpened(records, pattern)
+    if not sharpened:
+        return "No head has sharpened yet."
+    first = [f"{rank}: {each.unit}, {say_sharpening(each)}" for rank, each in enumerate(sharpened[:_TOLD_HEADS], 1)]
+    more = f"; and {len(sharpened) - _TOLD_HEADS} more" if len(sharpened) > _TOLD_HEADS else ""
+    return (
+        "Numbers are by how fast heads sharpened, in steps from half-way to sharp, which probes that are far apart "
+        f"overstate: {'; '.join(first)}{more}."
     )
 
 

@@ -1,11 +1,48 @@
 """What a monitored training came to, in numbers and in words."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from saltus.curves import Curves, Emergence
 from saltus.monitor.records import MonitorRecords, name_head
 from saltus.report.curves.words import describe_emergence
-from saltus.report.html.labels import join, shorten
+from saltus.report.html.labels import join, plural, shorten
+
+
+@dataclass(frozen=True)
+class Sharpening:
+    """One head that became sharp in one pattern."""
+
+    unit: str
+    """The head, such as `layer 1 head 3`."""
+    found: Emergence
+    steps: int | None
+    """From the last probe at which it had at most half of what makes it sharp to the first at which it was sharp.
+
+    A head cannot be seen to be faster than the probes are apart. None where no probe was early enough.
+    """
+    mass: float
+    """At its last probe."""
+
+
+def list_sharpened(records: MonitorRecords, pattern: str) -> list[Sharpening]:
+    """The heads that became sharp in a pattern: those that took the fewest steps first, of these the sharpest."""
+    curves = records.heads(pattern)
+    half = replace(curves.rule, above=curves.rule.level / 2.0)
+    sharpened: list[Sharpening] = []
+    for curve, found in zip(curves, curves.emergences(), strict=True):
+        if found.by is not None:
+            below = curve.steps[~curve.there(half) & (curve.steps < found.by)]
+            steps = found.by - int(below[-1]) if len(below) else None
+            sharpened.append(Sharpening(curve.key.unit, found, steps, float(curve.values[-1])))
+    return sorted(sharpened, key=lambda each: (np.inf if each.steps is None else each.steps, -each.mass))
+
+
+def say_sharpening(sharpening: Sharpening) -> str:
+    """Such as `sharp in (10, 20], within 10 steps`."""
+    within = "" if sharpening.steps is None else f", within {plural(sharpening.steps, 'step')}"
+    return f"sharp {_say_when(sharpening.found)}{within}"
 
 
 def name_sharpest(records: MonitorRecords, pattern: str) -> str:

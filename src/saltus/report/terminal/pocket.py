@@ -1,14 +1,26 @@
-"""What a person sees while a pocket suite trains: live bars on a terminal, plain lines anywhere else."""
+"""What a person sees of a pocket suite: while it trains live bars on a terminal, plain lines anywhere else; a table."""
 
 from rich.console import Console
 from rich.progress import TaskID
+from rich.table import Table
+from rich.text import Text
 
+from saltus.lm.pocket.folder import PocketRecords
 from saltus.lm.suites.base import Run
+from saltus.report.pocket.section import say_progress
 from saltus.report.terminal.display import Display
 from saltus.specs.pocket import PocketSpec
 
 LINES = 20
 """Lines about the progress of a whole suite, where there is no terminal."""
+
+
+def tabulate_pocket(records: PocketRecords) -> Table:
+    """A line for each size and seed: the step of its newest checkpoint."""
+    table = Table("size", "seed", "newest checkpoint", "of", title=Text(say_progress(records)))
+    for run, step in records.steps.items():
+        table.add_row(run.size, run.seed, "" if step is None else f"{step:,}", f"{records.spec.steps:,}")
+    return table
 
 
 class PocketView(Display):
