@@ -77,7 +77,7 @@ def test_what_an_intervention_adds_is_counted_and_so_is_a_teacher() -> None:
     step, teacher = count_flops(plain), count_flops(wide)
 
     def give(*interventions: BiasSpec | SupervisionSpec | DistillationSpec) -> RunSpec:
-        return RunSpec(**(plain.model_dump() | {"intervention": interventions}))
+        return RunSpec.model_validate(plain.model_dump() | {"intervention": interventions})
 
     assert price_run(give(BiasSpec(strength=4.0)), 100).operations == 100 * step
     supervised = give(SupervisionSpec(weight=1.0, share=0.5, until=40))

@@ -9,7 +9,7 @@ import pyarrow as pa
 from markupsafe import Markup
 from rich.console import Console
 
-from saltus.api.folders import Folder, describe, show
+from saltus.api.folders import Folder, FolderWithoutCurves, describe, show
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditFolder
@@ -85,7 +85,7 @@ def tabulate(shown: Showable) -> pa.Table:
 
 
 def _read_curves(folder: Folder) -> Curves:
-    if isinstance(folder, PatchFolder | AuditFolder):
+    if isinstance(folder, FolderWithoutCurves):
         raise SaltusError(f"{folder.path} is a {folder.kind}, which has no curves; give runs, scans or curves")
     return folder.records().curves
 
