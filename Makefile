@@ -7,7 +7,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
 	automaton_batch linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
 	architectures_on_map architectures_on_automaton architectures_on_recall race_heads heads_lottery \
-	heads_at_equal_operations ensembles sooner_attention sooner_bias sooner_distillation))
+	heads_at_equal_operations ensembles sooner_attention \
+	sooner_bias sooner_distillation sooner_repetition))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench simulate real figures pictures docs clean

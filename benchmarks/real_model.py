@@ -178,6 +178,12 @@ def describe_patch(folder: Any) -> list[str]:
     for row in records.sets.to_pylist():
         sets.setdefault((row["kind"], len(row["heads"])), []).append(row["probability"])
     lines += [f"| {kind} | {heads} | {np.mean(said):.2g} |" for (kind, heads), said in sorted(sets.items())]
+    whole = float(np.mean(sets["all", max(heads for kind, heads in sets if kind == "all")]))
+    lines += [
+        "",
+        f"All trained patterns together bring back {(whole - before) / (after - before):.0%} of the difference: the "
+        "positive control, since patterns are all that the shuffled model lacks.",
+    ]
     best = sorted((e for e in summary.heads if e.kind == "patch"), key=lambda e: -e.effect.estimate)
     named = ", ".join(f"{e.layer}.{e.head} ({e.effect.estimate:+.2g})" for e in best)
     return [*lines, "", f"Heads measured exactly, as layer.head (change of the probability), best first: {named}."]

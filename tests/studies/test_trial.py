@@ -1,6 +1,8 @@
 """A trial: what is swept and reported, and each verdict from invented records."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from saltus.specs import RunSpec
 from saltus.studies.claims import Verdict
 from saltus.studies.flops import price_run
 from saltus.studies.results import Result, Results
+from saltus.studies.study import load_study
 from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
 from saltus.train.flops import count_flops
 
@@ -163,3 +166,12 @@ def test_a_study_follows_its_sweeps() -> None:
         "trick",
         "trick-placebo",
     ]
+
+
+def test_the_trial_of_docs_sooner_is_a_study(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sooner.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "own.py").write_text(block, encoding="utf-8")
+    cells = load_study(tmp_path / "own.py").cells
+    assert len(cells) == 2 * 3 * 2
+    assert {bool(cell.run.interventions) for cell in cells if cell.key["arm"] == "repetition"} == {True}

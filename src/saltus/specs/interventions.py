@@ -15,7 +15,7 @@ from saltus.specs.models import BackboneSpec
 Index = Annotated[int, Field(ge=0)]
 Indices = Annotated[tuple[Index, ...], Field(min_length=1)]
 
-__all__ = ["BiasSpec", "ClampSpec", "DistillationSpec", "SupervisionSpec", "TemperatureSpec"]
+__all__ = ["BiasSpec", "ClampSpec", "DistillationSpec", "RepeatSpec", "SupervisionSpec", "TemperatureSpec"]
 
 
 class BaseInterventionSpec(Spec):
@@ -218,12 +218,27 @@ class DistillationSpec(ScheduledSpec):
         return self
 
 
+class RepeatSpec(BaseInterventionSpec):
+    """Each sequence of a batch is, with a probability, one of a pool that is drawn once for the run."""
+
+    builds: ClassVar[str] = "saltus.train.interventions.repeat:Repeat"
+
+    kind: Literal["repeat"] = "repeat"
+    sequences: int = Field(ge=1, le=1_000_000, description="in the pool")
+    probability: float = Field(ge=0.0, le=1.0, description="that a sequence of a batch is one of the pool")
+    until: int | None = Field(default=None, ge=1, description="steps after which all sequences are fresh again")
+    source: Literal["pool", "fresh"] = Field(
+        default="pool", description="'fresh' is the placebo: as many sequences are exchanged, for new ones"
+    )
+
+
 INTERVENTIONS: dict[str, type[BaseInterventionSpec]] = {
     "bias": BiasSpec,
     "temperature": TemperatureSpec,
     "clamp": ClampSpec,
     "supervision": SupervisionSpec,
     "distillation": DistillationSpec,
+    "repeat": RepeatSpec,
 }
 """Every kind of intervention."""
 
