@@ -58,6 +58,7 @@ simulate: .venv/ready ## measure by simulation how often intervals hold and test
 
 real: .venv-real/ready ## shuffle and tune a real model of 135M parameters, scan, patch and audit it, half an hour
 	.venv-real/bin/python benchmarks/real_model.py
+	.venv-real/bin/python benchmarks/real_training.py
 
 figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training
 	$(BIN)/saltus figures $(STUDIES)
