@@ -2,7 +2,7 @@
 
 from saltus.specs import SupervisionSpec, TemperatureSpec
 from saltus.studies.trial import Trial, make_study
-from sooner import CONTROL, RATES, SCALES, SWEEP_SEEDS, change
+from sooner_repetition import CONTROL, RATES, SCALES, SWEEP_SEEDS, change
 
 UNTIL = 400
 """Steps over which a temperature goes to that of the control."""

@@ -2,7 +2,7 @@
 
 from saltus.specs import BiasSpec
 from saltus.studies.trial import Trial, make_study
-from sooner import CONTROL, RATES, SCALES, SWEEP_SEEDS, change
+from sooner_repetition import CONTROL, RATES, SCALES, SWEEP_SEEDS, change
 
 DOSES = (1.0, 2.0, 4.0, 8.0, 10.0)
 UNTIL = 200

@@ -4,7 +4,7 @@ from typing import Any
 
 from saltus.specs import DistillationSpec, ScheduleSpec, TransformerSpec
 from saltus.studies.trial import Trial, make_study
-from sooner import RATES, SCALES, SWEEP_SEEDS, change
+from sooner_repetition import RATES, SCALES, SWEEP_SEEDS, change
 
 STEPS, EVERY = 600, 100
 """Of the teacher's training, and between its checkpoints."""

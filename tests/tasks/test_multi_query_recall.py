@@ -20,6 +20,7 @@ from saltus.tasks.custom import check_task
 from saltus.tasks.multi_query_recall import MultiQueryRecall
 from saltus.train.ensemble import Ensemble, list_members
 from saltus.train.evaluate import evaluate_seed
+from saltus.train.program import Inputs
 
 CPU = torch.device("cpu")
 SPEC = MultiQueryRecallSpec(pairs=3, length=20, keys=6, values=5)
@@ -161,7 +162,7 @@ def test_the_scored_loss_is_that_of_the_answers_alone(stacked: bool, monkeypatch
     ensemble: Any = Ensemble([spec], list_members([spec]), CPU, stacked=stacked)
     lane = ensemble._lanes[0]
     tokens, before = lane._batch(0), lane._parameters.clone()
-    loss = lane._update(tokens)
+    gradient, loss = lane._program.gradient(before, tokens, Inputs(weights=lane._weigh(tokens)))
     for seed in range(len(before)):
         parameters = before[seed].requires_grad_()
         weights, batch = lane._program.unflatten(parameters), tokens[seed].long()
@@ -172,7 +173,7 @@ def test_the_scored_loss_is_that_of_the_answers_alone(stacked: bool, monkeypatch
         expected = losses[torch.from_numpy(asked)].mean()
         expected.backward()
         assert_allclose(loss[seed].item(), expected.item(), rtol=1e-5)
-        assert_allclose(lane._parts[0].grad[seed].numpy(), parameters.grad.numpy(), atol=1e-6)
+        assert_allclose(gradient[seed].numpy(), parameters.grad.numpy(), atol=1e-6)
 
 
 def test_a_run_of_it_is_recorded_and_shown(tmp_path: Path, in_this_process: None) -> None:

@@ -103,7 +103,7 @@ def test_a_planted_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def merge_wrongly(self: Attention, mixed: Tensor) -> Tensor:
         return self.output(mixed.reshape(len(mixed), mixed.shape[2], -1))
 
-    monkeypatch.setattr(Attention, "_merge", merge_wrongly)
+    monkeypatch.setattr(Attention, "merge", merge_wrongly)
     tokens = torch.from_numpy(TASK.sample(np.random.default_rng(0), 32))
     influence = measure_influence(model, dict(model.named_parameters()), tokens, None, np.random.default_rng(1))
     assert influence[np.triu(np.ones_like(influence, dtype=bool), 1)].any()

@@ -14,12 +14,15 @@ from saltus.curves import Curves
 from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditRecords
 from saltus.lm.patching.records import PatchRecords
+from saltus.lm.pocket.folder import PocketRecords
 from saltus.lm.scanning.records import ScanRecords
+from saltus.lm.suites.base import Run
 from saltus.report.html.blocks import Beyond, Column, Row, Section, Table, Text, show_cell
 from saltus.report.html.labels import plural, shorten, shorten_prompt, show_token
 from saltus.report.html.page import write_report
 from saltus.report.html.settings import fold_settings
 from saltus.report.sections import SECTIONS, describe
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 from saltus.train.records import RunRecords
 
 Build = Callable[..., RunRecords]
@@ -35,19 +38,32 @@ def test_a_page_of_every_kind(
     watched = watch_known(tmp_path / "watched")
     watched.step(0, Known())
     watched.close()
-    everything = [accuracies, patch([[0.3]]), audit, scanned, three_seeds, watched.folder.records()]
+    pocket = PocketRecords(
+        tmp_path / "pocket",
+        PocketSpec(
+            name="tiny",
+            models=(PocketModelSpec(name="w8", layers=2, d_model=8, heads=2),),
+            seeds=2,
+            corpus=PeriodicCorpusSpec(),
+            batch=4,
+            steps=6,
+            every=3,
+        ),
+        {Run("14m", "0"): None},
+    )
+    everything = [accuracies, patch([[0.3]]), audit, scanned, three_seeds, watched.folder.records(), pocket]
     assert {type(records) for records in everything} == SECTIONS.keys()
     page = render(tmp_path, *everything)
     names = [attributes for attributes in page.find("section") if attributes["id"]]
-    assert [attributes["id"] for attributes in names] == [f"section-{number}" for number in range(6)]
-    assert [attributes["href"] for attributes in page.find("a")] == [f"#section-{number}" for number in range(6)]
+    assert [attributes["id"] for attributes in names] == [f"section-{number}" for number in range(7)]
+    assert [attributes["href"] for attributes in page.find("a")] == [f"#section-{number}" for number in range(7)]
     assert (
         "When did it learn its task? When did it emerge? Are the checkpoints what they say they are? Which heads "
         "brought it?" in page.text
     )
     figures = [set(section["figures"]) for section in page.sections]
-    assert ["overlap" in keys for keys in figures] == [True, False, False, False, False, False]
-    assert ["sizes" in keys for keys in figures] == [False, True, False, False, False, False]
+    assert ["overlap" in keys for keys in figures] == [True, *[False] * 6]
+    assert ["sizes" in keys for keys in figures] == [False, True, *[False] * 5]
 
 
 def test_a_page_about_one_thing_has_no_contents(accuracies: Curves, tmp_path: Path) -> None:
