@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -62,13 +62,16 @@ def read_sources() -> dict[str, str]:
     return {name.removesuffix(".__init__"): source for name, source in named.items()}
 
 
-def list_imports(source: str) -> Iterator[str]:
+@cache
+def list_imports(source: str) -> tuple[str, ...]:
     """Every module that the source imports, with what is taken from it, such as `saltus.train.loop.train`."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from ("." * node.level + f"{node.module}.{alias.name}" for alias in node.names)
+            found += ["." * node.level + f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def list_own_imports(source: str) -> set[str]:
