@@ -59,7 +59,7 @@ def draw(results: Results) -> Figure:
                 panel.plot(steps, single**heads, color=colour, linestyle="--", linewidth=1.0)
         panel.set_xscale("log")
         panel.set_xlim(100, 1_600)
-        label(panel, f"heads of {dimension} dimensions", "step", "share of seeds without the whole map")
+        label(panel, f"heads of {dimension} dimensions; dashed: predicted", "step", "seeds without the whole map")
         add_legend(panel)
     return figure
 
