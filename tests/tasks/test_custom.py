@@ -1,5 +1,6 @@
 """A task of the user's own: its code is kept, and facts that its data contradict are refused with a reason."""
 
+import linecache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from saltus.api.runs import check_run
 from saltus.errors import SaltusError
 from saltus.specs import CustomTask, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs.source import extract_source
 from saltus.studies.study import load_study
 from saltus.tasks.build import build_task, read_facts
 from saltus.tasks.custom import check_task
@@ -197,3 +199,16 @@ def test_a_folder_s_code_is_not_executed_by_reading_it(tmp_path: Path) -> None:
         own(source="class")
     with pytest.raises(SaltusError, match="source defines Other"):
         own(source="class Other: pass")
+
+
+def test_what_another_cell_of_a_notebook_imports_is_named() -> None:
+    """Cells are files of their own, which share their names: only the code of the class's cell can be kept."""
+    cell = "class Own:\n    def __init__(self, generator):\n        self.rate = [np for np in ()] and 0\n"
+    using = "class Using:\n    def __init__(self, generator):\n        self.mean = np.mean([generator])\n"
+    shared: dict[str, Any] = {"np": np}
+    for name, source in (("own", cell), ("using", using)):
+        linecache.cache[f"<cell {name}>"] = (len(source), None, source.splitlines(keepends=True), f"<cell {name}>")
+        exec(compile(source, f"<cell {name}>", "exec"), shared)
+    assert "class Own" in extract_source(shared["Own"])  # its np is a name of its own
+    with pytest.raises(SaltusError, match="Using uses np, which another cell of the notebook defines or imports"):
+        extract_source(shared["Using"])

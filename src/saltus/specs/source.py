@@ -39,6 +39,12 @@ def extract_source(defined: type) -> str:
             if looked_for in _list_bound(statement) and place not in needed:
                 needed.add(place)
                 wanted += _list_used(statement) - sought
+    own = {bound for place in needed for bound in _list_bound_within(statements[place])}
+    if elsewhere := sorted((sought - own) & functions[0].__globals__.keys()):
+        raise SaltusError(
+            f"{name} uses {elsewhere[0]}, which another cell of the notebook defines or imports, and only its own cell "
+            f"is kept with the run; define or import {elsewhere[0]} in the cell of {name}"
+        )
     return "\n".join(ast.unparse(statement) for place, statement in enumerate(statements) if place in needed)
 
 
@@ -77,6 +83,13 @@ def _list_bound(statement: ast.stmt) -> set[str]:
         case _:
             names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
             return {node.id for node in names if isinstance(node.ctx, ast.Store)}
+
+
+def _list_bound_within(statement: ast.stmt) -> set[str]:
+    """Names that a statement gives a value to, at the top level or anywhere in it; arguments of functions too."""
+    inside = {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return _list_bound(statement) | inside | {node.id for node in names if isinstance(node.ctx, ast.Store)}
 
 
 def _list_used(statement: ast.stmt) -> set[str]:
