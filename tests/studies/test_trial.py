@@ -116,6 +116,12 @@ def test_no_winner_is_named_at_another_cost() -> None:
     assert "1.5 times the operations" in claim.why
 
 
+def test_no_winner_is_named_without_a_placebo() -> None:
+    trial = make_trial(placebos={})
+    (claim,) = trial.judge(follow(trial, LATE, EARLY, None))
+    assert (claim.verdict, claim.why.endswith("sooner than the control, and there is no placebo")) == ("in part", True)
+
+
 def test_operations_decide_and_not_steps() -> None:
     """Twice the batch in three quarters of the steps is 1.5 times the operations."""
     spec = make_spec(SEEDS)
