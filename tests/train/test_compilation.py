@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.tasks.build import build_task
 from saltus.train import compilation
 from saltus.train.compilation import SMALLEST, RewriteProducts, compile_for_cpu, multiply, prefers_onednn
-from saltus.train.program import Inputs, Program
+from saltus.train.program import Inputs, Program, compile_step
 
 aten = torch.ops.aten
 
@@ -176,3 +177,21 @@ def test_filled_rows_change_nothing(positions: str, biased: bool, monkeypatch: p
     assert filled.shape == plain.shape
     np.testing.assert_allclose(loss, plain_loss, rtol=1e-4)
     assert (filled - plain).norm() < 0.01 * plain.norm()
+
+
+@pytest.mark.parametrize(
+    ("how", "device", "mode"),
+    [(True, "cuda", None), ("graphs", "cuda", "reduce-overhead"), ("auto", "cuda", None), ("graphs", "cpu", None)],
+)
+def test_a_step_is_recorded_as_a_graph_where_it_is_asked_for_and_can_be(
+    how: bool | str, device: str, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def record(step: Callable[..., Any], *, mode: object, **_: object) -> Callable[..., Any]:
+        asked.append(mode)
+        return step
+
+    monkeypatch.setattr("torch.compile", record)
+    compile_step(draw, how, torch.device(device))
+    assert asked == [mode]

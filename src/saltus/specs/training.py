@@ -76,8 +76,10 @@ class TrainingSpec(Spec):
     influence: bool = Field(
         default=False, description="measure at each snapshot, and at the end, what each token moves"
     )
-    compile: bool | Literal["auto"] = Field(
-        default=True, description="compile the training step; 'auto' does where a step is work enough to gain by it"
+    compile: bool | Literal["auto", "graphs"] = Field(
+        default=True,
+        description="compile the training step; 'auto' does where a step is work enough to gain by it, and 'graphs' "
+        "records it on a CUDA device as a graph as well",
     )
     evaluation_sequences: int = Field(default=256, ge=1)
     evaluate: ScheduleSpec = ScheduleSpec()

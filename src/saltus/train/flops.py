@@ -27,4 +27,4 @@ def is_compiled(spec: RunSpec) -> bool:
     change with its number of steps or seeds, of which it can be given more.
     """
     asked = spec.training.compile
-    return count_flops(spec) >= COMPILED_FROM if asked == "auto" else asked
+    return count_flops(spec) >= COMPILED_FROM if asked == "auto" else bool(asked)

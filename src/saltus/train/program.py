@@ -64,7 +64,7 @@ class Program:
         self._compiled = is_compiled(spec)
         if self._compiled:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
-            mapped = torch.compile(mapped, dynamic=False, fullgraph=True, backend=_choose_backend(device))
+            mapped = compile_step(mapped, training.compile, device)
         self._mapped = mapped
         self.batch = spec.batch
         # A sequence is never cut: where one alone is larger than a micro-batch, it is one.
@@ -185,6 +185,15 @@ def explain_compiler(given: object) -> Generator[None, None, None]:
             f"training.compile: {given} was given, and the training step cannot be compiled "
             f"({kind.__name__}: {first}); set compile=False"
         ) from None
+
+
+def compile_step(step: Callable[..., Any], how: bool | str, device: torch.device) -> Callable[..., Any]:
+    """A function of tensors of fixed shapes, compiled as `TrainingSpec.compile` says; it is compiled when first called.
+
+    What is recorded as a graph returns tensors that its next call overwrites.
+    """
+    mode = "reduce-overhead" if how == "graphs" and device.type == "cuda" else None
+    return torch.compile(step, dynamic=False, fullgraph=True, backend=_choose_backend(device), mode=mode)
 
 
 def _choose_backend(device: torch.device) -> Any:
