@@ -11,7 +11,7 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 	sooner_bias sooner_distillation sooner_repetition))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench simulate real figures pictures docs clean
+.PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench device simulate real figures pictures docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/patching.py
 	$(BIN)/python benchmarks/scanning.py
+
+device: .venv/ready ## check and measure what runs on a CUDA device, at most eight minutes
+	$(BIN)/python benchmarks/device.py
 
 simulate: .venv/ready ## measure by simulation how often intervals hold and tests err, minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_race.py
