@@ -78,7 +78,7 @@ def test_a_race_ends_the_same_whatever_kills_it_and_the_full_grid_replays_it(
     def kill(self: RunFolder, *arguments: Any) -> None:
         nonlocal commits
         commits += 1
-        if commits % 9 == 0:
+        if commits % 15 == 0:
             raise Kill
         commit(self, *arguments)
 
