@@ -13,6 +13,7 @@ import saltus
 from saltus.known_patterns import KNOWN_PATTERNS
 from saltus.specs.capabilities import CAPABILITIES
 from saltus.specs.checkpoints import PatternName
+from saltus.specs.curricula import PHASES
 from saltus.specs.interventions import INTERVENTIONS
 from saltus.specs.kinds import find_class
 from saltus.specs.models import MODELS
@@ -174,13 +175,13 @@ def test_reading_statistics_and_reports_leave_torch_unloaded() -> None:
 
 
 def test_every_kind_in_a_registry_is_what_it_says_and_builds_something() -> None:
-    for kinds in (TASKS, MODELS, CAPABILITIES, INTERVENTIONS):
+    for kinds in (TASKS, MODELS, CAPABILITIES, INTERVENTIONS, PHASES):
         assert list(kinds) == [spec.model_fields["kind"].default for spec in kinds.values()]
         assert all(callable(find_class(spec.builds)) for spec in kinds.values())
     assert get_args(PatternName) == tuple(KNOWN_PATTERNS)
     streams = [spec.stream for spec in CAPABILITIES.values()]
     assert len(set(streams)) == len(streams)
-    assert {spec.__name__ for kinds in (TASKS, MODELS, INTERVENTIONS) for spec in kinds.values()} <= {*saltus.__all__}
+    assert {spec.__name__ for kinds in (TASKS, MODELS, INTERVENTIONS, PHASES) for spec in kinds.values()} <= {*saltus.__all__}
 
 
 def test_no_source_file_is_long() -> None:

@@ -201,6 +201,7 @@ OTHER: dict[str, Any] = {
     "master_seed": 1,
     "data": {"train": 32, "test": 16},
     "map": "seed",
+    "curriculum": [{"kind": "rows", "number": 3, "steps": 10}],
 }
 
 

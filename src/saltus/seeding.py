@@ -25,6 +25,8 @@ StreamName = Literal[
     "sets",
     "map",
     "dropout",
+    "phase",
+    "phase_data",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -43,6 +45,8 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "sets": 13,
     "map": 14,
     "dropout": 15,
+    "phase": 16,
+    "phase_data": 17,
 }
 
 

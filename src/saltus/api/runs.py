@@ -138,6 +138,7 @@ def check_run(spec: RunSpec, processes: int) -> None:
     from saltus.train.interventions.several import build_interventions
     from saltus.train.memory import check_memory, read_available
     from saltus.train.optimizers import check_optimizer
+    from saltus.train.phases.course import build_phases
 
     try:
         if (available := read_available()) is not None:
@@ -148,6 +149,8 @@ def check_run(spec: RunSpec, processes: int) -> None:
             draw_sets(spec.data, build_task_of(spec, 0), Streams(spec.master_seed).generator("sets", 0))
         if spec.interventions:
             build_interventions(spec, build_task_of(spec, 0))
+        if spec.curriculum:
+            build_phases(spec, build_task_of(spec, 0))
         chosen = spec.training.rates or spec.training.optimizer == "muon"  # by the weights of the model
         if chosen or spec.model.kind == "custom":
             model = build_model(spec.model, read_facts(spec), init_seed=0)

@@ -1,7 +1,8 @@
 """Frozen, validated descriptions of what is run."""
 
-from saltus.specs import interventions, models, tasks
+from saltus.specs import curricula, interventions, models, tasks
 from saltus.specs.base import Spec
+from saltus.specs.curricula import *
 from saltus.specs.data import DataSpec
 from saltus.specs.interventions import *
 from saltus.specs.models import *
@@ -10,6 +11,7 @@ from saltus.specs.tasks import *
 from saltus.specs.training import EmergenceSpec, ScheduleSpec, TrainingSpec
 
 __all__ = ["DataSpec", "EmergenceSpec", "RunSpec", "ScheduleSpec", "Spec", "TrainingSpec"]
+__all__ += curricula.__all__
 __all__ += interventions.__all__
 __all__ += models.__all__
 __all__ += tasks.__all__

@@ -64,12 +64,13 @@ class Spec(BaseModel):
         return digest(values | {"kinds": [part.kind for part in self._list_parts() if part.hashed_kind]})
 
     def _list_parts(self) -> Iterable[Any]:
-        """The descriptions in this one that have a kind, in the order of the keys."""
+        """The descriptions in this one that have a kind, in the order of the keys, each before those in it."""
         for name in type(self).model_fields:
             value: Any = getattr(self, name)
             for part in value if isinstance(value, tuple) else (value,):  # pyright: ignore[reportUnknownVariableType]
                 if isinstance(part, Spec) and "kind" in type(part).model_fields:
                     yield part
+                    yield from part._list_parts()
 
 
 def digest(values: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import Spec
+from saltus.specs.curricula import PhaseSpec, check_curriculum
 from saltus.specs.data import DataSpec
 from saltus.specs.interventions import BaseInterventionSpec, InterventionSpecs
 from saltus.specs.models import ModelSpec
@@ -53,6 +54,9 @@ class RunSpec(Spec):
         description="whether what a task draws once (A, rules) is drawn for the run or for each seed; floor, chance "
         "and corners are then those of seed 0",
     )
+    curriculum: tuple[PhaseSpec, ...] = Field(
+        default=(), description="phases with which training begins, in their order; evaluation is always on `task`"
+    )
 
     @field_validator("name")
     @classmethod
@@ -89,6 +93,22 @@ class RunSpec(Spec):
             intervention.check(self.model)
         return self
 
+    @model_validator(mode="after")
+    def _check_curriculum(self) -> Self:
+        if self.curriculum and self.data is not None:
+            raise ValueError(
+                "curriculum and data are given; a phase changes what is drawn, and finite data are drawn before; leave "
+                "one of the two out"
+            )
+        check_curriculum(
+            self.curriculum,
+            task=self.task,
+            model=self.model,
+            steps=self.training.steps,
+            fixed="intervention" if self.interventions else None,
+        )
+        return self
+
     @property
     def interventions(self) -> tuple[BaseInterventionSpec, ...]:
         """All of them, in their order."""
@@ -120,6 +140,7 @@ class RunSpec(Spec):
                 "model": self.model.model_dump(mode="json"),
                 "training": training | {"batch": self.batch},
                 "intervention": [intervention.shape for intervention in self.interventions],
+                "curriculum": [phase.model_dump(mode="json") for phase in self.curriculum],
             },
             sort_keys=True,
         )
@@ -159,8 +180,9 @@ class RunSpec(Spec):
 
     @property
     def unhashed(self) -> frozenset[str]:
-        """The name; and the rule, which belongs to reading, unless training stops by it."""
-        return frozenset({"name"} if self.training.stop_when_solved else {"name", "emergence"})
+        """The name; and the rule, which belongs to reading, unless training, or a phase of it, stops by it."""
+        ruled = self.training.stop_when_solved or any(phase.until_solved for phase in self.curriculum)
+        return frozenset({"name"} if ruled else {"name", "emergence"})
 
     @property
     def former_hash(self) -> str:

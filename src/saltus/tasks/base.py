@@ -11,6 +11,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from saltus.errors import SaltusError
+
 
 @dataclass(frozen=True)
 class TaskFacts:
@@ -160,9 +162,44 @@ class ReorderedTask(Task, Protocol):
         ...
 
 
+class ThinTask(Task, Protocol):
+    """A task whose queries can need fewer keys."""
+
+    def thin(self, keys: int, generator: np.random.Generator) -> Task:
+        """The same task with fewer keys for each query, whose truth is a part of this one's; sequences are as long.
+
+        Raises:
+            SaltusError: if there is no such task.
+
+        """
+        ...
+
+
+class InputTask(Task, Protocol):
+    """A task whose sequences follow from inputs, the tokens at their beginning, which are uniform unless given."""
+
+    @property
+    def inputs(self) -> int:
+        """How many tokens."""
+        ...
+
+    def complete(self, inputs: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """[sequence, input] -> [sequence, token]."""
+        ...
+
+
 def find_order(task: Task, tokens: NDArray[Any]) -> NDArray[np.int64] | None:
     """What `ReorderedTask.order_of` gives; None where the facts have the order of the sequences."""
     return cast("ReorderedTask", task).order_of(tokens) if task.facts.reordered else None
+
+
+def require_fewer(keys: int, needed: int, *, odd: bool = False) -> None:
+    """Refuse to thin a task to as many keys as its queries need, or more."""
+    if keys >= needed or (odd and keys % 2 == 0):
+        raise SaltusError(
+            f"keys: {keys} was given, and each query of the target needs {needed}; allowed are "
+            f"{'odd numbers from 1' if odd else '1'} to {needed - (2 if odd else 1)}"
+        )
 
 
 def put_last(scored: NDArray[np.bool_]) -> NDArray[np.int64]:

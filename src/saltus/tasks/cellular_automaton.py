@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltus.specs import CellularAutomatonSpec
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import TaskFacts, require_fewer
 
 _SEQUENCES = 4096  # drawn at most for an estimate of the floor
 _LOOKUPS = 2**24  # table look-ups after which the estimate for a pool stops
@@ -34,12 +34,18 @@ class CellularAutomaton:
     array([0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     """
 
-    def __init__(self, spec: CellularAutomatonSpec, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        spec: CellularAutomatonSpec,
+        generator: np.random.Generator,
+        pool: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """`pool` are the rules, if they are not to be drawn."""
         self._spec = spec
         self._entries = spec.symbols**spec.window
-        self.pool: NDArray[np.uint8] | None = None
+        self.pool: NDArray[np.uint8] | None = pool
         """[rule, entry] the N rules, drawn independently and uniformly; None where every sequence has a fresh rule."""
-        if spec.rules != "fresh":
+        if pool is None and spec.rules != "fresh":
             self.pool = self._draw_tables(generator, spec.rules)
         (self._floor_generator,) = generator.spawn(1)
 
@@ -80,15 +86,25 @@ class CellularAutomaton:
 
     def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
         """`count` fresh sequences, [sequence, token]: a uniform first state and the states that follow from it."""
+        spec, (tables, rule) = self._spec, self._draw_rules(generator, count)
+        return self._unroll(tables, rule, generator.integers(0, spec.symbols, size=(count, spec.size), dtype=np.uint8))
+
+    @property
+    def inputs(self) -> int:
+        """As of an `InputTask`: the first state."""
+        return self._spec.size
+
+    def complete(self, inputs: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+        """The states that follow from a first one by rules that are drawn, [sequence, input] -> [sequence, token]."""
+        return self._unroll(*self._draw_rules(generator, len(inputs)), inputs)
+
+    def thin(self, keys: int, generator: np.random.Generator) -> "CellularAutomaton":
+        """As of a `ThinTask`: rules that read the cells at both ends of the window as 0."""
         spec = self._spec
-        if self.pool is None:
-            tables, rule = self._draw_tables(generator, count), np.arange(count)
-        else:
-            tables, rule = self.pool, generator.integers(0, len(self.pool), size=count)
-        states = [generator.integers(0, spec.symbols, size=(count, spec.size), dtype=np.uint8)]
-        for _ in range(spec.states - 1):
-            states.append(self.evolve(tables, rule, states[-1]))
-        return np.concatenate(states, axis=1)
+        require_fewer(keys, spec.window, odd=True)
+        entries = np.arange(spec.symbols**keys) * spec.symbols ** ((spec.window - keys) // 2)
+        pool = None if self.pool is None else self.pool[:, entries]
+        return CellularAutomaton(spec.model_copy(update={"window": keys}), generator, pool)
 
     def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The same truth map for every sequence: [sequence, token] -> [sequence, query, key]."""
@@ -121,6 +137,21 @@ class CellularAutomaton:
             entry *= spec.symbols
             entry += state[:, shift : shift + cells]
         return entry
+
+    def _draw_rules(self, generator: np.random.Generator, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Tables [rule, entry], and the row of each sequence's own."""
+        if self.pool is None:
+            return self._draw_tables(generator, count), np.arange(count)
+        return self.pool, generator.integers(0, len(self.pool), size=count)
+
+    def _unroll(
+        self, tables: NDArray[np.uint8], rule: NDArray[np.int64], state: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """A first state and those that follow, [sequence, cell] -> [sequence, token]."""
+        states = [state]
+        for _ in range(self._spec.states - 1):
+            states.append(self.evolve(tables, rule, states[-1]))
+        return np.concatenate(states, axis=1)
 
     def _draw_tables(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
         return generator.integers(0, self._spec.symbols, size=(count, self._entries), dtype=np.uint8)

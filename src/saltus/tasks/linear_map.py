@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltus.specs import LinearMapSpec
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import TaskFacts, require_fewer
 
 
 class LinearMap:
@@ -25,10 +25,13 @@ class LinearMap:
     array([0, 0, 1, 1, 0, 0, 0])
     """
 
-    def __init__(self, spec: LinearMapSpec, generator: np.random.Generator) -> None:
+    def __init__(
+        self, spec: LinearMapSpec, generator: np.random.Generator, rows: NDArray[np.uint8] | None = None
+    ) -> None:
+        """`rows` is A, if it is not to be drawn."""
         size, states = spec.size, spec.states
         self._spec = spec
-        self.map: NDArray[np.uint8] = _draw_rows(size, spec.sparsity, generator)
+        self.map: NDArray[np.uint8] = _draw_rows(size, spec.sparsity, generator) if rows is None else rows
         """[row, key] the matrix A."""
         length = size * states
         query = np.arange(length - 1)
@@ -57,14 +60,29 @@ class LinearMap:
     def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
         """`count` fresh sequences, [sequence, token]: a uniform first state and the states that follow from it."""
         spec = self._spec
-        state = generator.integers(0, spec.symbols, size=(count, spec.size), dtype=np.uint8)
-        states = [state]
+        return self.complete(generator.integers(0, spec.symbols, size=(count, spec.size), dtype=np.uint8), generator)
+
+    @property
+    def inputs(self) -> int:
+        """As of an `InputTask`: the first state."""
+        return self._spec.size
+
+    def complete(self, inputs: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+        """The states that follow from a first one, [sequence, input] -> [sequence, token]; nothing is drawn."""
+        spec, state, states = self._spec, inputs, [inputs]
         weights = self.map.T.astype(np.float32)
         for _ in range(spec.states - 1):
             total = state.astype(np.float32) @ weights  # exact: sums stay far below 2**24
             state = np.mod(total, spec.symbols).astype(np.uint8)
             states.append(state)
         return np.concatenate(states, axis=1)
+
+    def thin(self, keys: int, generator: np.random.Generator) -> "LinearMap":
+        """As of a `ThinTask`: the map with the first ones of each row alone."""
+        spec = self._spec
+        require_fewer(keys, spec.sparsity)
+        rows = self.map * (self.map.cumsum(axis=1) <= keys)
+        return LinearMap(spec.model_copy(update={"sparsity": keys}), generator, rows.astype(np.uint8))
 
     def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The same truth map for every sequence: [sequence, token] -> [sequence, query, key]."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltus.specs import SparseParitySpec
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import TaskFacts, require_fewer
 
 
 class SparseParity:
@@ -20,9 +20,14 @@ class SparseParity:
     array([0, 0, 0, 1, 1])
     """
 
-    def __init__(self, spec: SparseParitySpec, generator: np.random.Generator) -> None:
-        self._bits = spec.bits
-        self.subset = np.sort(generator.choice(spec.bits, size=spec.subset, replace=False))
+    def __init__(
+        self, spec: SparseParitySpec, generator: np.random.Generator, subset: NDArray[np.int64] | None = None
+    ) -> None:
+        """`subset` are the bits that are added, if they are not to be drawn."""
+        self._spec, self._bits = spec, spec.bits
+        if subset is None:
+            subset = np.sort(generator.choice(spec.bits, size=spec.subset, replace=False))
+        self.subset = subset
         self._facts = TaskFacts.of(
             symbols=2,
             length=spec.bits + 1,
@@ -37,8 +42,21 @@ class SparseParity:
 
     def sample(self, generator: np.random.Generator, count: int) -> NDArray[np.uint8]:
         """`count` fresh sequences, [sequence, token]."""
-        bits = generator.integers(0, 2, size=(count, self._bits), dtype=np.uint8)
-        return np.column_stack([bits, bits[:, self.subset].sum(1) % 2]).astype(np.uint8)
+        return self.complete(generator.integers(0, 2, size=(count, self._bits), dtype=np.uint8), generator)
+
+    @property
+    def inputs(self) -> int:
+        """As of an `InputTask`: the bits."""
+        return self._bits
+
+    def complete(self, inputs: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+        """The bits and their parity, [sequence, input] -> [sequence, token]; nothing is drawn."""
+        return np.column_stack([inputs, inputs[:, self.subset].sum(1) % 2]).astype(np.uint8)
+
+    def thin(self, keys: int, generator: np.random.Generator) -> "SparseParity":
+        """As of a `ThinTask`: the parity of the first of the bits that are added."""
+        require_fewer(keys, len(self.subset))
+        return SparseParity(self._spec.model_copy(update={"subset": keys}), generator, self.subset[:keys])
 
     def truth_of(self, tokens: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The same truth map for every sequence: [sequence, token] -> [sequence, query, key]."""

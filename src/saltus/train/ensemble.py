@@ -7,10 +7,10 @@ batch is cut into micro-batches, because cores are kept busy from their caches. 
 program, and a lane, where the runs have the same shape.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,17 +19,19 @@ from torch import Tensor
 
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
-from saltus.tasks.base import find_order
+from saltus.tasks.base import Task, find_order
 from saltus.train.dropout import draw_kept
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
 from saltus.train.influence import measure_influence
+from saltus.train.interventions.base import Weights
 from saltus.train.interventions.several import Kept
 from saltus.train.material import Material
 from saltus.train.memory import DATA_BLOCK
 from saltus.train.optimizers import Optimizer
+from saltus.train.phases.course import Course
 from saltus.train.program import Inputs, Program, multiply
-from saltus.train.state import SeedState
+from saltus.train.state import COURSE, SeedState
 
 
 class Member(NamedTuple):
@@ -137,6 +139,9 @@ class _Lane:
             lambda parts: self._stack([program.spread(part) for part in parts])
         )
         self._step = 0
+        self._courses = [
+            Course(cell.spec, member.seed, cell.phases) for cell, member in zip(self._cells, members, strict=True)
+        ]
         self._helped = any(cell.spec.interventions for cell in self._cells)
         self._block_number = -1
         self._block = torch.empty(0)
@@ -173,6 +178,16 @@ class _Lane:
                 own = self._program.unflatten(flat)
                 free = evaluate_seed(model, own, cell.evaluation_tokens, cell.task, None, patterns=False)
                 measured[member] = replace(measured[member], free=Fit(free.loss, free.accuracy))
+            if cell.phases:
+
+                def evaluate(
+                    tokens: NDArray[Any], task: Task, weights: Weights = weights, added: Tensor | None = added
+                ) -> Evaluation:
+                    own = torch.from_numpy(tokens).to(self._program.device)
+                    return evaluate_seed(model, weights, own, task, added, patterns=False)
+
+                standing = self._courses[i].judge(self._step, measured[member].loss, evaluate)
+                measured[member] = replace(measured[member], standing=standing)
         return measured
 
     def influence(self, run: int) -> dict[Member, NDArray[np.float32]]:
@@ -196,6 +211,9 @@ class _Lane:
             if member in self.active:
                 named = self._program.unflatten(flat) | optimizer.read(place)
                 states[member] = {name: value.cpu().numpy().copy() for name, value in named.items()}
+        for member, cell, course in zip(self._members, self._cells, self._courses, strict=True):
+            if cell.phases and member in states:
+                states[member][COURSE] = course.save()
         return states
 
     def load(self, step: int, states: Mapping[Member, SeedState]) -> None:
@@ -204,6 +222,9 @@ class _Lane:
             flat.copy_(self._program.flatten(tensors))
             if step:
                 optimizer.write(place, step, tensors)
+        for member, cell, course in zip(self._members, self._cells, self._courses, strict=True):
+            if cell.phases:
+                course.load(states[member][COURSE])
         self._step = step
 
     def _places(self) -> list[tuple[Optimizer, int]]:
@@ -251,25 +272,61 @@ class _Lane:
         """[seed, sequence, query] the weight of each prediction in the loss; None where all sequences have the same."""
         if not self._program.scoring_varies:
             return None
-        orders = (find_order(cell.task, own) for cell, own in zip(self._cells, tokens.cpu().numpy(), strict=True))
-        return torch.stack([self._program.weigh(order) for order in orders if order is not None])
+        return torch.stack([self._weigh_seed(cell, own) for cell, own in zip(self._cells, tokens, strict=True)])
+
+    def _weigh_seed(self, cell: Material, tokens: Tensor) -> Tensor:
+        """[sequence, query] the same of one seed."""
+        order = find_order(cell.task, tokens.cpu().numpy())
+        assert order is not None
+        return self._program.weigh(order)
 
     def _update(self, tokens: Tensor) -> Tensor:
         """One step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
-        bias, factors, weights = self._find_bias(), self._find_factors(), self._weigh(tokens)
-        if self._helped:
-            pairs = zip(self._cells, tokens, strict=True)
-            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
-        inputs = Inputs(bias=bias, factors=factors, kept=self._draw_kept(), weights=weights)
-        gradient, loss = self._program.gradient(self._parameters, tokens, inputs)
-        for i, cell in enumerate(self._cells if self._helped else ()):
-            own = None if bias is None else bias[i], None if factors is None else factors[i]
-            added = cell.intervention.loss(self._step, self._program.model, tokens[i], own[0])
-            if added:
-                gradient[i] += self._program.differentiate(added, self._parameters[i], own[1])
+        inputs = Inputs(bias=self._find_bias(), factors=self._find_factors(), kept=self._draw_kept())
+        phases = [course.reach(self._step) for course in self._courses]
+        if any(phases):
+            gradient, loss = torch.zeros_like(self._parameters), torch.zeros(len(tokens), device=tokens.device)
+            for places, own, weights in self._group(tokens):
+                given = inputs.take(places, own.shape[-1] - 1, weights)
+                gradient[places], loss[places] = self._differentiate(places, self._parameters[places], own, given)
+        else:
+            inputs = inputs._replace(weights=self._weigh(tokens))
+            gradient, loss = self._differentiate(range(len(tokens)), self._parameters, tokens, inputs)
         for optimizer, share in zip(self._optimizers, gradient.split(self._counts), strict=True):
             optimizer.update(self._step, share)
         return loss
+
+    def _differentiate(
+        self, places: Sequence[int], parameters: Tensor, tokens: Tensor, inputs: Inputs
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient [seed, parameter] and loss [seed] of the seeds at these places."""
+        cells = [self._cells[place] for place in places]
+        if self._helped:
+            pairs = zip(cells, tokens, strict=True)
+            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
+        gradient, loss = self._program.gradient(parameters, tokens, inputs)
+        for i, cell in enumerate(cells if self._helped else ()):
+            bias, factors = (None if each is None else each[i] for each in (inputs.bias, inputs.factors))
+            added = cell.intervention.loss(self._step, self._program.model, tokens[i], bias)
+            if added:
+                gradient[i] += self._program.differentiate(added, parameters[i], factors)
+        return gradient, loss
+
+    def _group(self, tokens: Tensor) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+        """Seeds whose batches have one form at this step: their places, tokens and weights of predictions."""
+        groups: dict[tuple[int, bool], list[tuple[int, Tensor, Tensor | None]]] = {}
+        for i, own in enumerate(tokens):
+            own, weights = self._courses[i].draw(self._step, own)
+            if weights is None and self._program.scoring_varies:
+                weights = self._weigh_seed(self._cells[i], own)
+            groups.setdefault((own.shape[1], weights is None), []).append((i, own, weights))
+        for group in groups.values():
+            weights = [each for _, _, each in group if each is not None]
+            yield (
+                [place for place, _, _ in group],
+                torch.stack([own for _, own, _ in group]),
+                torch.stack(weights) if weights else None,
+            )
 
     def _draw_kept(self) -> Tensor | None:
         """[seed, sequence, branch, query, d_model] what dropout leaves at this step; None without dropout."""

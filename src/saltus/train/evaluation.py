@@ -18,6 +18,18 @@ class Fit:
     """[query] share of sequences whose likeliest token is the target."""
 
 
+class Standing(NamedTuple):
+    """Where a seed stands in its curriculum, and what its steps have cost since the start."""
+
+    phase: int
+    """In which the next step is, from 0; the number of phases is the target."""
+    solved: float
+    """Share of the units of the phase before this evaluation that are solved; NaN where that phase does not ask."""
+    tokens: float
+    operations: float
+    """As of `count_spent`."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Measures of one seed on the run's evaluation sequences. Losses and entropies in nats."""
@@ -46,6 +58,8 @@ class Evaluation:
     """On the training set; None where data are fresh."""
     free: Fit | None = None
     """On the evaluation sequences without the interventions; None where none changes what the model computes."""
+    standing: "Standing | None" = None
+    """In the curriculum; None where there is none."""
 
 
 class TrainLoss(NamedTuple):

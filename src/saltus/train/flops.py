@@ -1,23 +1,53 @@
 """What a training step costs, by arithmetic on the description alone."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
 from saltus.specs import RunSpec, TransformerSpec
 
 COMPILED_FROM = 1e9
 """Operations of a step of one seed from which `compile="auto"` compiles it."""
 
 
-def count_flops(spec: RunSpec) -> float:
-    """Floating-point operations of the products in one step of one seed.
+def count_flops(spec: RunSpec, tokens: int | None = None) -> float:
+    """Floating-point operations of the products in one step of one seed, on sequences of so many tokens: the task's.
 
     Forward, and twice that backward. Of each token: 2 for each weight of the layers' matrices and of the unembedding;
     of each query and key: 2 for each dimension of each head, in the scores and in what they mix. Masked keys count:
     they are multiplied too. A mixer other than attention is counted as if it were attention of the model's width.
     """
-    model, queries = spec.model, spec.task.tokens - 1
+    model, queries = spec.model, (tokens or spec.task.tokens) - 1
     inner = model.heads * model.head_dimension if isinstance(model, TransformerSpec) else model.d_model
     layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
     token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)
     return 3.0 * spec.batch * queries * token
+
+
+class Spent(NamedTuple):
+    """What the steps of one seed have cost since the start."""
+
+    tokens: float
+    """That it was trained on."""
+    operations: float
+    """As of `count_flops`."""
+
+
+def count_spent(spec: RunSpec, steps: float, starts: Sequence[int] | None = None) -> Spent:
+    """What so many steps cost, each phase of a curriculum by the length of its own sequences.
+
+    `starts` are the steps at which the phases that were reached, and after them the task itself, began; without them
+    every phase takes all its steps.
+    """
+    if starts is None:
+        starts = list(accumulate((phase.steps for phase in spec.curriculum), initial=0))
+    lengths = [*(phase.count_tokens(spec.task) for phase in spec.curriculum), spec.task.tokens]
+    tokens = operations = 0.0
+    for start, end, length in zip(starts, [*starts[1:], steps], lengths, strict=False):
+        taken = max(0.0, min(end, steps) - start)
+        tokens += taken * spec.batch * length
+        operations += taken * count_flops(spec, length)
+    return Spent(tokens, operations)
 
 
 def is_compiled(spec: RunSpec) -> bool:

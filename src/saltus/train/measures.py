@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
-from saltus.train.evaluation import Evaluation, TrainLoss
+from saltus.train.evaluation import Evaluation, Standing, TrainLoss
 
 KEY = ("seed", "step")
 """Columns of every table; a step counts updates, 0 being initialisation."""
@@ -231,9 +231,29 @@ FREE = _describe_fit("free", "free", "without the interventions")
 """What a run records besides whose interventions change what the model computes: the other tables are with them."""
 
 
+def _measure_phases(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+    standings = [evaluation.standing for evaluation in evaluated.evaluations if evaluation.standing]
+    return {name: np.array([getattr(each, name) for each in standings]) for name in Standing._fields}
+
+
+PHASES = Measure(
+    "phases",
+    (),
+    (
+        Column("phase", "phase of the next step, from 0; the number of phases is the target", type="int32"),
+        Column("solved", "share of the units of the phase before that are solved; NaN where it does not ask"),
+        Column("tokens", "that the seed was trained on since the start"),
+        Column("operations", "floating-point operations of its steps since the start, without interventions'"),
+    ),
+    _measure_phases,
+)
+"""What a run with a curriculum records besides."""
+
+
 def list_measures(spec: RunSpec, own: Sequence[Measure]) -> tuple[Measure, ...]:
     """What a run records; `own` is what was joined for all runs."""
-    return (*own, *([TRAINING_SET] if spec.data else []), *([FREE] if spec.steered else []))
+    besides = {TRAINING_SET: spec.data is not None, FREE: spec.steered, PHASES: bool(spec.curriculum)}
+    return (*own, *(measure for measure, wanted in besides.items() if wanted))
 
 
 def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
@@ -243,7 +263,7 @@ def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
         SaltusError: if two measures have one name.
 
     """
-    names = [measure.name for measure in (*MEASURES, TRAINING_SET, FREE, *own)]
+    names = [measure.name for measure in (*MEASURES, TRAINING_SET, FREE, PHASES, *own)]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise SaltusError(f"measures: the name {repeated[0]!r} is given to more than one; names must differ")
     return (*MEASURES, *own)

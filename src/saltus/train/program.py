@@ -1,7 +1,7 @@
 """Loss and gradient of one seed as a function of its parameters, mapped over seeds where they are stacked."""
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import TaskFacts
 from saltus.train.flops import is_compiled
+from saltus.train.phases.base import weigh_queries
 
 MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
 """Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
@@ -53,23 +54,15 @@ class Program:
         longer = replace(facts, length=facts.length + self._fill)
         self._trained = build_model(spec.model, longer, init_seed=0).to(device) if self._fill else self.model
         self._shapes = {name: value.shape for name, value in self.model.named_parameters()}
-        scored = facts.scored if training.loss == "scored" else np.ones(facts.queries)
-        self._weights = torch.from_numpy(scored / scored.sum()).float().to(device)  # [query]
+        self._weights = torch.from_numpy(weigh_queries(facts, training.loss)).float().to(device)  # [query]
         self.scoring_varies = facts.reordered and training.loss == "scored"
         """Whether the loss weighs other predictions in each sequence, as `weigh` does."""
-        mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
-        if stacked:
-            given = (biased, scaled, spec.model.dropout, self.scoring_varies)
-            mapped = vmap(mapped, in_dims=(0, 0, *(0 if each else None for each in given)))
+        self._given = biased, scaled, spec.model.dropout > 0.0
         self._compiled = is_compiled(spec)
         if self._compiled:
             torch.compiler.reset()  # programs of other shapes are not called again, and only so many are kept
-            mapped = compile_step(mapped, training.compile, device)
-        self._mapped = mapped
+        self._mapped = {weighted: self._map(weighted) for weighted in {self.scoring_varies, bool(spec.curriculum)}}
         self.batch = spec.batch
-        # A sequence is never cut: where one alone is larger than a micro-batch, it is one.
-        tokens = MICRO_BATCH_TOKENS[training.precision]
-        self._parts = 1 if stacked else min(self.batch, math.ceil(self.batch * facts.length / tokens))
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """[parameter] -> the named weights of a model, as views."""
@@ -94,13 +87,13 @@ class Program:
         """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token]."""
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
         with explain_compiler(self.spec.training.compile) if self._compiled else nullcontext():
-            parts = tokens.tensor_split(self._parts, dim=1)
-            for part, own in zip(parts, inputs.split(self._parts), strict=True):
+            mapped, number = self._mapped[inputs.weights is not None], self._count_parts(tokens.shape[-1])
+            for part, own in zip(tokens.tensor_split(number, dim=1), inputs.split(number), strict=True):
                 share = part.shape[1] / self.batch
                 if self.stacked:
-                    part_gradient, part_loss = self._mapped(parameters, part, *own)
+                    part_gradient, part_loss = mapped(parameters, part, *own)
                 else:
-                    one = self._mapped(parameters[0], part[0], *(None if each is None else each[0] for each in own))
+                    one = mapped(parameters[0], part[0], *(None if each is None else each[0] for each in own))
                     part_gradient, part_loss = one[0][None], one[1][None]
                 gradient.add_(part_gradient, alpha=share)
                 loss.add_(part_loss, alpha=share)
@@ -115,6 +108,20 @@ class Program:
             return added(self.unflatten(multiply(parameters, factors)))
 
         return grad(call)(flat)
+
+    def _map(self, weighted: bool) -> Callable[..., tuple[Tensor, Tensor]]:
+        """Gradient and loss of seeds, compiled where that is asked for; `weighted` says whether `weights` are given."""
+        mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
+        if self.stacked:
+            mapped = vmap(mapped, in_dims=(0, 0, *(0 if each else None for each in (*self._given, weighted))))
+        if self._compiled:
+            mapped = compile_step(mapped, self.spec.training.compile, self.device)
+        return mapped
+
+    def _count_parts(self, length: int) -> int:
+        """Micro-batches. A sequence is never cut: where one alone is larger than a micro-batch, it is one."""
+        tokens = MICRO_BATCH_TOKENS[self.spec.training.precision]
+        return 1 if self.stacked else min(self.batch, math.ceil(self.batch * length / tokens))
 
     def _loss(
         self,
@@ -156,7 +163,12 @@ class Inputs(NamedTuple):
     kept: Tensor | None = None
     """[seed, sequence, branch, query, d_model] what dropout leaves."""
     weights: Tensor | None = None
-    """[seed, sequence, query] what `Program.weigh` gives, where scoring varies."""
+    """[seed, sequence, query] weights of the predictions, where scoring varies or a phase has its own."""
+
+    def take(self, places: Sequence[int], queries: int, weights: Tensor | None) -> "Inputs":
+        """Those of some seeds, for the first queries alone, with these weights."""
+        bias, factors, kept = (None if each is None else each[places] for each in self[:3])
+        return Inputs(bias, factors, None if kept is None else kept[..., :queries, :], weights)
 
     def split(self, parts: int) -> list["Inputs"]:
         """Those of each part of the sequences."""
