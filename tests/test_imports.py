@@ -181,7 +181,9 @@ def test_every_kind_in_a_registry_is_what_it_says_and_builds_something() -> None
     assert get_args(PatternName) == tuple(KNOWN_PATTERNS)
     streams = [spec.stream for spec in CAPABILITIES.values()]
     assert len(set(streams)) == len(streams)
-    assert {spec.__name__ for kinds in (TASKS, MODELS, INTERVENTIONS, PHASES) for spec in kinds.values()} <= {*saltus.__all__}
+    assert {spec.__name__ for kinds in (TASKS, MODELS, INTERVENTIONS, PHASES) for spec in kinds.values()} <= {
+        *saltus.__all__
+    }
 
 
 def test_no_source_file_is_long() -> None:

@@ -17,6 +17,8 @@ ADDRESS_LENGTH: dict[StreamName, int] = {
     "bootstrap": 0,
     "pocket_init": 2,
     "pocket_data": 2,
+    "phase": 1,
+    "phase_data": 2,
 }
 
 Address = tuple[int, StreamName, tuple[int, ...]]
