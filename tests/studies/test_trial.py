@@ -2,20 +2,25 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from tests.studies.arms import make_spec, solve
+from tests.studies.arms import STEPS, make_spec, solve
 
 from saltus.errors import SaltusError
-from saltus.specs import RunSpec
+from saltus.specs import RunSpec, SizePhase
+from saltus.studies.cells import Cell
 from saltus.studies.claims import Verdict
 from saltus.studies.flops import price_run
+from saltus.studies.outcome import price_median, price_result
 from saltus.studies.results import Result, Results
 from saltus.studies.study import load_study
 from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
-from saltus.train.flops import count_flops
+from saltus.train.flops import count_flops, count_spent
+from saltus.train.measures import PHASES
 
 SEEDS = 12
 EARLY, LATE = [400, 500] * 6, [700, 800] * 6
@@ -181,3 +186,29 @@ def test_the_trial_of_docs_sooner_is_a_study(tmp_path: Path) -> None:
     cells = load_study(tmp_path / "own.py").cells
     assert len(cells) == 2 * 3 * 2
     assert {bool(cell.run.interventions) for cell in cells if cell.key["arm"] == "repetition"} == {True}
+
+
+def test_what_phases_cost_is_counted_since_the_start_and_for_each_seed_as_it_went() -> None:
+    """Emergence in tokens of a run that begins with shorter sequences is less than its steps times the target's."""
+    spec = make_spec(2)
+    short = SizePhase(tokens=6, steps=400)
+    fixed = spec.model_copy(update={"curriculum": (short,)})
+    cost, late = price_median(solve(Cell(run=fixed), [500, 500]))
+    assert not late
+    assert cost.tokens == 8 * (400 * 6 + (cost.steps - 400) * 8) < cost.steps * 8 * 8
+    assert cost.operations == 400 * count_flops(spec, 6) + (cost.steps - 400) * count_flops(spec)
+
+    opened = spec.model_copy(update={"curriculum": (short.model_copy(update={"until_solved": 1.0}),)})
+    result = solve(Cell(run=opened), [500, 500])
+    rows = [
+        {"seed": seed, "step": int(step)}
+        | count_spent(opened, int(step), starts)._asdict()
+        | {"phase": 1, "solved": 1.0}
+        for seed, starts in enumerate([[0, 100], [0, 300]])
+        for step in STEPS
+    ]
+    tables = {**result.records.tables, "phases": pa.Table.from_pylist(rows, schema=PHASES.schema)}
+    result = replace(result, records=replace(result.records, tables=tables))
+    cost, _ = price_median(result)
+    assert cost.tokens == pytest.approx(8 * (200 * 6 + (cost.steps - 200) * 8))  # 200 steps is the mean
+    assert price_result(result, 1100).tokens == pytest.approx(8 * (200 * 6 + 900 * 8))  # after the last evaluation

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from saltus.errors import SaltusError
 from saltus.specs import DistillationSpec, RunSpec
-from saltus.train.flops import count_flops
+from saltus.train.flops import Spent, count_flops, count_spent
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,21 @@ class Cost:
     """Those, and the training of its teacher where it has one."""
 
 
-def price_run(spec: RunSpec, steps: float, teacher: RunSpec | None = None) -> Cost:
+def price_run(spec: RunSpec, steps: float, teacher: RunSpec | None = None, spent: Spent | None = None) -> Cost:
     """What so many steps of one seed cost; a teacher's training counts up to the last checkpoint that is learned from.
 
-    A teacher that shows its patterns works through the same share of each batch, forward alone.
+    A teacher that shows its patterns works through the same share of each batch, forward alone. `spent` is what the
+    steps cost where the description alone does not say it, because a phase of a curriculum ends once it is solved.
     """
-    operations = count_flops(spec) * (steps + sum(each.count_work(steps) for each in spec.interventions))
+    tokens, operations = spent or count_spent(spec, steps)
+    operations += count_flops(spec) * sum(each.count_work(steps) for each in spec.interventions)
     with_teacher = operations
     for each in spec.interventions:
         if teacher is not None and isinstance(each, DistillationSpec):
             shown = count_flops(teacher) / teacher.batch * spec.batch * each.count_work(steps) / 3.0
             operations += shown
             with_teacher += shown + count_flops(teacher) * max(each.checkpoints)
-    return Cost(steps, steps * spec.batch * spec.task.tokens, operations, with_teacher)
+    return Cost(steps, tokens, operations, with_teacher)
 
 
 def match_operations(runs: Mapping[str, RunSpec]) -> dict[str, RunSpec]:

@@ -14,6 +14,7 @@ from saltus.studies.claims import Table, Verdict
 from saltus.studies.flops import Cost, price_run
 from saltus.studies.gate import Check
 from saltus.studies.results import Result
+from saltus.train.flops import Spent, count_spent
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,25 @@ def price_median(result: Result, teacher: RunSpec | None = None) -> tuple[Cost, 
     found = bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap"), draws=1)
     step = found.estimate.place_quantile(0.5)
     late = bool(np.isinf(step))
-    return price_run(result.cell.run, result.budget if late else max(step, 1.0), teacher), late
+    return price_result(result, result.budget if late else max(step, 1.0), teacher), late
+
+
+def price_result(result: Result, steps: float, teacher: RunSpec | None = None) -> Cost:
+    """What so many steps of one seed cost; where each seed left phases by itself, the mean over seeds.
+
+    A seed that stopped before is counted as if it had gone on.
+    """
+    run, records = result.cell.run, result.records
+    if not any(phase.until_solved for phase in run.curriculum):
+        return price_run(run, steps, teacher)
+    means: list[float] = []
+    for name, step in zip(Spent._fields, count_spent(run.model_copy(update={"curriculum": ()}), 1.0), strict=True):
+        costs = [
+            np.interp(min(steps, last), records.evaluated_steps, own) + max(0.0, steps - last) * step
+            for last, own in zip(records.last_steps.values(), records.cube("phases", name), strict=True)
+        ]
+        means.append(float(np.mean(costs)))
+    return price_run(run, steps, teacher, Spent(*means))
 
 
 def scale_estimate(estimate: Estimate, factor: float) -> Estimate:

@@ -17,9 +17,8 @@ from saltus.seeding import Streams
 from saltus.specs import RunSpec
 from saltus.studies.cells import Cell, spell_name, vary_run
 from saltus.studies.claims import Claim, Table
-from saltus.studies.flops import price_run
 from saltus.studies.gate import Check, score_learning
-from saltus.studies.outcome import Outcome, compare_cost, tabulate_trial
+from saltus.studies.outcome import Outcome, compare_cost, price_result, tabulate_trial
 from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
@@ -152,7 +151,7 @@ class Trial:
                     problems[kind].append(f"{name} was swept over {len(tried)}")
                 elif used[place] in (tried[0], tried[-1]) and kind == "rate":
                     problems[kind].append(f"{name} is best at the edge of its sweep, {used[place]:g}")
-        budgets = [price_run(result.cell.run, result.budget, self.teacher) for result in (control, changed)]
+        budgets = [price_result(result, result.budget, self.teacher) for result in (control, changed)]
         low, high = sorted(each.operations for each in budgets)
         return [
             Check(f"each arm has its own best {kind}", not told, "; ".join(told) or "swept apart")
@@ -181,7 +180,7 @@ class Trial:
                     continue
                 steps = result.records.evaluated_steps.astype(float)
                 without = bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap"), draws=1)
-                spent = [price_run(result.cell.run, int(step), self.teacher).operations for step in steps]
+                spent = [price_result(result, int(step), self.teacher).operations for step in steps]
                 panel.plot(spent, without.estimate.survival_at(steps)[1], color=colour, label=name)
             panel.set_ylim(-0.03, 1.03)
             label(panel, outcome.arm, "operations of one seed", "share of seeds without the whole task")
