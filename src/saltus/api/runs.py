@@ -15,7 +15,7 @@ from saltus.errors import SaltusError
 from saltus.extras import require_extra
 from saltus.processes import count_cores
 from saltus.provenance import describe_provenance
-from saltus.specs import CustomTask, RunSpec
+from saltus.specs import CustomTask, MixturePhase, RunSpec
 from saltus.storage.files import HeldError
 from saltus.tasks.build import build_task_of, read_facts
 from saltus.train.folder import RunFolder
@@ -143,8 +143,10 @@ def check_run(spec: RunSpec, processes: int) -> None:
     try:
         if (available := read_available()) is not None:
             check_memory(spec, processes, available)
-        if isinstance(spec.task, CustomTask):
-            check_task(spec.task)
+        mixed = [phase.task for phase in spec.curriculum if isinstance(phase, MixturePhase)]
+        for task in (spec.task, *mixed):
+            if isinstance(task, CustomTask):
+                check_task(task)
         if spec.data is not None:
             draw_sets(spec.data, build_task_of(spec, 0), Streams(spec.master_seed).generator("sets", 0))
         if spec.interventions:

@@ -1,5 +1,6 @@
 """What a seed is trained and evaluated on."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from saltus.tasks.build import build_task_of
 from saltus.tasks.finite import draw_sets
 from saltus.train.interventions.several import build_interventions
 from saltus.train.memory import DATA_BLOCK
+from saltus.train.phases.base import Phase
 from saltus.train.phases.course import build_phases
 
 
@@ -33,7 +35,11 @@ class Material:
         self.evaluation_tokens = torch.from_numpy(sequences).to(device)
         self.training_tokens = None if self._training is None else torch.from_numpy(self._training).to(device)
         self.intervention = build_interventions(spec, self.task, beside)
-        self.phases = build_phases(spec, self.task)
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """Of the curriculum. Made when it is trained, and not when it is only measured: own code may be in them."""
+        return build_phases(self.spec, self.task)
 
     def draw(self, seed: int, block: int, batch: int) -> NDArray[Any]:
         """A block of batches, [sequence, token]: fresh, or each of different sequences of the training set."""
