@@ -1,6 +1,7 @@
 """A trial: what is swept and reported, and each verdict from invented records."""
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests.studies.arms import STEPS, make_spec, solve
 
 from saltus.errors import SaltusError
-from saltus.specs import RunSpec, SizePhase
+from saltus.specs import RunSpec, SizePhase, SparsityPhase
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Verdict
 from saltus.studies.flops import price_run
@@ -186,6 +187,9 @@ def test_the_trial_of_docs_sooner_is_a_study(tmp_path: Path) -> None:
     cells = load_study(tmp_path / "own.py").cells
     assert len(cells) == 2 * 3 * 2
     assert {bool(cell.run.interventions) for cell in cells if cell.key["arm"] == "repetition"} == {True}
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    phased = RunSpec.model_validate(cells[0].run.model_dump() | tomllib.loads(block))
+    assert phased.curriculum == (SparsityPhase(keys=1, steps=300, until_solved=1.0),)
 
 
 def test_what_phases_cost_is_counted_since_the_start_and_for_each_seed_as_it_went() -> None:

@@ -13,6 +13,7 @@ from saltus.errors import SaltusError
 from saltus.specs import (
     BiasSpec,
     CustomSpec,
+    CustomTask,
     DataSpec,
     InputBiasPhase,
     LinearMapSpec,
@@ -33,6 +34,7 @@ from saltus.tasks.build import build_task_of
 from saltus.train.ensemble import Ensemble, Member, list_members
 from saltus.train.flops import count_flops, count_spent
 from saltus.train.folder import RunFolder
+from saltus.train.material import Material
 from saltus.train.phases.course import Course, build_phases
 
 CPU = torch.device("cpu")
@@ -309,6 +311,15 @@ def test_what_cannot_be_a_curriculum_is_one_sentence(values: dict[str, Any], wor
 def test_a_phase_that_its_task_cannot_have_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(SaltusError, match="phased: keys: 2 was given, and each query of the target needs 2"):
         api.run(make(SparsityPhase(keys=2, steps=5)), out=tmp_path, device="cpu")
+
+
+def test_own_code_of_a_mixture_runs_in_training_alone(tmp_path: Path) -> None:
+    """A folder of somebody else's may describe one, and what is measured of its run must not execute it."""
+    source = "class Own:\n    def __init__(self, generator):\n        raise RuntimeError('it ran')\n"
+    spec = make(MixturePhase(task=CustomTask(name="Own", source=source, length=8, symbols=2), steps=5))
+    assert Material(spec, 0, CPU).facts.length == 8
+    with pytest.raises(SaltusError, match="task: Own raised RuntimeError: it ran"):
+        api.run(spec, out=tmp_path, device="cpu")
 
 
 def test_a_curriculum_is_read_back_and_every_part_of_it_is_in_the_hash() -> None:
