@@ -36,6 +36,7 @@ from saltus.train.flops import count_flops, count_spent
 from saltus.train.folder import RunFolder
 from saltus.train.material import Material
 from saltus.train.phases.course import Course, build_phases
+from saltus.train.program import Program
 
 CPU = torch.device("cpu")
 STEPS = 24
@@ -176,6 +177,28 @@ def test_stacked_every_seed_is_itself_but_for_rounding() -> None:
         ]
         lengths.add(len(set(standings[0])))
     assert 2 in lengths
+
+
+def choose_eager(_: torch.device) -> str:
+    return "eager"
+
+
+def test_a_compiled_step_has_as_many_lengths_as_there_are_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch refuses a function with more than eight shapes."""
+    monkeypatch.setattr("saltus.train.program._choose_backend", choose_eager)
+
+    def measure(_: Program, flat: torch.Tensor, tokens: torch.Tensor, *__: Any) -> torch.Tensor:
+        return (flat.sum() * tokens.float()).mean()
+
+    monkeypatch.setattr(Program, "_loss", measure)  # of another model, which is traced sooner
+    losses: list[Any] = []
+    for how in (True, False):
+        values = make(*EVERY_KIND[:1]).model_dump()
+        values |= {"task": LinearMapSpec(size=9, sparsity=2), "training": values["training"] | {"compile": how}}
+        values |= {"curriculum": [SizePhase(tokens=tokens, steps=1) for tokens in range(10, 19)]}
+        values |= {"model": TransformerSpec(d_model=4, heads=1, d_mlp=0)}
+        losses.append(open_ensemble(RunSpec.model_validate(values), [Member(0, 0)]).advance(10)[Member(0, 0)].total)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_a_killed_run_ends_as_if_nothing_had_happened(

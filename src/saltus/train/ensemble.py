@@ -286,46 +286,48 @@ class _Lane:
         phases = [course.reach(self._step) for course in self._courses]
         if any(phases):
             gradient, loss = torch.zeros_like(self._parameters), torch.zeros(len(tokens), device=tokens.device)
-            for places, own, weights in self._group(tokens):
-                given = inputs.take(places, own.shape[-1] - 1, weights)
-                gradient[places], loss[places] = self._differentiate(places, self._parameters[places], own, given)
+            for places, own, weights in self._list_forms(tokens):
+                found = self._differentiate(own, inputs.cut(own.shape[-1] - 1, weights))
+                gradient[places], loss[places] = (part[places] for part in found)
         else:
-            inputs = inputs._replace(weights=self._weigh(tokens))
-            gradient, loss = self._differentiate(range(len(tokens)), self._parameters, tokens, inputs)
+            gradient, loss = self._differentiate(tokens, inputs._replace(weights=self._weigh(tokens)))
         for optimizer, share in zip(self._optimizers, gradient.split(self._counts), strict=True):
             optimizer.update(self._step, share)
         return loss
 
-    def _differentiate(
-        self, places: Sequence[int], parameters: Tensor, tokens: Tensor, inputs: Inputs
-    ) -> tuple[Tensor, Tensor]:
-        """Gradient [seed, parameter] and loss [seed] of the seeds at these places."""
-        cells = [self._cells[place] for place in places]
+    def _differentiate(self, tokens: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Gradient [seed, parameter] and loss [seed] on [seed, sequence, token]."""
         if self._helped:
-            pairs = zip(cells, tokens, strict=True)
+            pairs = zip(self._cells, tokens, strict=True)
             tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
-        gradient, loss = self._program.gradient(parameters, tokens, inputs)
-        for i, cell in enumerate(cells if self._helped else ()):
+        gradient, loss = self._program.gradient(self._parameters, tokens, inputs)
+        for i, cell in enumerate(self._cells if self._helped else ()):
             bias, factors = (None if each is None else each[i] for each in (inputs.bias, inputs.factors))
             added = cell.intervention.loss(self._step, self._program.model, tokens[i], bias)
             if added:
-                gradient[i] += self._program.differentiate(added, parameters[i], factors)
+                gradient[i] += self._program.differentiate(added, self._parameters[i], factors)
         return gradient, loss
 
-    def _group(self, tokens: Tensor) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
-        """Seeds whose batches have one form at this step: their places, tokens and weights of predictions."""
-        groups: dict[tuple[int, bool], list[tuple[int, Tensor, Tensor | None]]] = {}
+    def _list_forms(self, tokens: Tensor) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+        """Forms that batches have at this step: the places of the seeds that have it, and tokens and weights of all.
+
+        A seed with another form stands in with the beginning of the target's batch, so that a compiled step is always
+        one of so many seeds.
+        """
+        forms: dict[tuple[int, bool], dict[int, tuple[Tensor, Tensor | None]]] = {}
         for i, own in enumerate(tokens):
             own, weights = self._courses[i].draw(self._step, own)
             if weights is None and self._program.scoring_varies:
                 weights = self._weigh_seed(self._cells[i], own)
-            groups.setdefault((own.shape[1], weights is None), []).append((i, own, weights))
-        for group in groups.values():
-            weights = [each for _, _, each in group if each is not None]
+            forms.setdefault((own.shape[1], weights is None), {})[i] = own, weights
+        for (length, _), members in forms.items():
+            batches = [members[i][0] if i in members else each[:, :length] for i, each in enumerate(tokens)]
+            given = [weights for _, weights in members.values() if weights is not None]
+            rows = [members.get(i, (None, given[0]))[1] for i in range(len(tokens))] if given else []
             yield (
-                [place for place, _, _ in group],
-                torch.stack([own for _, own, _ in group]),
-                torch.stack(weights) if weights else None,
+                list(members),
+                torch.stack(batches),
+                torch.stack([row for row in rows if row is not None]) if rows else None,
             )
 
     def _draw_kept(self) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Loss and gradient of one seed as a function of its parameters, mapped over seeds where they are stacked."""
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,6 +22,9 @@ from saltus.train.phases.base import weigh_queries
 
 MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
 """Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
+
+FORMS = 64
+"""Shapes of a batch that a compiled step may have; where micro-batches differ, each length has two."""
 
 ROW = 16
 """Numbers of queries that are a multiple of it are fast in bfloat16 on a CPU."""
@@ -86,7 +89,11 @@ class Program:
     def gradient(self, parameters: Tensor, tokens: Tensor, inputs: "Inputs") -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] of [seed, parameter] on [seed, sequence, token]."""
         gradient, loss = torch.zeros_like(parameters), torch.zeros(len(parameters), device=self.device)
-        with explain_compiler(self.spec.training.compile) if self._compiled else nullcontext():
+        phased = self._compiled and self.spec.curriculum
+        with (
+            explain_compiler(self.spec.training.compile) if self._compiled else nullcontext(),
+            allow_forms() if phased else nullcontext(),
+        ):
             mapped, number = self._mapped[inputs.weights is not None], self._count_parts(tokens.shape[-1])
             for part, own in zip(tokens.tensor_split(number, dim=1), inputs.split(number), strict=True):
                 share = part.shape[1] / self.batch
@@ -165,10 +172,10 @@ class Inputs(NamedTuple):
     weights: Tensor | None = None
     """[seed, sequence, query] weights of the predictions, where scoring varies or a phase has its own."""
 
-    def take(self, places: Sequence[int], queries: int, weights: Tensor | None) -> "Inputs":
-        """Those of some seeds, for the first queries alone, with these weights."""
-        bias, factors, kept = (None if each is None else each[places] for each in self[:3])
-        return Inputs(bias, factors, None if kept is None else kept[..., :queries, :], weights)
+    def cut(self, queries: int, weights: Tensor | None) -> "Inputs":
+        """Those for the first queries alone, with these weights. A bias is never cut: it is about all queries."""
+        kept = None if self.kept is None else self.kept[..., :queries, :]
+        return Inputs(self.bias, self.factors, kept, weights)
 
     def split(self, parts: int) -> list["Inputs"]:
         """Those of each part of the sequences."""
@@ -197,6 +204,15 @@ def explain_compiler(given: object) -> Generator[None, None, None]:
             f"training.compile: {given} was given, and the training step cannot be compiled "
             f"({kind.__name__}: {first}); set compile=False"
         ) from None
+
+
+@contextmanager
+def allow_forms() -> Generator[None, None, None]:
+    """Let a compiled step have the shapes of many phases: PyTorch refuses the ninth."""
+    from torch._dynamo import config  # late, as below
+
+    with config.patch(recompile_limit=FORMS):
+        yield
 
 
 def compile_step(step: Callable[..., Any], how: bool | str, device: torch.device) -> Callable[..., Any]:
