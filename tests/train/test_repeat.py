@@ -4,12 +4,16 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
-from saltus.specs import LinearMapSpec, RepeatSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import LinearMapSpec, MultiQueryRecallSpec, RepeatSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks.base import find_order
 from saltus.tasks.build import build_task_of
 from saltus.train.ensemble import Ensemble, list_members
 from saltus.train.interventions.several import build_interventions
+from saltus.train.program import Inputs, Program
 
 BATCH = 64
 
@@ -88,3 +92,27 @@ def advance(spec: RunSpec, steps: int) -> torch.Tensor:
     ensemble = open_ensemble(spec)
     ensemble.advance(steps)
     return read(ensemble)
+
+
+def test_predictions_are_weighed_by_the_sequences_that_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = RunSpec(
+        task=MultiQueryRecallSpec(pairs=2, keys=4, values=4, length=16),
+        model=TransformerSpec(d_model=8, heads=2),
+        training=TrainingSpec(steps=5, batch_sequences=8, compile=False, loss="scored"),
+        intervention=(RepeatSpec(sequences=4, probability=1.0),),
+        seeds=1,
+    )
+    trained, task = list[Tensor](), build_task_of(spec, 0)
+    gradient = Program.gradient
+
+    def check(self: Program, parameters: Tensor, tokens: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        order = find_order(task, tokens[0].numpy())
+        assert order is not None
+        assert inputs.weights is not None
+        assert torch.equal(inputs.weights[0], self.weigh(order))
+        trained.append(tokens)
+        return gradient(self, parameters, tokens, inputs)
+
+    monkeypatch.setattr(Program, "gradient", check)
+    Ensemble([spec], list_members([spec]), torch.device("cpu"), stacked=False).advance(2)
+    assert len({row.numpy().tobytes() for tokens in trained for row in tokens[0]}) <= 4  # the pool's

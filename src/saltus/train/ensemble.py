@@ -283,6 +283,9 @@ class _Lane:
     def _update(self, tokens: Tensor) -> Tensor:
         """One step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
         inputs = Inputs(bias=self._find_bias(), factors=self._find_factors(), kept=self._draw_kept())
+        if self._helped:  # before predictions are weighed, since which of them are scored may follow from the tokens
+            pairs = zip(self._cells, tokens, strict=True)
+            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
         phases = [course.reach(self._step) for course in self._courses]
         if any(phases):
             gradient, loss = torch.zeros_like(self._parameters), torch.zeros(len(tokens), device=tokens.device)
@@ -297,9 +300,6 @@ class _Lane:
 
     def _differentiate(self, tokens: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] on [seed, sequence, token]."""
-        if self._helped:
-            pairs = zip(self._cells, tokens, strict=True)
-            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
         gradient, loss = self._program.gradient(self._parameters, tokens, inputs)
         for i, cell in enumerate(self._cells if self._helped else ()):
             bias, factors = (None if each is None else each[i] for each in (inputs.bias, inputs.factors))
