@@ -91,7 +91,7 @@ def test_the_kind_of_the_page_is_one_like_the_others(monkeypatch: pytest.MonkeyP
     assert len(prompts) == 16
     for prompt in prompts:
         assert np.diff([*prompt.tokens, *prompt.target]).tolist() == [1, 1, 1]
-        assert prompt.foil == prompt.tokens[:1]
+        assert prompt.foils == (prompt.tokens[:1],)
     scan = api.scan(ScanSpec(suite="folder:checkpoints", capabilities=(counting(),)), device="cpu")
     (whole,) = [e for e in scan.records().curves.emergences() if e.key.unit == "counting"]
     assert (whole.after, whole.by) == (1, 2)

@@ -12,6 +12,9 @@ import pytest
 from rich.console import Console
 
 from saltus import api
+from saltus.lm.scanning.records import ScanRecords
+from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
+from saltus.specs.checkpoints import ScanSpec
 from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 
 Saltus = Callable[..., tuple[int, str, str]]
@@ -107,6 +110,21 @@ def test_a_threshold_makes_another_scan_and_the_default_does_not(suite: str, sal
             "step: 5 is",
         ),
         (("patch", "SUITE", "--size", "w8", "--recipient", "0", "--donor", "6"), "no capability was given"),
+        (
+            ("scan", "SUITE", "--capability", "copying", "--step", "7:9"),
+            "has no checkpoint at 7:9; its steps are from 0 to 6",
+        ),
+        (("scan", "SUITE", "--capability", "copying", "--step", "9:7"), "'9:7' ends before it begins"),
+        (("scan", "SUITE", "--capability", "copying", "--step", "all"), "'all' is no step and no range of steps"),
+        (("scan", "SUITE", "--capability", "copying", "--number", "many"), "number: 'many' was given; write a whole"),
+        (("scan", "SUITE", "--capability", "copying", "--length", "1"), "CopyingSpec.digits: 1 was given"),
+        (
+            ("scan", "SUITE", "--capability", "indirect_object", "--length", "9"),
+            "length: that of the prompts of indirect_object is fixed; name the capability that is meant",
+        ),
+        (("scan", "SUITE", "--capability", "copying", "--number", "list:9"), "number: 'list' is no capability of this"),
+        (("scan", "SUITE", "--capability", "text:"), "capability: there is no 'text:'; allowed are copying, "),
+        (("scan", "SUITE", "--capability", "text:/no/such/book"), "/no/such/book cannot be read"),
         (("audit", "SUITE", "--size", "w9"), "size: 'w9' is not in the suite"),
         (("pocket", "--corpus", "novels"), "corpus: 'novels' was given; allowed are 'periodic' and 'stdlib'"),
         (("pocket", "--steps", "0"), "PocketSpec.steps: 0 was given"),
@@ -162,3 +180,31 @@ def test_tables_as_csv_and_a_part_of_a_scan(suite: str, saltus: Saltus, tmp_path
     assert (code, "capability: 'magic' is not in this scan; there are repetition, copying" in errors) == (2, True)
     code, _, errors = saltus("show", name.replace("scan", "patch")[:5], *at, "--size", "w8")
     assert (code, "capabilities and sizes are chosen in scans alone" in errors) == (2, True)
+
+
+def test_steps_numbers_and_lengths_from_the_command_line(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    at = ("--seed", "0", "--out", tmp_path)
+    both = ("scan", suite, "--capability", "repetition", "--capability", "copying", *at)
+    chosen = ("--step", "1:3", "--step", "6", "--number", "5", "--number", "copying:3", "--length", "4")
+    code, out, _ = saltus(*both, *chosen, "--criterion", "copying:rank=3")
+    assert (code, "4 of 4 checkpoints measured" in " ".join(out.split())) == (0, True), out
+    (folder,) = api.ls(tmp_path)
+    spec, records = folder.spec(), folder.records()
+    assert isinstance(spec, ScanSpec)
+    assert isinstance(records, ScanRecords)
+    assert spec.capabilities == (RepetitionSpec(prompts=5, tokens=4), CopyingSpec(prompts=3, digits=4))
+    assert sorted(set(records.probes["step"].to_pylist())) == [1, 2, 3, 6]
+    assert records.end == 6
+    assert saltus(*both, *chosen, "--criterion", "copying:rank=3")[1].count("is finished already") == 1
+    texts = records.prompts["text"].to_pylist()
+    assert [len(text.split()) for text in texts] == [7] * 8  # a string of 4, then 3 of it again
+
+
+def test_a_text_from_the_command_line_with_its_beginning(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    """The tokenizer of the suite knows words of one letter, and none for the beginning of a text."""
+    (tmp_path / "book.txt").write_text(" ".join("0123456789" * 20))
+    asked = ("scan", suite, "--capability", f"text:{tmp_path / 'book.txt'}", "--number", "2", "--length", "24")
+    code, out, _ = saltus(*asked, "--step", "6", "--out", tmp_path)
+    assert (code, "book.txt" in out, "the loss late in a passage" in " ".join(out.split())) == (0, True, True)
+    code, _, errors = saltus(*asked, "--bos", "--out", tmp_path)
+    assert (code, "bos: the tokenizer has no token for the beginning of a text" in errors) == (2, True)

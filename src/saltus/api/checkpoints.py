@@ -13,12 +13,14 @@ from saltus.arguments import DEFAULT_POCKETS, DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
 from saltus.lm.audit.folder import AuditFolder
+from saltus.lm.capabilities.prompt_file import warn_of_joined_words
 from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
 from saltus.lm.suites.pythia import list_known_faults
 from saltus.provenance import describe_provenance
+from saltus.specs.capabilities import BaseCapabilitySpec, PromptFileSpec
 from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
 from saltus.specs.pocket import PocketSpec
 
@@ -98,6 +100,7 @@ def scan(
 
     suite = suite or open_suite(spec.suite)
     chosen = choose_device(device)
+    _warn_of_joined_words(spec.capabilities, console)
     with folder.writing(spec), ScanView(folder.path.name, console) as view:
         scan_checkpoints(spec, suite, folder, view, chosen, _list_unusable(spec, suite, out))
         provenance = describe_provenance("torch", "transformers")
@@ -168,6 +171,7 @@ def patch(
     chosen = choose_device(device)
     if not folder.gathered:
         suite = suite or open_suite(spec.suite)
+        _warn_of_joined_words([spec.capability], console)
         _measure_patch(spec, suite, folder, chosen, console)
     with folder.writing(spec):
         if trajectory and not folder.has_trajectory:
@@ -198,7 +202,7 @@ def _measure_patch(
     console.print(Text(f"{folder.path.name}: loading two checkpoints of {spec.size}"), soft_wrap=True)
     paths = [suite.fetch(run, step) for run, step in sides]
     tokenizer, other = (load_tokenizer(find_tokenizer(path, spec.tokenizer) or path) for path in paths)
-    prompts, same = (make_prompts(spec.capability, each, spec.master_seed) for each in (tokenizer, other))
+    prompts, same = (make_prompts(spec.capability, each, spec.master_seed, bos=spec.bos) for each in (tokenizer, other))
     if prompts != same:
         raise SaltusError(
             f"the tokenizers of {recipient} and {donor} make different prompts; patch between runs that share one"
@@ -225,6 +229,13 @@ def _add_trajectory(
     except SaltusError as error:
         console.print(Text(f"{folder.path.name}: the trajectory ends early ({error})"), soft_wrap=True)
     folder.add_trajectory(tabulate_trajectory(measured))
+
+
+def _warn_of_joined_words(capabilities: Sequence[BaseCapabilitySpec], console: Console) -> None:
+    for capability in capabilities:
+        warning = warn_of_joined_words(capability) if isinstance(capability, PromptFileSpec) else ""
+        if warning:
+            console.print(Text(f"{capability.name}: {warning}"), soft_wrap=True)
 
 
 def _find_run(suite: Suite, size: str, seed: str) -> Run:

@@ -1,6 +1,5 @@
 """Commands of the language-model half: pocket, audit, scan, patch and the demo."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -10,14 +9,25 @@ from rich.text import Text
 
 import saltus
 from saltus.arguments import DEFAULT_POCKETS, DEFAULT_ROOT
+from saltus.cli.capabilities import (
+    Beginning,
+    Capabilities,
+    Criteria,
+    Lengths,
+    Numbers,
+    PromptFiles,
+    choose_capabilities,
+    choose_criteria,
+)
 from saltus.cli.options import Device, Out, print_path
 from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
 from saltus.known_patterns import KNOWN_PATTERNS
+from saltus.lm.capabilities.describe import ALLOWED
 from saltus.lm.suites.base import Suite
 from saltus.lm.suites.build import open_suite
 from saltus.measure.jumps import find_largest_jump
-from saltus.specs.capabilities import BaseCapabilitySpec, CopyingSpec, RepetitionSpec, list_named
+from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
 from saltus.specs.checkpoints import (
     EffectKind,
     Followed,
@@ -29,33 +39,20 @@ from saltus.specs.checkpoints import (
     Stage,
     Strategy,
 )
-from saltus.specs.criteria import CriterionSpec, read_criterion
 
 _GIB = 2**30
-
-_CAPABILITIES = list_named()
 
 SuiteName = Annotated[
     str, typer.Argument(metavar="SUITE", help="pythia, polypythias, folder:PATH, hub:OWNER/NAME or manifest:FILE.")
 ]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="Only this size; may be given again.")]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Only this seed; may be given again.")]
-Capabilities = Annotated[
-    list[str] | None, typer.Option("--capability", help=f"{', '.join(_CAPABILITIES)}; may be given again.")
-]
-PromptFiles = Annotated[
-    list[Path] | None, typer.Option("--prompts", help="A JSONL file of your own prompts; may be given again.")
+Steps = Annotated[
+    list[str] | None,
+    typer.Option("--step", metavar="N|N:M", help="Only this step, or those of a range; may be given again."),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Use what is cached; fetch nothing.")]
 Disk = Annotated[float | None, typer.Option(min=0.0, help="GiB of fetched checkpoints to keep at most.")]
-Criteria = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--criterion",
-        metavar="[NAME:]KIND[=LEVEL]",
-        help="When a prompt is right, of all capabilities or of one: top-1, margin, probability, rank or loss.",
-    ),
-]
 Links = Annotated[bool, typer.Option("--links", help="What a folder or a manifest names may lie outside of it.")]
 Tokens = Annotated[
     Path | None, typer.Option("--tokenizer", help="Folder of the tokenizer, instead of the checkpoints' own.")
@@ -67,6 +64,9 @@ def scan(
     suite: SuiteName,
     capability: Capabilities = None,
     prompts: PromptFiles = None,
+    number: Numbers = None,
+    length: Lengths = None,
+    bos: Beginning = False,
     criterion: Criteria = None,
     pattern: Annotated[
         list[str] | None,
@@ -74,6 +74,7 @@ def scan(
     ] = None,
     size: Sizes = None,
     seed: Seeds = None,
+    step: Steps = None,
     strategy: Annotated[Strategy, typer.Option(help="Every checkpoint, bisection, or both in part.")] = "robust",
     follow: Annotated[Followed, typer.Option(help="Search the jumps of sets alone, or of each prompt too.")] = "sets",
     threshold: Annotated[float, typer.Option(help="Share of right prompts with which a capability is there.")] = 0.75,
@@ -88,18 +89,20 @@ def scan(
 ) -> None:
     """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
     console = Console()
-    capabilities = tuple(_choose(capability, prompts))
+    capabilities = choose_capabilities(capability or (), prompts or (), number or (), length or ())
     spec = ScanSpec(
         suite=suite,
         sizes=tuple(size or ()),
         seeds=tuple(seed or ()),
         capabilities=capabilities,
-        criteria=_choose_criteria(criterion or (), capabilities),
+        steps=tuple(step or ()),
+        criteria=choose_criteria(criterion or (), capabilities),
         strategy=strategy,
         follow=follow,
         threshold=threshold,
         precision=precision,
         tokenizer=None if tokenizer is None else str(tokenizer),
+        bos=bos,
         patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
     with watch_if(watch, out):
@@ -117,8 +120,11 @@ def patch(
     donor: Annotated[int, typer.Option(help="Step of the checkpoint that gives its patterns, after the jump.")],
     seed: Annotated[str, typer.Option(help="Seed of the recipient.")] = "0",
     donor_seed: Annotated[str | None, typer.Option(help="Seed of the donor, if it is another one.")] = None,
-    capability: Annotated[str | None, typer.Option(help=", ".join(_CAPABILITIES))] = None,
+    capability: Annotated[str | None, typer.Option(help=ALLOWED)] = None,
     prompts: Annotated[Path | None, typer.Option(help="A JSONL file of your own prompts instead.")] = None,
+    number: Numbers = None,
+    length: Lengths = None,
+    bos: Beginning = False,
     stage: Annotated[Stage, typer.Option(help="Before the softmax, or after it.")] = "pattern",
     queries: Annotated[Queries, typer.Option(help="All of them, or the scored ones alone.")] = "all",
     share: Annotated[float, typer.Option(help="Of the gain, what the smallest set of heads must recover.")] = 0.8,
@@ -141,8 +147,10 @@ def patch(
 ) -> None:
     """Find the heads whose patterns brought a capability, from a checkpoint before the jump and one after it."""
     console = Console()
-    chosen = _choose([capability] if capability else None, [prompts] if prompts else None)
-    if len(chosen) > 1:
+    chosen = choose_capabilities(
+        [capability] if capability else (), [prompts] if prompts else (), number or (), length or ()
+    )
+    if len(chosen) != 1:
         raise SaltusError(f"capability: {capability!r} and a file of prompts were given; patch one at a time")
     spec = PatchSpec(
         suite=suite,
@@ -160,6 +168,7 @@ def patch(
         rows=rows,
         precision=precision,
         tokenizer=None if tokenizer is None else str(tokenizer),
+        bos=bos,
     )
     opened = _open(suite, links, offline, disk)
     folder = saltus.api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
@@ -229,32 +238,3 @@ def demonstrate(out: Path, device: str, console: Console) -> None:
 
 def _open(name: str, links: bool, offline: bool, disk: float | None) -> Suite:
     return open_suite(name, links=links, offline=offline, disk_bytes=None if disk is None else int(disk * _GIB))
-
-
-def _choose_criteria(texts: Sequence[str], capabilities: Sequence[BaseCapabilitySpec]) -> tuple[CriterionSpec, ...]:
-    """The criteria of capabilities, by texts such as `rank=10` or `copying:rank=10`; none where all are usual."""
-    chosen = {capability.name: capability.usual for capability in capabilities}
-    for text in texts:
-        name, colon, kind = text.rpartition(":")
-        if colon and name not in chosen:
-            raise SaltusError(f"criterion: {name!r} is no capability of this scan; there are {', '.join(chosen)}")
-        chosen |= dict.fromkeys([name] if colon else chosen, read_criterion(kind))
-    return tuple(chosen.values()) if texts else ()
-
-
-def _choose(names: list[str] | None, files: list[Path] | None) -> list[BaseCapabilitySpec]:
-    """The capabilities that were asked for."""
-    chosen: list[BaseCapabilitySpec] = []
-    for name in names or ():
-        if name not in _CAPABILITIES:
-            raise SaltusError(f"capability: there is no {name!r}; allowed are {', '.join(_CAPABILITIES)}")
-        chosen.append(_CAPABILITIES[name])
-    if files:
-        from saltus.lm.capabilities.prompt_file import describe_prompt_file
-
-        chosen += [describe_prompt_file(path) for path in files]
-    if not chosen:
-        raise SaltusError(
-            f"no capability was given; name one with --capability ({', '.join(_CAPABILITIES)}) or --prompts"
-        )
-    return chosen

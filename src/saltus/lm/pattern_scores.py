@@ -32,15 +32,17 @@ class PatternScores:
     """[layer, head, query, key] the attention on the first sequence."""
 
 
-def make_probe_tokens(tokenizer: PreTrainedTokenizerBase, master_seed: int) -> NDArray[np.int64]:
+def make_probe_tokens(tokenizer: PreTrainedTokenizerBase, master_seed: int, *, bos: bool = False) -> NDArray[np.int64]:
     """The probe batch, [sequence, position]: random tokens that stand twice, so that every known pattern has queries.
 
+    With `bos` the tokenizer's token for the beginning of a text stands before them.
+
     Raises:
-        SaltusError: if the tokenizer has no two ordinary tokens.
+        SaltusError: if the tokenizer has no two ordinary tokens, or no such token.
 
     """
     string = max(2, min(STRING, len(list_ordinary(tokenizer))))
-    prompts = make_prompts(RepetitionSpec(prompts=SEQUENCES, tokens=string), tokenizer, master_seed)
+    prompts = make_prompts(RepetitionSpec(prompts=SEQUENCES, tokens=string), tokenizer, master_seed, bos=bos)
     return np.array([[*prompt.tokens, *prompt.target] for prompt in prompts], dtype=np.int64)
 
 

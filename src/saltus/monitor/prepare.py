@@ -1,6 +1,6 @@
 """What a monitor is asked for, checked and made ready before the training begins."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from saltus.errors import SaltusError
 from saltus.known_patterns import KnownPattern, PatternMasks, find_patterns, mask_sequences
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import build_capability, make_prompts
+from saltus.lm.capabilities.describe import ALLOWED, describe_capability
 from saltus.lm.capabilities.prompt_file import describe_prompt_file
 from saltus.lm.pattern_scores import make_probe_tokens
 from saltus.monitor.probes import OwnMeasure
@@ -84,14 +85,12 @@ def describe_batch(masks: PatternMasks, tokenizer: PreTrainedTokenizerBase | Non
 def _describe(capability: str | Path | BaseCapabilitySpec) -> BaseCapabilitySpec:
     if isinstance(capability, BaseCapabilitySpec):
         return capability
-    named: Mapping[str, BaseCapabilitySpec] = list_named()
-    if isinstance(capability, str) and capability in named:
-        return named[capability]
+    if isinstance(capability, str) and (capability in list_named() or ":" in capability):
+        return describe_capability(capability)
     if isinstance(capability, Path) or Path(capability).suffix:
         return describe_prompt_file(Path(capability))
     raise SaltusError(
-        f"capabilities: {capability!r} was given; allowed are {', '.join(named)}, a file of prompts, or a function of "
-        "the model"
+        f"capabilities: {capability!r} was given; allowed are {ALLOWED}, a file of prompts, or a function of the model"
     )
 
 

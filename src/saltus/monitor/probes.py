@@ -73,7 +73,7 @@ class Probes:
     @property
     def sha256(self) -> str:
         """The hash of all tokens that are shown to a model."""
-        prompts = [[name, [[p.tokens, p.target, p.foil] for p in each]] for name, each in self.prompts.items()]
+        prompts = [[name, [p.hashed for p in each]] for name, each in self.prompts.items()]
         tokens = self.masks.tokens.tolist() if self.masks else []
         return hashlib.sha256(json.dumps([prompts, tokens]).encode()).hexdigest()
 

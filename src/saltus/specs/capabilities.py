@@ -21,11 +21,16 @@ class BaseCapabilitySpec(Spec):
     stream: ClassVar[int]
     """The number of the stream from which its prompts are drawn. Never to be changed; no two have the same."""
 
-    usual: ClassVar[CriterionSpec] = CriterionSpec()
-    """When its prompts are right, unless another criterion is asked for."""
+    length_key: ClassVar[str | None] = None
+    """The key that says how long its prompts are; None where nothing does."""
 
     kind: Any
     """A string, and one literal in each kind."""
+
+    @property
+    def usual(self) -> CriterionSpec:
+        """When its prompts are right, unless another criterion is asked for."""
+        return CriterionSpec()
 
     @property
     def name(self) -> str:
@@ -38,6 +43,7 @@ class CopyingSpec(BaseCapabilitySpec):
 
     builds: ClassVar[str] = "saltus.lm.capabilities.copying:Copying"
     stream: ClassVar[int] = 0
+    length_key: ClassVar[str | None] = "digits"
 
     kind: Literal["copying"] = "copying"
     prompts: int = Field(default=16, ge=1, le=4096)
@@ -49,6 +55,7 @@ class RepetitionSpec(BaseCapabilitySpec):
 
     builds: ClassVar[str] = "saltus.lm.capabilities.repetition:Repetition"
     stream: ClassVar[int] = 1
+    length_key: ClassVar[str | None] = "tokens"
 
     kind: Literal["repetition"] = "repetition"
     prompts: int = Field(default=16, ge=1, le=4096)
@@ -60,6 +67,7 @@ class NumberedListSpec(BaseCapabilitySpec):
 
     builds: ClassVar[str] = "saltus.lm.capabilities.numbered_list:NumberedList"
     stream: ClassVar[int] = 2
+    length_key: ClassVar[str | None] = "lines"
 
     kind: Literal["numbered_list"] = "numbered_list"
     prompts: int = Field(default=16, ge=1, le=4096)
@@ -71,14 +79,18 @@ class IndirectObjectSpec(BaseCapabilitySpec):
 
     builds: ClassVar[str] = "saltus.lm.capabilities.indirect_object:IndirectObject"
     stream: ClassVar[int] = 3
-    usual: ClassVar[CriterionSpec] = CriterionSpec(kind="margin")  # as in its paper: names compete with each other
 
     kind: Literal["indirect_object"] = "indirect_object"
     prompts: int = Field(default=16, ge=1, le=4096)
 
+    @property
+    def usual(self) -> CriterionSpec:
+        """The margin, as in its paper: names compete with each other."""
+        return CriterionSpec(kind="margin")
+
 
 class PromptFileSpec(BaseCapabilitySpec):
-    """The user's own prompts: one JSON object a line, with `prompt`, `target` and, if there is one, `foil`."""
+    """The user's own prompts: one JSON object a line, with `prompt`, `target` and, if there are any, foils."""
 
     builds: ClassVar[str] = "saltus.lm.capabilities.prompt_file:PromptFile"
     stream: ClassVar[int] = 4
@@ -93,12 +105,61 @@ class PromptFileSpec(BaseCapabilitySpec):
         return Path(self.path).name
 
 
+class TextSpec(BaseCapabilitySpec):
+    """Passages of a text, of which every token is predicted: mean loss, and in-context loss (arXiv 2209.11895)."""
+
+    builds: ClassVar[str] = "saltus.lm.capabilities.text:Text"
+    stream: ClassVar[int] = 5
+    length_key: ClassVar[str | None] = "tokens"
+
+    kind: Literal["text"] = "text"
+    path: str
+    sha256: str = Field(description="of the file, so that a changed file is another scan")
+    prompts: int = Field(default=16, ge=1, le=4096, description="passages, evenly over the text")
+    tokens: int = Field(default=512, ge=16, le=131072, description="length of a passage")
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return Path(self.path).name
+
+    @property
+    def usual(self) -> CriterionSpec:
+        """The in-context loss."""
+        return CriterionSpec(kind="in-context")
+
+
+class LmEvalSpec(BaseCapabilitySpec):
+    """A task of lm-evaluation-harness: its first documents, each with the right answer and the other choices."""
+
+    builds: ClassVar[str] = "saltus.lm.capabilities.lm_eval:LmEval"
+    stream: ClassVar[int] = 6
+
+    kind: Literal["lm_eval"] = "lm_eval"
+    task: str = Field(description="its name in the harness, or the path of its YAML file")
+    requests: Literal["multiple_choice", "loglikelihood"]
+    sha256: str = Field(description="of what it asks, so that a changed task is another scan")
+    prompts: int = Field(default=256, ge=1, le=4096, description="documents, the first ones, or all if there are fewer")
+
+    @property
+    def name(self) -> str:
+        """The name of the task, or of its file."""
+        return Path(self.task).stem if self.task.endswith(".yaml") else self.task
+
+    @property
+    def usual(self) -> CriterionSpec:
+        """The margin over the other choices, where there are any."""
+        return CriterionSpec(kind="margin" if self.requests == "multiple_choice" else "top-1")
+
+
 CAPABILITIES: dict[str, type[BaseCapabilitySpec]] = {
     "copying": CopyingSpec,
     "repetition": RepetitionSpec,
     "numbered_list": NumberedListSpec,
     "indirect_object": IndirectObjectSpec,
     "prompt_file": PromptFileSpec,
+    "text": TextSpec,
+    "lm_eval": LmEvalSpec,
 }
 """Every kind of capability."""
 

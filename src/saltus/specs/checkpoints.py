@@ -6,7 +6,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from saltus.specs.base import DIGITS, Spec, digest
-from saltus.specs.capabilities import CapabilitySpec
+from saltus.specs.capabilities import CapabilitySpec, list_named
 from saltus.specs.criteria import CriterionSpec
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -19,12 +19,18 @@ EffectKind = Literal["patch", "reverse", "self", "shuffled", "zero", "mean", "re
 """What is put in the place of a head's pattern, and where: `patch` is the question, the others are its controls."""
 
 
+_BOS = "put the tokenizer's token for the beginning of a text before each prompt"
+
+
 class ScanSpec(Spec):
     """When did capabilities emerge, for each size and seed of a suite?"""
 
     suite: str = Field(description="'pythia', 'polypythias', 'folder:PATH', 'hub:OWNER/NAME' or 'manifest:FILE'")
     sizes: tuple[str, ...] = Field(default=(), description="empty for all")
     seeds: tuple[str, ...] = Field(default=(), description="empty for all")
+    steps: tuple[str, ...] = Field(
+        default=(), description="steps such as '1000', and ranges with both ends such as '1000:20000'; empty for all"
+    )
     capabilities: tuple[CapabilitySpec, ...] = Field(min_length=1)
     criteria: tuple[CriterionSpec, ...] = Field(
         default=(), description="when a prompt is right, for each capability in its order; empty for the usual ones"
@@ -40,16 +46,25 @@ class ScanSpec(Spec):
     precision: Precision = "float32"
     patterns: tuple[PatternName, ...] = Field(default=(), description="known patterns to look for in every head")
     tokenizer: str | None = Field(default=None, description="folder of the tokenizer; the checkpoints' own if None")
+    bos: bool = Field(default=False, description=_BOS)
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders."""
-        return _hash_without(self, "criteria", "follow", "patterns", "tokenizer")
+        return _hash_without(self, "steps", "criteria", "follow", "patterns", "tokenizer", "bos")
+
+    @field_validator("steps")
+    @classmethod
+    def _check_steps(cls, steps: tuple[str, ...]) -> tuple[str, ...]:
+        for text in steps:
+            read_range(text)
+        return steps
 
     @model_validator(mode="after")
     def _check_capabilities(self) -> Self:
-        kinds = [capability.kind for capability in self.capabilities if capability.kind != "prompt_file"]
+        named = list_named()
+        kinds = [capability.kind for capability in self.capabilities if capability.kind in named]
         if repeated := {kind for kind in kinds if kinds.count(kind) > 1}:
             raise ValueError(f"capabilities name {min(repeated)!r} more than once; each may be asked once in a scan")
         if self.criteria and len(self.criteria) != len(self.capabilities):
@@ -84,7 +99,17 @@ class PatchSpec(Spec):
     rows: int = Field(default=256, ge=1, description="sequences in a pass; fewer take less memory")
     precision: Precision = "float32"
     tokenizer: str | None = Field(default=None, description="folder of the tokenizer; the checkpoints' own if None")
+    bos: bool = Field(default=False, description=_BOS)
     master_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("capability")
+    @classmethod
+    def _check_capability(cls, capability: CapabilitySpec) -> CapabilitySpec:
+        if capability.kind == "text":
+            raise ValueError(
+                f"capability: {capability.name} is a text; a patch asks for single answers, so give prompts"
+            )
+        return capability
 
     @field_validator("effects")
     @classmethod
@@ -96,7 +121,7 @@ class PatchSpec(Spec):
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders; it measured all heads, with all controls."""
-        return _hash_without(self, "exact", "effects", "tokenizer")
+        return _hash_without(self, "exact", "effects", "tokenizer", "bos")
 
 
 class AuditSpec(Spec):
@@ -108,6 +133,22 @@ class AuditSpec(Spec):
     def former_hash(self) -> str:
         """The hash by which version 0.1 named its folders."""
         return hashlib.sha256(self.suite.encode()).hexdigest()[:DIGITS]
+
+
+def read_range(text: str) -> tuple[int, float]:
+    """The first and the last step of a text such as `1000`, `1000:20000`, `1000:` or `:20000`.
+
+    >>> read_range("1000:")
+    (1000, inf)
+    """
+    first, colon, last = text.partition(":")
+    if not all(end.isdecimal() or (colon and not end) for end in ((first, last) if colon else (first,))) or text == ":":
+        raise ValueError(f"{text!r} is no step and no range of steps; write 1000, 1000:20000, 1000: or :20000")
+    begin = int(first or 0)
+    end = (float(int(last)) if last else float("inf")) if colon else float(begin)
+    if end < begin:
+        raise ValueError(f"{text!r} ends before it begins; write the smaller step first")
+    return begin, end
 
 
 def _hash_without(spec: Spec, *later: str) -> str:

@@ -7,9 +7,15 @@ from pydantic import Field, model_validator
 from saltus.errors import SaltusError
 from saltus.specs.base import Spec
 
-CriterionKind = Literal["top-1", "margin", "probability", "rank", "loss"]
+CriterionKind = Literal["top-1", "margin", "probability", "rank", "loss", "in-context"]
 
-_LEVELS: dict[CriterionKind, float | None] = {"margin": 0.0, "probability": 0.5, "rank": 10.0, "loss": None}
+_LEVELS: dict[CriterionKind, float | None] = {
+    "margin": 0.0,
+    "probability": 0.5,
+    "rank": 10.0,
+    "loss": None,
+    "in-context": 0.2,
+}
 """The level of each kind that has one, where none is given; None where one must be."""
 _WORDS: dict[CriterionKind, str] = {
     "top-1": "the target is the most probable answer",
@@ -17,11 +23,12 @@ _WORDS: dict[CriterionKind, str] = {
     "probability": "the target has a probability of at least {:g}",
     "rank": "the rank of the target, from 0, is below {:g}",
     "loss": "the loss on the target is below {:g} nats",
+    "in-context": "the loss late in a passage is at least {:g} nats below the loss early in it",
 }
 
 
 class CriterionSpec(Spec):
-    """When a prompt is right, and so what a set of prompts is a share of; by `loss` a set is there by its mean."""
+    """When a prompt is right, and so what a set of prompts is a share of; by a loss a set is there by its mean."""
 
     kind: CriterionKind = "top-1"
     level: float | None = Field(default=None, description="of the kind; a usual one if None, but a loss has none")
@@ -34,9 +41,14 @@ class CriterionSpec(Spec):
             raise ValueError("level was not given; a loss needs one, in nats, such as loss=2")
         if self.kind == "probability" and not 0.0 < self.limit <= 1.0:
             raise ValueError(f"level is {self.limit:g}; a probability lies above 0 and is at most 1")
-        if self.kind in ("rank", "loss") and not self.limit > 0.0:
-            raise ValueError(f"level is {self.limit:g}; a {self.kind} can only be below a number above 0")
+        if self.kind in ("rank", "loss", "in-context") and not self.limit > 0.0:
+            raise ValueError(f"level is {self.limit:g}; the level of {self.kind} is a number above 0")
         return self
+
+    @property
+    def by_mean(self) -> bool:
+        """Whether a set is there where its mean is on the right side of the level, and not by a share of prompts."""
+        return self.kind in ("loss", "in-context")
 
     @property
     def limit(self) -> float:

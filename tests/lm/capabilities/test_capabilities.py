@@ -202,9 +202,9 @@ def test_indirect_object_is_the_name_that_stands_once(pairs: PreTrainedTokenizer
         assert names.count(giver) == 2
         assert prompt.target_text == f" {receiver}"
         assert prompt.text.endswith(" to")
-        assert prompt.foil is not None
-        assert read(pairs, prompt.foil) == f" {giver}"
-        assert len(prompt.target) == len(prompt.foil) == 1
+        (foil,) = prompt.foils
+        assert read(pairs, foil) == f" {giver}"
+        assert len(prompt.target) == len(foil) == 1
         orders[prompt.text.split()[0], names[0] == receiver] += 1
     assert set(orders.values()) == {8}  # of 4 templates in 2 orders
     assert len(orders) == 8
@@ -225,14 +225,9 @@ def test_too_few_names_of_one_token(words: PreTrainedTokenizerBase) -> None:
 
 
 def test_targets_of_several_tokens(pairs: PreTrainedTokenizerBase) -> None:
-    prompt = encode_prompt(pairs, "mine", "Mary and John", " went to the", " met at the")
+    prompt = encode_prompt(pairs, "mine", "Mary and John", " went to the", [" met at", " gave"])
     assert [read(pairs, (token,)) for token in prompt.target] == [" went", " to", " the"]
-    assert prompt.foil is not None
-    assert [read(pairs, (token,)) for token in prompt.foil] == [" met", " at", " the"]
-    with pytest.raises(
-        SaltusError, match=r"mine: after the prompt 'Mary and' the target ' John' has 1 tokens and the f"
-    ):
-        encode_prompt(pairs, "mine", "Mary and", " John", " John went")
+    assert [[read(pairs, (token,)) for token in foil] for foil in prompt.foils] == [[" met", " at"], [" gave"]]
 
 
 def test_text_and_target_that_share_a_token_are_refused(pairs: PreTrainedTokenizerBase) -> None:
@@ -273,9 +268,9 @@ def test_prompt_file(pairs: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     assert spec == PromptFileSpec(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     assert build_capability(spec).name == "mine.jsonl"
     first, second = make_prompts(spec, pairs, 0)
-    assert first == encode_prompt(pairs, "mine.jsonl", "Mary and", " John", " Tom")
+    assert first == encode_prompt(pairs, "mine.jsonl", "Mary and", " John", [" Tom"])
     assert second.text == "to the\u2028"
-    assert second.foil is None
+    assert second.foils == ()
     path.write_text(path.read_text().replace("John", "Anna"))
     with pytest.raises(SaltusError, match=r"mine\.jsonl has changed since the scan was described"):
         make_prompts(spec, pairs, 0)
@@ -311,7 +306,11 @@ def test_a_byte_order_mark_and_blank_lines_are_skipped(pairs: PreTrainedTokenize
         ('{"prompt": "a", "target": ""}', ':1: target is ""; allowed is text'),
         ('{"prompt": "a", "target": "b", "foil": null}', ":1: foil is null; allowed is text"),
         ('{"prompt": "a", "target": "b", "foil": "b"}', ":1: foil and target are both 'b'"),
-        (GOOD * 4097, "has 4,097 prompts; at most 4,096"),
+        (GOOD * 100_001, "has more than 100,000 prompts, the most that is allowed; split it"),
+        ('{"prompt": "a", "target": "b", "foil": ["c", 3]}', ":1: foil is 3; allowed is text"),
+        ('{"prompt": "a", "target": "b", "foil": ["c", "b"]}', ":1: foil and target are both 'b'"),
+        ('{"prompt": "a", "target": "b", "category": ""}', ':1: category is ""; allowed is text'),
+        ('{"prompt": "a", "target": "b", "id": "x"}\n' * 2, ":2: the id 'x' is that of line 1 too"),
     ],
 )
 def test_wrong_prompt_files(content: str, message: str, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_what_is_right(text: str, right: list[int]) -> None:
         ("top-1=3", "top-1 has none"),
         ("loss", "a loss needs one, in nats"),
         ("probability=2", "level is 2; a probability lies above 0"),
-        ("rank=0", "level is 0; a rank can only be below"),
+        ("rank=0", "level is 0; the level of rank is a number above 0"),
         ("margin=inf", "finite"),
     ],
 )

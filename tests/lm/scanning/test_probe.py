@@ -20,7 +20,7 @@ from saltus.lm.suites.base import MissingCheckpoint
 
 
 def make_prompt(tokens: list[int], target: list[int], foil: list[int] | None = None) -> Prompt:
-    return Prompt(str(tokens), tuple(tokens), tuple(target), str(target), None if foil is None else tuple(foil))
+    return Prompt(str(tokens), tuple(tokens), tuple(target), str(target), () if foil is None else (tuple(foil),))
 
 
 PROMPTS = [
@@ -66,10 +66,10 @@ def test_agrees_with_one_pass_for_each_token(model: GPTNeoXForCausalLM, rows: in
         assert_allclose(said.logit[number], logit, rtol=1e-4, atol=1e-5)
         assert said.rank[number] == rank
         assert said.correct[number] == (rank == 0)
-        if prompt.foil is None:
+        if not prompt.foils:
             assert np.isnan(said.margin[number])
         else:
-            foil = read_slowly(model, prompt.tokens, prompt.foil)[0]
+            foil = read_slowly(model, prompt.tokens, prompt.foils[0])[0]
             assert_allclose(said.margin[number], log_probability - foil, rtol=1e-3, atol=1e-5)
     assert len(set(said.rank)) > 4  # the test could not tell ranks apart otherwise
 
@@ -240,4 +240,4 @@ def test_results_are_in_the_order_of_the_prompts(model: GPTNeoXForCausalLM) -> N
     forward, backward = probe(model, PROMPTS, 3), probe(model, PROMPTS[::-1], 3)
     for name, values in vars(forward).items():
         assert_allclose(values, vars(backward)[name][::-1], rtol=1e-4, atol=1e-5)
-    assert_array_equal(np.isnan(forward.margin), [prompt.foil is None for prompt in PROMPTS])
+    assert_array_equal(np.isnan(forward.margin), [not prompt.foils for prompt in PROMPTS])

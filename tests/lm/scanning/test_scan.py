@@ -70,7 +70,14 @@ def test_grid_records_what_every_checkpoint_says(states: dict[str, Path], tmp_pa
     prompts = {item.kind: make_prompts(item, make_word_tokenizer(), 0) for item in (COPYING, REPETITION)}
     every = [(name, number, prompt) for name, several in prompts.items() for number, prompt in enumerate(several)]
     assert records.prompts.to_pylist() == [
-        {"capability": name, "prompt": number, "text": prompt.text, "target": prompt.target_text}
+        {
+            "capability": name,
+            "prompt": number,
+            "text": prompt.text,
+            "target": prompt.target_text,
+            "id": None,
+            "category": None,
+        }
         for name, number, prompt in every
     ]
     assert records.runs.to_pylist() == [
@@ -311,5 +318,9 @@ def test_view_on_a_terminal(states: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_prompts_hold_what_a_prompt_is() -> None:
-    """`Prompt` is what is compared between tokenizers; a new field must go into the hash as well."""
-    assert list(Prompt.__dataclass_fields__) == ["text", "tokens", "target", "target_text", "foil"]
+    """`Prompt` is what is compared between tokenizers; a new field must go into the hash or the table as well.
+
+    Bands follow from the length of the target.
+    """
+    fields = ["text", "tokens", "target", "target_text", "foils", "id", "category", "bands"]
+    assert list(Prompt.__dataclass_fields__) == fields

@@ -60,13 +60,13 @@ def check_prompts(model: PreTrainedModel, prompts: Sequence[Prompt]) -> None:
     context: int | None = getattr(model.config, "max_position_embeddings", None)
     known: int | None = getattr(model.config, "vocab_size", None)
     for prompt in prompts:
-        length = len(prompt.tokens) + len(prompt.target) - 1
+        length = len(prompt.tokens) + max(map(len, (prompt.target, *prompt.foils))) - 1
         if context is not None and length > context:
             raise SaltusError(
                 f"the prompt {shorten(prompt.text)} needs {length} tokens and the model reads at most {context}; "
                 "ask for shorter prompts"
             )
-        largest = max(*prompt.tokens, *prompt.target, *(prompt.foil or ()))
+        largest = max(*prompt.tokens, *prompt.target, *(token for foil in prompt.foils for token in foil))
         if known is not None and largest >= known:
             raise SaltusError(
                 f"the prompt {shorten(prompt.text)} holds the token {largest} and the model knows {known} tokens; "

@@ -54,7 +54,7 @@ class IndirectObject:
                 place=generator.choice(_PLACES),
                 thing=generator.choice(_THINGS),
             )
-            prompts.append(encode_prompt(tokenizer, self.name, text, f" {receiver}", f" {giver}"))
+            prompts.append(encode_prompt(tokenizer, self.name, text, f" {receiver}", [f" {giver}"]))
         return prompts
 
     def _list_names(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:

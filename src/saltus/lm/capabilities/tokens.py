@@ -1,9 +1,12 @@
 """Text as tokens, checked: what a tokenizer cannot express is noticed, not guessed at.
 
 Nothing is put before a text: `add_special_tokens` is off, because Pythia was trained without a token for the beginning.
+`put_beginning` puts one there, where that is asked for.
 """
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from saltus.errors import SaltusError
@@ -14,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def encode_prompt(
-    tokenizer: "PreTrainedTokenizerBase", capability: str, text: str, target: str, foil: str | None = None
+    tokenizer: "PreTrainedTokenizerBase",
+    capability: str,
+    text: str,
+    target: str,
+    foils: Sequence[str] = (),
 ) -> Prompt:
-    """A prompt whose tokens are followed by those of the target, and as many of the foil.
+    """A prompt whose tokens are followed by those of the target, or of a foil.
 
     Raises `SaltusError`, with the prompt named, where the tokenizer lacks something, and where text and target meet
     within a token.
@@ -25,13 +32,29 @@ def encode_prompt(
     if not tokens:
         raise SaltusError(f"{capability}: the prompt {shorten(text)} has no tokens; give it at least one")
     right = _continue(tokenizer, capability, text, tokens, target)
-    wrong = None if foil is None else _continue(tokenizer, capability, text, tokens, foil)
-    if wrong is not None and len(wrong) != len(right):
-        raise SaltusError(
-            f"{capability}: after the prompt {shorten(text)} the target {target!r} has {len(right)} tokens and the "
-            f"foil {foil!r} has {len(wrong)}; choose a foil of as many tokens"
-        )
+    wrong = tuple(_continue(tokenizer, capability, text, tokens, foil) for foil in foils)
     return Prompt(text, tokens, right, target, wrong)
+
+
+def put_beginning(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int]) -> tuple[int, ...]:
+    """The tokens with the tokenizer's token for the beginning of a text before them, unless it is there.
+
+    Raises:
+        SaltusError: if the tokenizer has none.
+
+    """
+    beginning = tokenizer.bos_token_id
+    if not isinstance(beginning, int):
+        raise SaltusError(
+            "bos: the tokenizer has no token for the beginning of a text (bos_token); leave --bos out, or give a "
+            "tokenizer that has one (--tokenizer)"
+        )
+    return tuple(tokens) if tokens[:1] == (beginning,) else (beginning, *tokens)
+
+
+def begin(tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts, each with the token for the beginning of a text before it; errors as in `put_beginning`."""
+    return [replace(prompt, tokens=put_beginning(tokenizer, prompt.tokens)) for prompt in prompts]
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", capability: str, text: str) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def follow_target(
         if place is None or tokens is None:
             continue
         with suppress(MissingCheckpoint):
-            prompts = make_prompts(spec.capability, load_tokenizer(tokens), spec.master_seed)
+            prompts = make_prompts(spec.capability, load_tokenizer(tokens), spec.master_seed, bos=spec.bos)
             yield step, probe(load_model(place, spec.precision, device).model, prompts, spec.rows).probability
 
 

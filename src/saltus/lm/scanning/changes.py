@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from saltus.lm.scanning.folder import Missing, ScanFolder
-from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, locate_checkpoint, select_runs
+from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, locate_checkpoint, select_runs, select_steps
 from saltus.lm.suites.content import describe_content, take_stamp
 from saltus.specs.checkpoints import ScanSpec
 
@@ -16,7 +16,7 @@ def has_changed(
     There may be new runs or steps; files that are others than those that were measured, or than those that could not
     be; checkpoints that could not be reached; and others than before may be not to be used.
     """
-    listed = {run: suite.steps(run) for run in select_runs(suite, spec.sizes, spec.seeds)}
+    listed = select_steps(suite, select_runs(suite, spec.sizes, spec.seeds), spec.steps)
     recorded = folder.runs()
     if any(step not in recorded.get(run, ()) for run, steps in listed.items() for step in steps):
         return True

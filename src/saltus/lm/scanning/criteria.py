@@ -15,21 +15,39 @@ Answers = Mapping[str, NDArray[Any]]
 
 def judge_answers(criterion: CriterionSpec, answers: Answers) -> NDArray[np.bool_]:
     """Whether each answer is right, [answer]; one without a foil has no margin and is not."""
+    return pass_scores(criterion, score_answers(criterion, answers))
+
+
+def score_answers(criterion: CriterionSpec, answers: Answers) -> NDArray[Any]:
+    """What a criterion looks at, [answer]."""
     match criterion.kind:
         case "top-1":
-            return answers["correct"].astype(np.bool_)
-        case "margin":
-            return answers["margin"] > criterion.limit
+            return answers["correct"]
+        case "margin" | "in-context":
+            return answers["margin"]
         case "probability":
-            return answers["probability"] >= criterion.limit
+            return answers["probability"]
         case "rank":
-            return answers["rank"] < criterion.limit
+            return answers["rank"]
         case "loss":
-            return measure_loss(answers) < criterion.limit
+            return measure_loss(answers)
+
+
+def pass_scores(criterion: CriterionSpec, scores: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether what a criterion looks at is on the right side of its level, of the same shape."""
+    match criterion.kind:
+        case "top-1":
+            return scores.astype(np.bool_)
+        case "margin":
+            return scores > criterion.limit
+        case "probability" | "in-context":
+            return scores >= criterion.limit
+        case "rank" | "loss":
+            return scores < criterion.limit
 
 
 def measure_loss(answers: Answers) -> NDArray[np.float64]:
-    """The loss on the whole target, [answer], in nats; infinite where its probability is 0."""
+    """The loss on the whole target, [answer], in nats, infinite where its probability is 0; of texts, on each token."""
     with np.errstate(divide="ignore"):
         return -np.log(answers["probability"])
 
@@ -38,7 +56,7 @@ def list_solved(spec: ScanSpec, capability: Sequence[str], answers: Answers) -> 
     """What one checkpoint solved, [unit]: each prompt of each capability, then each capability as a set.
 
     `capability` is [prompt]. A set is solved where the share of its prompts that are right is at least the threshold;
-    by the criterion of loss, where the mean loss is below the level.
+    by a criterion of loss, where the mean over its prompts is on the right side of the level.
     """
     names, criteria = np.array(capability), spec.criterion_of
     right = np.zeros(len(names), dtype=np.bool_)
@@ -47,8 +65,8 @@ def list_solved(spec: ScanSpec, capability: Sequence[str], answers: Answers) -> 
         own = names == name
         answered = {column: values[own] for column, values in answers.items()}
         right[own] = judge_answers(criteria[name], answered)
-        if criteria[name].kind == "loss":
-            sets.append(bool(measure_loss(answered).mean() < criteria[name].limit))
+        if criteria[name].by_mean:
+            sets.append(bool(pass_scores(criteria[name], score_answers(criteria[name], answered).mean())))
         else:
             sets.append(bool(right[own].mean() >= spec.threshold))
     return np.concatenate([right, np.array(sets, dtype=np.bool_)])

@@ -1,7 +1,7 @@
 """What one checkpoint says to each prompt: probability, logit, rank and margin of the target."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class Probe:
     """All arrays are [prompt]. A target of several tokens is scored with its own earlier tokens before it."""
 
     probability: NDArray[np.float64]
-    """Of the whole target: the product over its tokens."""
+    """Of the whole target: the product over its tokens; of a passage of text their geometric mean."""
     logit: NDArray[np.float64]
     """Mean over the target's tokens."""
     rank: NDArray[np.int64]
@@ -33,14 +33,23 @@ class Probe:
     correct: NDArray[np.bool_]
     """Whether every token of the target has a larger logit than every other token."""
     margin: NDArray[np.float64]
-    """Log probability of the target less that of the foil, in nats; NaN without a foil."""
+    """Log probability of the target less that of its most probable foil, in nats; NaN without a foil.
+
+    Of a passage of text, its mean loss early less that late in it.
+    """
 
 
 Input = tuple[tuple[int, ...], int]
 """Tokens of a sequence, and how many of its last positions are scored."""
 
+Progress = Callable[[int, int], None]
+"""Hears how many sequences were asked, and how many there are."""
 
-def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe:
+MOST_LOGITS = 2**27
+"""Logits that are held at once, half a GiB; passages of text have some at every position."""
+
+
+def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int, progress: Progress | None = None) -> Probe:
     """Ask `model` all prompts, at most `rows` sequences of equal length in a pass, none of them padded.
 
     Raises `MissingCheckpoint` where the model raises anything, and where a logit is not finite; `SaltusError` where a
@@ -48,7 +57,7 @@ def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe
     """
     check_prompts(model, prompts)
     try:
-        return _probe(model, prompts, rows)
+        return _probe(model, prompts, rows, progress or _ignore)
     except SaltusError:
         raise
     except Exception as error:  # noqa: BLE001 - a foreign model may break the library in any way
@@ -56,31 +65,43 @@ def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe
         raise MissingCheckpoint(f"the model cannot be run ({text})") from None
 
 
-def _probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Probe:
+def _probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int, progress: Progress) -> Probe:
     answers = [(prompt.tokens, prompt.target) for prompt in prompts]
-    foils = [number for number, prompt in enumerate(prompts) if prompt.foil is not None]
-    answers += [(prompt.tokens, prompt.foil) for prompt in prompts if prompt.foil is not None]
+    foils = [number for number, prompt in enumerate(prompts) for _ in prompt.foils]
+    answers += [(prompt.tokens, foil) for prompt in prompts for foil in prompt.foils]
     asked: dict[Input, list[int]] = {}  # a target and a foil of one token each are asked in one sequence
     for number, (tokens, answer) in enumerate(answers):
         asked.setdefault(((*tokens, *answer[:-1]), len(answer)), []).append(number)
 
+    count, done = len(prompts), 0
     log_probability, logit = np.zeros(len(answers)), np.zeros(len(answers))
     rank = np.zeros(len(answers), dtype=np.int64)
+    margin = np.full(count, np.nan)
     for group in _group(asked):
 
-        def score(part: slice, group: list[Input] = group) -> None:
+        def score(part: slice, group: list[Input] = group, done: int = done) -> None:
             sequences = group[part]
             row = [place for place, sequence in enumerate(sequences) for _ in asked[sequence]]
             numbers = [number for sequence in sequences for number in asked[sequence]]
             scores = _score(_read_logits(model, sequences), row, [answers[number][1] for number in numbers])
-            log_probability[numbers], logit[numbers], rank[numbers] = scores
+            each, logit[numbers], rank[numbers] = scores
+            log_probability[numbers] = each.sum(1).cpu().numpy()
+            for place, number in enumerate(numbers):
+                bands = prompts[number].bands if number < count else None
+                if bands is not None:
+                    log_probability[number] = float(each[place].mean())
+                    early, late = (float(each[place, band.start : band.stop].mean()) for band in bands)
+                    margin[number] = late - early
+            progress(done + part.stop, len(asked))
 
+        most = max(1, MOST_LOGITS // (group[0][1] * _count_symbols(model)))
         with explain_memory():
-            run_in_parts(score, len(group), rows)
+            run_in_parts(score, len(group), min(rows, most))
+        done += len(group)
 
-    count = len(prompts)
-    margin = np.full(count, np.nan)
-    margin[foils] = log_probability[foils] - log_probability[count:]
+    best = np.full(count, -np.inf)
+    np.maximum.at(best, foils, log_probability[count:])
+    margin[foils] = log_probability[foils] - best[foils]
     return Probe(
         probability=np.exp(log_probability[:count]),
         logit=logit[:count],
@@ -92,8 +113,11 @@ def _probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int) -> Prob
 
 def _score(
     logits: Tensor, row: Sequence[int], answers: Sequence[tuple[int, ...]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Joint log probability, mean logit and worst rank, all [answer], of answers to the sequences `row` [answer]."""
+) -> tuple[Tensor, NDArray[np.float64], NDArray[np.int64]]:
+    """Log probability of each token [answer, position], mean logit and worst rank [answer].
+
+    Of answers to the sequences `row` [answer].
+    """
     where, tokens = (torch.tensor(values, device=logits.device) for values in (row, answers))
     position = torch.arange(logits.shape[1], device=logits.device)
     logit = logits[where[:, None], position, tokens]  # [answer, position]
@@ -101,7 +125,7 @@ def _score(
     if not (total.isfinite().all() and logit.isfinite().all()):
         raise MissingCheckpoint("the checkpoint gives logits that are not finite")
     return (
-        (logit - total[where]).double().sum(1).cpu().numpy(),
+        (logit - total[where]).double(),
         logit.double().mean(1).cpu().numpy(),
         ((logits[where] >= logit[..., None]).sum(2) - 1).amax(1).cpu().numpy(),
     )
@@ -114,6 +138,13 @@ def _read_logits(model: PreTrainedModel, sequences: Sequence[Input]) -> Tensor:
     keep = {"logits_to_keep": scored} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     with torch.no_grad():
         return model(input_ids=tokens, use_cache=False, **keep).logits[:, -scored:].float()
+
+
+def _count_symbols(model: PreTrainedModel) -> int:
+    return int(getattr(model.config, "vocab_size", None) or 1)
+
+
+def _ignore(_done: int, _total: int) -> None: ...
 
 
 def _group(asked: Iterable[Input]) -> list[list[Input]]:

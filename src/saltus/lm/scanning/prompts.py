@@ -66,13 +66,26 @@ class RunPrompts:
     def _make(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Sequence[Prompt]]:
         try:
             made = {
-                build_capability(capability).name: make_prompts(capability, tokenizer, self._spec.master_seed)
+                build_capability(capability).name: make_prompts(
+                    capability, tokenizer, self._spec.master_seed, bos=self._spec.bos
+                )
                 for capability in self._spec.capabilities
             }
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
         for name, criterion in self._spec.criterion_of.items():
-            if criterion.kind == "margin" and any(prompt.foil is None for prompt in made[name]):
+            passages = [prompt.bands is not None for prompt in made[name]]
+            if criterion.kind == "in-context" and not all(passages):
+                raise SaltusError(
+                    f"criterion: {name} is no text, and so has no in-context loss; choose top-1, margin, probability, "
+                    "rank or loss for it"
+                )
+            if criterion.kind in ("top-1", "rank") and any(passages):
+                raise SaltusError(
+                    f"criterion: {name} is a text, of which no model predicts every token; choose in-context, loss or "
+                    "probability for it"
+                )
+            if criterion.kind == "margin" and not all(prompt.foils for prompt in made[name]):
                 raise SaltusError(
                     f"criterion: {name} has prompts without a foil, and so no margin; choose top-1, probability, rank "
                     "or loss for it"
@@ -81,15 +94,20 @@ class RunPrompts:
 
     def _mask(self, tokenizer: PreTrainedTokenizerBase) -> PatternMasks:
         try:
-            tokens = make_probe_tokens(tokenizer, self._spec.master_seed)
+            tokens = make_probe_tokens(tokenizer, self._spec.master_seed, bos=self._spec.bos)
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
         return mask_sequences(find_patterns(self._spec.patterns), tokens)
 
     def _record(self, prompts: Mapping[str, Sequence[Prompt]]) -> None:
         every = [prompt for several in prompts.values() for prompt in several]
-        texts = {"text": [prompt.text for prompt in every], "target": [prompt.target_text for prompt in every]}
-        tokens = json.dumps([[prompt.tokens, prompt.target, prompt.foil] for prompt in every])
+        texts = {
+            "text": [prompt.text for prompt in every],
+            "target": [prompt.target_text for prompt in every],
+            "id": [prompt.id or None for prompt in every],
+            "category": [prompt.category or None for prompt in every],
+        }
+        tokens = json.dumps([prompt.hashed for prompt in every])
         table = pa.table({**_number(prompts), **texts}, schema=SCAN_TABLES["prompts"])
         if not self._folder.agree_on(table, hashlib.sha256(tokens.encode()).hexdigest()):
             raise UnfitPromptsError(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from saltus.curves import Curve, Curves, Emergences, Key, Rule, find_emergence
 from saltus.errors import SaltusError
-from saltus.lm.scanning.criteria import judge_answers, measure_loss
+from saltus.lm.scanning.criteria import pass_scores, score_answers
+from saltus.lm.scanning.rows import ProbeRows
 from saltus.specs.checkpoints import ScanSpec
 from saltus.specs.criteria import CriterionSpec
 
@@ -24,8 +25,8 @@ MissingKind = Literal["fault", "unreachable", "excluded"]
 """Why a checkpoint says nothing: it is not there or cannot be measured; it is elsewhere, and nothing was to be fetched;
 an audit, or what is known of the suite, says that it is not what it seems."""
 
-LATER = {"missing": ("kind", "bytes", "modified"), "runs": ("tokens",)}
-"""By table, columns that version 0.1 did not write."""
+LATER = {"missing": ("kind", "bytes", "modified"), "runs": ("tokens",), "prompts": ("id", "category")}
+"""By table, columns that former versions did not write."""
 
 _CHECKPOINT = [("size", pa.string()), ("seed", pa.string()), ("step", pa.int32())]
 
@@ -36,11 +37,13 @@ SCAN_TABLES: dict[str, pa.Schema] = {
             *_CHECKPOINT,
             ("capability", pa.string()),
             ("prompt", pa.int32()),
-            ("probability", pa.float64()),  # product over the target's tokens
+            ("probability", pa.float64()),  # product over the target's tokens; of passages of text the geometric mean
             ("logit", pa.float64()),  # mean over the target's tokens
             ("rank", pa.int32()),  # other tokens with at least its logit, of the worst of the target's tokens
             ("correct", pa.bool_()),  # every token of the target has the largest logit, and no other token has it too
-            ("margin", pa.float64()),  # log probability of the target less that of the foil, in nats; NaN without foil
+            # log probability of the target less that of the best foil, in nats; NaN without foil; of passages of text
+            # the mean loss early in it less that late in it
+            ("margin", pa.float64()),
         ]
     ),
     # One row for each measured checkpoint: what its files were. Version 0.1 did not record it.
@@ -78,7 +81,14 @@ SCAN_TABLES: dict[str, pa.Schema] = {
     ),
     # One row for each capability and prompt.
     "prompts": pa.schema(
-        [("capability", pa.string()), ("prompt", pa.int32()), ("text", pa.string()), ("target", pa.string())]
+        [
+            ("capability", pa.string()),
+            ("prompt", pa.int32()),
+            ("text", pa.string()),
+            ("target", pa.string()),
+            ("id", pa.string()),  # the user's own name of it; null where there is none
+            ("category", pa.string()),  # the part of the capability that it belongs to; null where there are none
+        ]
     ),
     # One row for each run: the steps that the suite lists, with or without a usable checkpoint.
     "runs": pa.schema(
@@ -100,16 +110,20 @@ SHARP = 0.5
 
 
 class Question(NamedTuple):
-    """What a unit of a scan is: one prompt, or the set of a capability's prompts."""
+    """What a unit of a scan is: one prompt, or the set of a capability's prompts, or of those of a category."""
 
     capability: str
     prompt: int | None = None
-    """None for the set, which is there where the share of right prompts reaches the threshold."""
+    """None for a set, which is there where the share of right prompts reaches the threshold."""
+    category: str | None = None
+    """None for the set of all prompts."""
 
     @property
     def unit(self) -> str:
         """Its name as a unit of curves."""
-        return self.capability if self.prompt is None else f"{self.capability}, prompt {self.prompt}"
+        if self.prompt is not None:
+            return f"{self.capability}, prompt {self.prompt}"
+        return self.capability if self.category is None else f"{self.capability}, {self.category}"
 
 
 @dataclass(frozen=True)
@@ -141,15 +155,30 @@ class ScanRecords:
 
     @property
     def questions(self) -> list[Question]:
-        """Each capability's prompts, then its set."""
+        """Each capability's prompts, then the sets of its categories, then its set."""
         prompts = self.prompts.select(["capability", "prompt"]).to_pylist()
         return [
             question
             for name in self.capabilities
             for question in (
                 *(Question(name, prompt["prompt"]) for prompt in prompts if prompt["capability"] == name),
-                Question(name),
+                *self.list_sets(name),
             )
+        ]
+
+    def list_sets(self, capability: str) -> list[Question]:
+        """The sets of a capability's categories, then the set of all its prompts."""
+        rows = self.prompts.select(["capability", "category"]).to_pylist()
+        own = dict.fromkeys(row["category"] for row in rows if row["capability"] == capability and row["category"])
+        return [*(Question(capability, category=each) for each in own), Question(capability)]
+
+    def list_members(self, of_set: Question) -> list[str]:
+        """The units of the prompts of a set."""
+        rows = self.prompts.select(["capability", "prompt", "category"]).to_pylist()
+        return [
+            Question(row["capability"], row["prompt"]).unit
+            for row in rows
+            if row["capability"] == of_set.capability and of_set.category in (None, row["category"])
         ]
 
     @property
@@ -189,10 +218,14 @@ class ScanRecords:
         several.update(f"attention could not be read: {why}" for why in self.patterns["reason"].to_pylist() if why)
         return tuple(f"in {count} of {len(self.checkpoints)} checkpoints {note}" for note, count in several.items())
 
-    def curves_of(self, column: str, capability: str) -> Curves:
-        """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean."""
+    def curves_of(self, column: str, capability: str, category: str | None = None) -> Curves:
+        """The mean of a column of the probes over the prompts of a capability, by run; NaN is left out of a mean.
+
+        Of the prompts of a category alone where one is given.
+        """
         values = self.probes[column].to_numpy(zero_copy_only=False).astype(np.float64)
-        return Curves(tuple(self._list_curves(values, [Question(capability)])), f"mean {column}", self.rule)
+        asked = [Question(capability, category=category)]
+        return Curves(tuple(self._list_curves(values, asked)), f"mean {column}", self.rule)
 
     @cached_property
     def strongest(self) -> Curves:
@@ -252,31 +285,30 @@ class ScanRecords:
 
     def _judge(self) -> list[Curve]:
         answers = to_arrays(self.probes)
-        names, loss = answers["capability"], measure_loss(answers)
-        right = np.zeros(len(names))
+        right = np.zeros(len(self.probes))
+        averaged: list[Curve] = []
         for name in self.capabilities:
-            own = names == name
-            right[own] = judge_answers(self.criterion(name), {key: values[own] for key, values in answers.items()})
-        curves = self._list_curves(right, self.questions)
-        for name in (name for name in self.capabilities if self.criterion(name).kind == "loss"):
-            mean = {curve.key: curve.values for curve in self._list_curves(loss, [Question(name)])}
-            below = {key: (values < self.criterion(name).limit).astype(np.float64) for key, values in mean.items()}
-            curves = [replace(curve, values=below.get(curve.key, curve.values)) for curve in curves]
-        return curves
+            own, criterion = answers["capability"] == name, self.criterion(name)
+            scores = score_answers(criterion, {key: values[own] for key, values in answers.items()})
+            right[own] = pass_scores(criterion, scores)
+            if criterion.by_mean:
+                mean = np.full(len(own), np.nan)
+                mean[own] = scores
+                curves = self._list_curves(mean, self.list_sets(name))
+                averaged += [replace(c, values=pass_scores(criterion, c.values).astype(np.float64)) for c in curves]
+        instead = {curve.key: curve for curve in averaged}
+        return [instead.get(curve.key, curve) for curve in self._list_curves(right, self.questions)]
 
     def _list_curves(self, values: NDArray[np.float64], questions: list[Question]) -> list[Curve]:
         """The mean of `values`, a number for each row of the probes, of each question by run."""
-        names = self.probes["capability"].to_numpy(zero_copy_only=False)
-        prompts, steps = self.probes["prompt"].to_numpy(), self.probes["step"].to_numpy().astype(np.int64)
-        sizes, seeds = (self.probes[name].to_numpy(zero_copy_only=False) for name in ("size", "seed"))
+        rows = ProbeRows(self.probes, self.prompts)
+        steps = self.probes["step"].to_numpy().astype(np.int64)
         found: list[Curve] = []
         for run in self.runs.select(["size", "seed"]).to_pylist():
-            own = np.flatnonzero((sizes == run["size"]) & (seeds == run["seed"]))
+            own = rows.select_run(run["size"], run["seed"])
             missing = self._list_missing(run["size"], run["seed"])
             for question in questions if len(own) else ():
-                asked = own[names[own] == question.capability]
-                if question.prompt is not None:
-                    asked = asked[prompts[asked] == question.prompt]
+                asked = own.find(*question)
                 measured, mean = _average(steps[asked], values[asked])
                 found.append(Curve(Key(run["size"], run["seed"], question.unit), measured, mean, missing))
         return found

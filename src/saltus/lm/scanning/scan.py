@@ -29,6 +29,7 @@ from saltus.lm.suites.base import (
     count_tokens,
     locate_checkpoint,
     select_runs,
+    select_steps,
 )
 from saltus.lm.suites.content import Content, Stamp, describe_content, take_stamp
 from saltus.lm.suites.load import load_model
@@ -73,6 +74,10 @@ class Listener(Protocol):
         """It is asked the prompts."""
         ...
 
+    def asked(self, done: int, total: int) -> None:
+        """So many of all sequences were."""
+        ...
+
     def measured(self, run: Run, step: int, solved: NDArray[np.bool_]) -> None:
         """It answered: [unit] each prompt of each capability, then each capability as a set."""
         ...
@@ -106,8 +111,8 @@ def scan(
         raise SaltusError(f"the capabilities are named {', '.join(capabilities)}; names must differ, so rename a file")
     listed = folder.list_runs(
         lambda: {
-            run: {step: count_tokens(suite, run, step) for step in suite.steps(run)}
-            for run in select_runs(suite, spec.sizes, spec.seeds)
+            run: {step: count_tokens(suite, run, step) for step in steps}
+            for run, steps in select_steps(suite, select_runs(suite, spec.sizes, spec.seeds), spec.steps).items()
         }
     )
     listener.started(len(listed))
@@ -213,7 +218,7 @@ class _RunScan:
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
         work.listener.measuring(self.run, step)
-        answers = probe(loaded.model, prompts, ROWS)
+        answers = probe(loaded.model, prompts, ROWS, work.listener.asked)
         patterns = tabulate_patterns(loaded.model, self._prompts.masks) if self._prompts.masks else []
         if take_stamp(path) != content.stamp:
             raise MissingCheckpoint(f"the files in {path} were changed while they were read; they are asked for again")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from saltus.errors import SaltusError
+from saltus.specs.checkpoints import read_range
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,25 @@ def select_runs(suite: Suite, sizes: Sequence[str], seeds: Sequence[str]) -> lis
     if not chosen:
         raise SaltusError(f"the suite {suite.name} has no run of size {', '.join(sizes)} and seed {', '.join(seeds)}")
     return chosen
+
+
+def select_steps(suite: Suite, runs: Sequence[Run], wanted: Sequence[str]) -> dict[Run, list[int]]:
+    """The steps of runs, increasing, that are in one of the ranges `wanted`; an empty sequence takes all.
+
+    Raises:
+        SaltusError: if no run has a step in one of the ranges.
+
+    """
+    steps = {run: list(suite.steps(run)) for run in runs}
+    if not wanted:
+        return steps
+    ranges = {text: read_range(text) for text in wanted}
+    every = {step for several in steps.values() for step in several}
+    for text, (first, last) in ranges.items():
+        if not any(first <= step <= last for step in every):
+            there = f"its steps are from {min(every)} to {max(every)}" if every else "there are none"
+            raise SaltusError(f"step: the suite {suite.name} has no checkpoint at {text}; {there}")
+    return {
+        run: [step for step in several if any(first <= step <= last for first, last in ranges.values())]
+        for run, several in steps.items()
+    }

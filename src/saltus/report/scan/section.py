@@ -187,20 +187,29 @@ def list_numbers(summary: ScanSummary, records: ScanRecords) -> list[Row]:
     )
     columns = [ends[name].to_pylist() for name in (*keys, "probability_first", "probability_last", "step_count")]
     by_prompt = {tuple(row[:4]): row[4:] for row in zip(*columns, strict=True)}
-    found = {emergence.key: emergence for c in summary.capabilities for emergence in (*c.sets, *c.parts)}
+    found = {e.key: e for c in summary.capabilities for e in (*c.sets, *c.categories, *c.parts)}
     rows: list[Row] = []
     for size in summary.sizes:
         for capability in summary.capabilities:
+            sets = records.list_sets(capability.name)[:-1]
+            parts = {
+                question: records.curves_of("probability", question.capability, question.category) for question in sets
+            }
             for curve in capability.probability.select(group=size):
                 seed = curve.key.seed
                 of_set = (float(curve.values[0]), float(curve.values[-1]), len(curve.steps))
                 numbers = {Question(capability.name): of_set} | {
+                    question: (float(part.values[0]), float(part.values[-1]), len(part.steps))
+                    for question in sets
+                    for part in parts[question].select(group=size, seed=seed)
+                }
+                numbers |= {
                     Question(capability.name, prompt.number): by_prompt[size, seed, capability.name, prompt.number]
                     for prompt in capability.prompts
                 }
                 for question, values in numbers.items():
                     emergence = found[curve.key._replace(unit=question.unit)]
-                    name = "the set" if question.prompt is None else question.prompt
+                    name = (question.category or "the set") if question.prompt is None else question.prompt
                     missing = " ".join(map(str, emergence.missing))
                     seen = find_tokens(records, emergence) if records.tokens else ()
                     cells = (size, seed, capability.name, name, *show_emergence(emergence), *seen, missing, *values)
@@ -211,8 +220,10 @@ def list_numbers(summary: ScanSummary, records: ScanRecords) -> list[Row]:
 def _tabulate_prompts(summary: ScanSummary) -> Table:
     columns = [Column("capability", style="name"), Column("prompt")]
     columns += [Column("text", style="text"), Column("target", style="text")]
-    rows = [Row((c.name, p.number, p.text, p.target)) for c in summary.capabilities for p in c.prompts]
-    return Table("All prompts", columns, rows, folded=True)
+    rows = [Row((c.name, p.number, p.text, p.target)) for c in summary.capabilities for p in c.prompts[:_MOST_ROWS]]
+    every = sum(len(capability.prompts) for capability in summary.capabilities)
+    title = "All prompts" if len(rows) == every else f"The first {_MOST_ROWS:,} prompts of each capability"
+    return Table(title, columns, rows, folded=True)
 
 
 def _tabulate_missing(records: ScanRecords) -> list[Table]:

@@ -32,6 +32,8 @@ class CapabilitySummary:
     prompts: tuple[PromptText, ...]
     sets: tuple[Emergence, ...]
     """When the set of prompts emerged, [measured run]."""
+    categories: tuple[Emergence, ...]
+    """When the sets of its categories emerged, by category and run."""
     parts: tuple[Emergence, ...]
     """When single prompts emerged, by run."""
     groups: tuple[GroupSummary, ...]
@@ -95,6 +97,7 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
             criterion=records.criterion(name),
             prompts=tuple(texts),
             sets=tuple(sets),
+            categories=tuple(e for question in records.list_sets(name)[:-1] for e in found[question.unit]),
             parts=tuple(emergence for text in texts for emergence in found[text.unit]),
             groups=tuple(summarise_groups(sets, records.seeds, records.end, generator)),
             probability=records.curves_of("probability", name),
@@ -147,6 +150,7 @@ def _name_widened(questions: Sequence[Question]) -> str:
         some = f"{prompts} prompt{'' if prompts == 1 else 's'}" if prompts else ""
         if Question(name) in questions:
             parts.append(f"{name} and {some} of it" if some else name)
-        else:
+        elif some:
             parts.append(f"{some} of {name}")
+        parts += [question.unit for question in questions if question.capability == name and question.category]
     return "; ".join(parts)

@@ -19,6 +19,8 @@ Phase = Literal["fetch", "load", "measure", "other"]
 
 _BETWEEN_LINES = 2.0
 """Seconds between two lines about checkpoints, where there is no terminal."""
+_BETWEEN_COUNTS = 10.0
+"""Seconds without a line, after which one says how far a checkpoint is."""
 
 
 class ScanView(Display):
@@ -30,7 +32,8 @@ class ScanView(Display):
         self._seconds: dict[Phase, float] = {"fetch": 0.0, "load": 0.0, "measure": 0.0, "other": 0.0}
         self._phase: Phase = "other"
         self._since = clock()
-        self._said = self._since
+        self._said = self._heard = self._since
+        self._place = ""
         self._loaded = self._missing = self._measured = self._runs = 0
         self._task = self._bar.add_task(f"{name}: preparing", total=None)
 
@@ -58,7 +61,19 @@ class ScanView(Display):
         """It is asked the prompts."""
         self._enter("measure")
         self._loaded += 1
-        self._show(f"{run} step {step}: measuring")
+        self._place = f"{run} step {step}"
+        self._show(f"{self._place}: measuring")
+
+    def asked(self, done: int, total: int) -> None:
+        """So many of all sequences were asked; said where that takes long."""
+        now = self._clock()
+        if now - self._heard < _BETWEEN_LINES:
+            return
+        self._heard = now
+        self._show(f"{self._place}: {done:,} of {total:,} sequences asked")
+        if not self._live and now - max(self._said, self._since) >= _BETWEEN_COUNTS:
+            self._said = now
+            self._say(f"{self._name}: {self._place}: {done:,} of {total:,} sequences asked")
 
     def measured(self, run: Run, step: int, solved: NDArray[np.bool_]) -> None:
         """It answered, [unit]."""

@@ -82,12 +82,14 @@ def tabulate_scan(records: ScanRecords) -> Table:
     found = records.find_emergences()
     by_key = {emergence.key: emergence for emergence in found}
     for name in records.capabilities:
-        units = [q.unit for q in records.questions if q.capability == name and q.prompt is not None]
-        for item in (emergence for emergence in found if emergence.key.unit == Question(name).unit):
-            prompts = count_emerged([by_key[item.key._replace(unit=unit)] for unit in units])
-            interval, lost = _show(item)
-            seen = [format_tokens(records, item)] if tokens else []
-            _add_row(table, name, *item.key[:2], interval, *seen, lost, f"{prompts} of {len(units)}")
+        *categories, every = records.list_sets(name)
+        for of_set in (every, *categories):
+            units = records.list_members(of_set)
+            for item in (emergence for emergence in found if emergence.key.unit == of_set.unit):
+                prompts = count_emerged([by_key[item.key._replace(unit=unit)] for unit in units])
+                interval, lost = _show(item)
+                seen = [format_tokens(records, item)] if tokens else []
+                _add_row(table, of_set.unit, *item.key[:2], interval, *seen, lost, f"{prompts} of {len(units)}")
         table.add_section()
     return table
 
