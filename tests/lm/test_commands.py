@@ -208,3 +208,18 @@ def test_a_text_from_the_command_line_with_its_beginning(suite: str, saltus: Sal
     assert (code, "book.txt" in out, "the loss late in a passage" in " ".join(out.split())) == (0, True, True)
     code, _, errors = saltus(*asked, "--bos", "--out", tmp_path)
     assert (code, "bos: the tokenizer has no token for the beginning of a text" in errors) == (2, True)
+
+
+def test_the_unit_of_a_patch_is_chosen_by_a_word(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    lines = [{"prompt": f"{n} 1 {n}", "target": " 1", "foil": " 2"} for n in range(3, 6)]
+    pair = ("patch", suite, "--size", "w8", "--recipient", "0", "--donor", "6", "--out", tmp_path)
+    for foils in (1, 0):
+        path.write_text("\n".join(json.dumps(line if foils else {**line, "foil": []}) for line in lines))
+        code, out, _ = saltus(*pair, "--prompts", path, "--kind", "self")
+        assert (code, "of its logit less the foil's" in " ".join(out.split())) == (0, bool(foils))
+        name = max(api.ls(tmp_path), key=lambda folder: folder.path.stat().st_mtime).path.name
+        code, out, errors = saltus("show", name, "--unit", "logit-difference", "--out", tmp_path)
+        assert (code, "have no foil of one token; choose log-probability" in errors) == (
+            (0, False) if foils else (2, True)
+        )

@@ -35,6 +35,7 @@ from saltus.report.terminal.tables import (
     tabulate_scan,
     tabulate_sizes,
 )
+from saltus.specs.checkpoints import EffectUnit
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
@@ -115,11 +116,12 @@ def show(
     hold: int | None = None,
     capabilities: Sequence[str] = (),
     sizes: Sequence[str] = (),
+    unit: EffectUnit = "probability",
 ) -> None:
     """Print what emerged when, or which heads brought it.
 
     `threshold` and `hold` stand in for those of the folder's rule; of a scan only these capabilities and sizes are
-    shown, if any are named.
+    shown, if any are named. The heads of a patch are in the order of their effects in `unit`.
     """
     console = console or Console()
     if (capabilities or sizes) and not isinstance(folder, ScanFolder):
@@ -141,7 +143,7 @@ def show(
                 console.print(table)
             _print_lines(console, tell_rises(find_scan_rises(scanned), "prompt set"))
         case PatchFolder():
-            table, verdict = tabulate_patch(folder.records())
+            table, verdict = tabulate_patch(folder.records(), unit)
             console.print(table)
             console.print(verdict, markup=False, highlight=False)
         case MonitorFolder():

@@ -11,6 +11,7 @@ from rich.text import Text
 import saltus
 from saltus.arguments import DEFAULT_REPORT, DEFAULT_ROOT
 from saltus.cli.options import Out, print_path
+from saltus.specs.checkpoints import EffectUnit
 
 Threshold = Annotated[
     float | None, typer.Option(help="Level at which a unit counts as there, instead of what the folder states.")
@@ -41,13 +42,16 @@ def show(
         list[str] | None, typer.Option(help="Of a scan only this capability; may be given again.")
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="Of a scan only this size; may be given again.")] = None,
+    unit: Annotated[
+        EffectUnit, typer.Option(help="Of a patch, in which unit the largest effects are shown.")
+    ] = "probability",
     csv: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write every table of a scan, patch or audit there as well.")
     ] = None,
 ) -> None:
     """Show what emerged when in a run or a scan, or which heads a patch found."""
     folder = saltus.api.find(name, out)
-    saltus.api.show(folder, threshold=threshold, hold=hold, capabilities=capability or (), sizes=size or ())
+    saltus.api.show(folder, threshold=threshold, hold=hold, capabilities=capability or (), sizes=size or (), unit=unit)
     if csv is not None:
         print_path(Console(), "tables", saltus.api.export(folder, csv, threshold=threshold, hold=hold))
 

@@ -17,6 +17,8 @@ Queries = Literal["all", "last"]
 PatternName = Literal["previous_token", "duplicate_token", "induction", "first_token"]
 EffectKind = Literal["patch", "reverse", "self", "shuffled", "zero", "mean", "resample", "uniform"]
 """What is put in the place of a head's pattern, and where: `patch` is the question, the others are its controls."""
+EffectUnit = Literal["probability", "log-probability", "logit-difference"]
+"""What a patch changes: the target's probability, its log, or its logit less that of the best foil."""
 
 
 _BOS = "put the tokenizer's token for the beginning of a text before each prompt"

@@ -75,7 +75,7 @@ def make_records(
     }
     tables = {
         name: pa.Table.from_pylist(
-            [dict(zip(schema.names, row, strict=True)) for row in rows.get(name, [])], schema=schema
+            [dict(zip(schema.names, row, strict=False)) for row in rows.get(name, [])], schema=schema
         )
         for name, schema in PATCH_TABLES.items()
     }
@@ -129,6 +129,19 @@ def test_effects_in_log_probability_tell_small_ones_apart() -> None:
     gone = make_records([("patch", 0, 0, [0.0] * 4)], [], [(0, 0, tiny)])
     [head] = summarise_effects(gone, generator()).heads
     assert np.isfinite([head.log_effect.lower, head.log_effect.upper]).all()  # of a probability that underflowed
+
+
+def test_effects_in_logit_difference_are_of_prompts_with_a_foil() -> None:
+    """Two nats more than the unpatched recipient's, on the only prompt that has a foil."""
+    records = make_records([("patch", 0, 0, RECIPIENT), ("reverse", 0, 0, DONOR)], [], [(0, 0, [0.0] * 4)])
+    before, after = [1.0, None, None, None], [5.0, None, None, None]
+    prompts = records.prompts.set_column(5, "recipient_difference", [pa.array(before, pa.float64())])
+    prompts = prompts.set_column(6, "donor_difference", [pa.array(after, pa.float64())])
+    effects = records.effects.set_column(5, "difference", [pa.array([3.0, *[None] * 3] * 2, pa.float64())])
+    patch, reverse = summarise_effects(replace(records, prompts=prompts, effects=effects), generator()).heads
+    assert (patch.difference.estimate, patch.difference.lower, patch.difference.upper) == (2.0, 2.0, 2.0)
+    assert reverse.of("logit-difference").estimate == -2.0
+    assert np.isnan(summarise().heads[0].difference.estimate)
 
 
 def test_prompts_that_could_not_be_measured_do_not_count() -> None:

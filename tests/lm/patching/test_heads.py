@@ -81,7 +81,7 @@ def test_each_query_is_shuffled_on_its_own() -> None:
     captured = read("pattern")
     ramp = torch.arange(6.0).expand_as(captured.values).contiguous()
     made = make_replacement(
-        CapturedAttention(ramp, torch.ones_like(captured.allowed), "pattern", captured.unpatched),
+        CapturedAttention(ramp, torch.ones_like(captured.allowed), "pattern", captured.unpatched, captured.difference),
         "shuffled",
         np.random.default_rng(0),
     )

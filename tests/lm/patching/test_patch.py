@@ -1,5 +1,6 @@
 """A whole patch of tiny models: its tables, its controls, its folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,25 @@ def test_the_unpatched_probabilities_are_those_of_a_probe(tables: dict[str, pa.T
         np.testing.assert_allclose(tables["prompts"][name].to_numpy(), expected, rtol=1e-5)
 
 
+def test_a_difference_of_logits_is_that_of_two_patches() -> None:
+    """Target less foil, each as the target of a patch of its own; of several foils the best; of long ones none."""
+    plain = make_prompts((5, 5, 5, 7))
+    foils = [((1,),), ((2,), (3,)), ((4, 5),), ()]
+    prompts = [replace(prompt, foils=several) for prompt, several in zip(plain, foils, strict=True)]
+    spec = make_spec(effects=("patch", "reverse"))
+    tables = patch(prompts, spec)
+    others = [[replace(prompt, target=(token,)) for prompt in plain] for token in (1, 2, 3)]
+    asked = [np.log(effects_of(patch(each, spec), "patch")) for each in (plain, *others)]
+    target, first, second, third = asked  # each [layer, head, prompt]
+    rows = [row["difference"] for row in tables["effects"].to_pylist() if row["kind"] == "patch"]
+    found = np.array(rows, dtype=np.float64).reshape(3, 2, 4)
+    np.testing.assert_allclose(found[..., 0], (target - first)[..., 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[..., 1], (target - np.maximum(second, third))[..., 1], rtol=1e-4, atol=1e-5)
+    assert np.isnan(found[..., 2:]).all()
+    margin = probe(RECIPIENT, prompts, rows=8).margin
+    np.testing.assert_allclose(tables["prompts"]["recipient_difference"].to_pylist()[:2], margin[:2], rtol=1e-4)
+
+
 def test_a_self_patch_changes_nothing_but_rounding(tables: dict[str, pa.Table]) -> None:
     """Against the unpatched model itself, and not against passes that might leave out the same."""
     recipient = tables["prompts"]["recipient"].to_numpy()
@@ -92,12 +112,12 @@ def test_a_self_patch_changes_nothing_but_rounding(tables: dict[str, pa.Table]) 
 
 
 def test_what_all_passes_share_is_seen_in_the_self_patch(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = patch_module.measure_sets
+    measure = patch_module.measure_answers
 
     def leave_something_out(*arguments: Any, **named: Any) -> np.ndarray[Any, Any]:
         return measure(*arguments, **named) + 0.1
 
-    monkeypatch.setattr(patch_module, "measure_sets", leave_something_out)
+    monkeypatch.setattr(patch_module, "measure_answers", leave_something_out)
     tables = patch(make_prompts((5, 5)))
     said = np.log(effects_of(tables, "self") / tables["prompts"]["recipient"].to_numpy())
     np.testing.assert_allclose(said, 0.1, atol=1e-5)

@@ -61,7 +61,7 @@ def test_a_patch_that_is_ended_anywhere_goes_on_after_its_last_unit(tmp_path: Pa
     """No kept unit is measured again, and the tables are the same to the last bit."""
     whole, _ = run(PatchFolder(tmp_path / "whole"))
     kept = {path.stem for path in (tmp_path / "whole" / "units").iterdir()}
-    assert {"screen", "patch-0-0", "uniform-1-2", "greedy-2"} <= kept
+    assert {"screen", "answers-patch-0-0", "answers-uniform-1-2", "greedy-2"} <= kept
     for lives in (1, 3, len(kept) // 2, len(kept) - 1):
         folder = Mortal(tmp_path / f"ended-{lives}")
         folder.left = lives

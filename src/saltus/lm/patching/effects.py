@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
 
 from saltus.lm.patching.records import PatchRecords
+from saltus.specs.checkpoints import EffectUnit
 
 _OF_DONOR = ("reverse", "zero", "mean", "resample", "uniform")
 """Kinds of effects that change the donor; the others change the recipient."""
@@ -36,6 +37,14 @@ class HeadEffect:
     """Mean over prompts of the change of the target's probability; NaN where no prompt could be measured."""
     log_effect: Interval
     """The same of its log probability, in nats: it tells effects apart where all probabilities are small."""
+    difference: Interval
+    """The same of its logit less that of its best foil, in nats; NaN where no prompt has a foil of one token."""
+
+    def of(self, unit: EffectUnit) -> Interval:
+        """The effect in a unit."""
+        return {"probability": self.effect, "log-probability": self.log_effect, "logit-difference": self.difference}[
+            unit
+        ]
 
 
 @dataclass(frozen=True)
@@ -93,23 +102,28 @@ def summarise_effects(
     without bound, upwards or downwards, whichever the set's own change says.
     """
     _check_level(level)
-    recipient, donor = (records.prompts[name].to_numpy() for name in ("recipient", "donor"))
-    weights = draw_weights(len(recipient), generator, draws)
+    prompts = len(records.prompts)
+    weights = draw_weights(prompts, generator, draws)
     heads: list[HeadEffect] = []
     exact: dict[tuple[int, int], float] = {}
-    for (kind, layer, head), values in _by_prompt(records.effects, ("kind", "layer", "head"), len(recipient)).items():
-        before = donor if kind in _OF_DONOR else recipient
+    keys = ("kind", "layer", "head")
+    differences = _by_prompt(records.effects, keys, prompts, "difference")
+    for (kind, layer, head), values in _by_prompt(records.effects, keys, prompts).items():
+        side = "donor" if kind in _OF_DONOR else "recipient"
+        before = records.prompts[side].to_numpy()
+        apart = records.prompts[f"{side}_difference"].to_numpy(zero_copy_only=False).astype(np.float64)
         change, log_change = values - before, _take_log(values) - _take_log(before)
-        effects = (_bracket_known(each, weights, level) for each in (change, log_change))
+        changes = (change, log_change, differences[kind, layer, head] - apart)
+        effects = (_bracket_known(each, weights, level) for each in changes)
         heads.append(HeadEffect(kind, layer, head, *effects))
         if kind == "patch":
             exact[layer, head] = float(change.mean())
     estimated = {
         key: float(values.mean())
-        for key, values in _by_prompt(records.screen, ("layer", "head"), len(recipient), "effect").items()
+        for key, values in _by_prompt(records.screen, ("layer", "head"), prompts, "effect").items()
     }
-    keys = sorted(exact)
-    agreement = compare_rankings([estimated[key] for key in keys], [exact[key] for key in keys], first)
+    ranked = sorted(exact)
+    agreement = compare_rankings([estimated[key] for key in ranked], [exact[key] for key in ranked], first)
     return PatchSummary(tuple(heads), tuple(_summarise_sets(records, weights, level)), agreement)
 
 
@@ -168,7 +182,7 @@ def _by_prompt(
     columns: list[list[Any]] = [table[name].to_pylist() for name in keys]
     columns = [[tuple(map(tuple, x)) if isinstance(x, list) else x for x in values] for values in columns]
     for *key, prompt, value in zip(*columns, table["prompt"].to_pylist(), table[column].to_pylist(), strict=True):
-        grouped.setdefault(tuple(key), np.full(prompts, np.nan))[prompt] = value
+        grouped.setdefault(tuple(key), np.full(prompts, np.nan))[prompt] = np.nan if value is None else value
     return grouped
 
 

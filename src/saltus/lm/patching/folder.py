@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from saltus.lm.patching.records import PATCH_TABLES, PatchRecords
+from saltus.lm.patching.records import LATER, PATCH_TABLES, PatchRecords
 from saltus.specs.checkpoints import PatchSpec
 from saltus.storage.files import explain_full_disk, remove, write_folder
 from saltus.storage.folder import AGAIN, Folder
@@ -95,7 +95,10 @@ class PatchFolder(Folder[PatchSpec]):
         """All rows, verified."""
         folder = self.path if self._is_former else self.path / "records"
         verify(folder, self.damaged, skip=(self.description,))  # it has its own check: the hash in the folder's name
-        tables = {name: read_table(folder / f"{name}.parquet", PATCH_TABLES[name], self.damaged) for name in _RECORDS}
+        tables = {
+            name: read_table(folder / f"{name}.parquet", PATCH_TABLES[name], self.damaged, LATER.get(name, ()))
+            for name in _RECORDS
+        }
         schema = PATCH_TABLES["trajectory"]
         tables["trajectory"] = (
             read_table(self._trajectory, schema, self.damaged) if self.has_trajectory else schema.empty_table()

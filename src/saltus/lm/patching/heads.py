@@ -87,20 +87,38 @@ def measure_sets(
 ) -> NDArray[np.float64]:
     """Log probability of the target [set, prompt], in nats, with all heads of a set replaced at once.
 
-    Prompts are in the order of their index. Each pass starts at the lowest layer in which a set differs from `base`, a
-    set that is replaced in all of them. `references`, of the same model and base, are used and added to.
+    See `measure_answers`.
+    """
+    return measure_answers(model, cases, sets, rows, base=base, references=references)[0]
+
+
+def measure_answers(
+    model: PreTrainedModel,
+    cases: Sequence[Case],
+    sets: Sequence[Heads],
+    rows: int,
+    *,
+    base: Heads = (),
+    references: References | None = None,
+) -> NDArray[np.float64]:
+    """What the model says with all heads of a set replaced at once, [2, set, prompt], in nats.
+
+    First the log probability of the target, then its logit less that of the best foil; that is NaN for prompts without
+    foils of one token. Prompts are in the order of their index. Each pass starts at the lowest layer in which a set
+    differs from `base`, a set that is replaced in all of them. `references`, of the same model and base, are used and
+    added to.
     """
     references = {} if references is None else references
     shape = list_shape(cases)
     device = cases[0].replacement.device
     masks = torch.stack([_mask(shape, [*heads, *base], device) for heads in sets])  # [set, layer, head]
     places = place_prompts(cases)
-    measured = np.empty((len(sets), sum(map(len, places))))
+    measured = np.empty((2, len(sets), sum(map(len, places))))
     for case, place in zip(cases, places, strict=True):
         measure = _over_prompts(model, case, masks, _mask(shape, base, device), rows, references)
         with explain_memory():
             parts = run_in_parts(measure, len(place), rows)
-        measured[:, place] = torch.cat(parts, dim=1).double().cpu().numpy()
+        measured[:, :, place] = torch.cat(parts, dim=2).double().cpu().numpy()
     return measured
 
 
@@ -163,7 +181,7 @@ def place_prompts(cases: Sequence[Case]) -> list[NDArray[np.int64]]:
 def _over_prompts(
     model: PreTrainedModel, case: Case, masks: Tensor, base: Tensor, rows: int, references: References
 ) -> Callable[[slice], Tensor]:
-    """What measures some of the case's prompts: log probabilities [set, prompt]."""
+    """What measures some of the case's prompts: answers [2, set, prompt]."""
     entries = [_find_entry(mask, base) for mask in masks]
 
     def measure(part: slice) -> Tensor:
@@ -171,13 +189,13 @@ def _over_prompts(
         if some.batch.index not in references:
             references[some.batch.index] = _refer(model, some, base)
         reference = references[some.batch.index]
-        measured = some.batch.score(reference.logits).repeat(len(masks), 1)  # [set, prompt]
+        measured = _read_answers(some.batch, reference.logits)[:, None].repeat(1, len(masks), 1)  # [2, set, prompt]
         for layer in range(masks.shape[1]):
             group = [index for index, entry in enumerate(entries) if entry == layer]
             run = _over_sets(reference, some, layer, masks[group])
             parts = run_in_parts(run, len(group), max(1, rows // len(some.batch.index)))
             if parts:
-                measured[group] = torch.cat(parts)
+                measured[:, group] = torch.cat(parts, dim=1)
         return measured
 
     return measure
@@ -193,9 +211,14 @@ def _over_sets(reference: Reference, case: Case, layer: int, masks: Tensor) -> C
     def measure(part: slice) -> Tensor:
         with torch.no_grad(), tapped(reference.model):
             logits = rerun(reference, layer, make_edit, masks[part])  # [set, prompt, scored, symbol]
-        return case.batch.score(logits)
+        return _read_answers(case.batch, logits)
 
     return measure
+
+
+def _read_answers(batch: PromptBatch, logits: Tensor) -> Tensor:
+    """[2, ..., prompt] from logits [..., prompt, scored, symbol]."""
+    return torch.stack([batch.score(logits), batch.compare(logits)])
 
 
 def _refer(model: PreTrainedModel, case: Case, base: Tensor) -> Reference:

@@ -20,6 +20,7 @@ from saltus.lm.patching.heads import (
     count_work,
     find_smallest_set,
     list_shape,
+    measure_answers,
     measure_sets,
 )
 from saltus.lm.patching.records import PATCH_TABLES
@@ -51,6 +52,8 @@ class _Side:
     """For each batch."""
     unpatched: NDArray[np.float64]
     """[prompt] log probability of the target, in nats."""
+    difference: NDArray[np.float64]
+    """[prompt] logit of the target less that of its best foil, in nats; NaN without foils of one token."""
 
     def cases(self, source: Source, generator: np.random.Generator | None = None) -> list[Case]:
         """What its attention gives to put in; batches of a single prompt give nothing that takes two."""
@@ -97,8 +100,9 @@ def patch_heads(
         len(ranking),
     )
     measured = _measure_effects(spec, before, after, exact, units)
-    brought = np.exp(measured["patch"]) - np.exp(before.unpatched)  # [layer, head, prompt]
-    sets = _measure_all_sets(spec, before, after, ranking, exact, measured["patch"], units)
+    patched = measured["patch"][0]  # [layer, head, prompt]
+    brought = np.exp(patched) - np.exp(before.unpatched)
+    sets = _measure_all_sets(spec, before, after, ranking, exact, patched, units)
     greedy = [chosen for kind, _, chosen, _ in sets if kind == "greedy"]
     shown = greedy[-1] if greedy else rank_heads(brought)[:1]
     return {
@@ -137,13 +141,14 @@ def _capture_side(spec: PatchSpec, model: PreTrainedModel, prompts: Sequence[Pro
     check_prompts(model, prompts)
     batches = batch_prompts(prompts, model.device)
     attention: list[CapturedAttention] = []
-    unpatched = np.empty(len(prompts))
+    unpatched, difference = np.empty((2, len(prompts)))
     for batch in batches:
         captured = capture_attention(model, batch, spec.stage, spec.queries, spec.rows)
         attention.append(captured)
         unpatched[list(batch.index)] = captured.unpatched.double().cpu().numpy()
+        difference[list(batch.index)] = captured.difference.double().cpu().numpy()
         units.work("patterns of the two checkpoints", _CAPTURE_PASSES * len(captured.values) * batch.tokens.numel())
-    return _Side(model, batches, tuple(attention), unpatched)
+    return _Side(model, batches, tuple(attention), unpatched, difference)
 
 
 def _compare_with_earlier(before: _Side, after: _Side, units: Units) -> None:
@@ -160,7 +165,7 @@ def _compare_with_earlier(before: _Side, after: _Side, units: Units) -> None:
 def _measure_effects(
     spec: PatchSpec, before: _Side, after: _Side, exact: Heads, units: Units
 ) -> dict[str, NDArray[np.float64]]:
-    """For each kind the log probability of the target [layer, head, prompt]; NaN where it is not measured."""
+    """For each kind what `measure_answers` gives, [2, layer, head, prompt]; NaN where it is not measured."""
     streams = Streams(spec.master_seed)
     shuffled, resample = (streams.generator("controls", address) for address in (_SHUFFLED, _RESAMPLE))
     kinds: dict[str, tuple[_Side, list[Case]]] = {
@@ -173,7 +178,7 @@ def _measure_effects(
         "resample": (after, after.cases("resample", resample)),
         "uniform": (after, after.cases("uniform")),
     }
-    shape = (*list_shape(after.cases("own")), len(before.unpatched))
+    shape = (2, *list_shape(after.cases("own")), len(before.unpatched))
     effects = {kind: np.full(shape, np.nan) for kind in spec.effects}
     layers = sorted({layer for layer, _ in exact})
     for side in (before, after):
@@ -185,14 +190,15 @@ def _measure_effects(
                     for layer in layers:
                         sets: list[Heads] = [(head,) for head in exact if head[0] == layer]
                         values = units.get(
-                            f"{kind}-{place}-{layer}",
+                            f"answers-{kind}-{place}-{layer}",
                             count_work([case], sets),
-                            lambda side=side, case=case, sets=sets, references=references: measure_sets(
-                                side.model, [case], sets, spec.rows, references=references
+                            lambda side=side, case=case, sets=sets, references=references: np.concatenate(
+                                measure_answers(side.model, [case], sets, spec.rows, references=references)
                             ),
                         )
                         at = [head for ((_, head),) in sets]
-                        effects[kind][layer, np.array(at)[:, None], np.array(case.batch.index)] = values
+                        for answers, part in zip(effects[kind], np.split(values, 2), strict=True):
+                            answers[layer, np.array(at)[:, None], np.array(case.batch.index)] = part
     return effects
 
 
@@ -285,10 +291,15 @@ def _tabulate(name: str, rows: Iterable[Sequence[object]]) -> pa.Table:
 
 
 def _tabulate_prompts(prompts: Sequence[Prompt], before: _Side, after: _Side) -> pa.Table:
-    chances = zip(np.exp(before.unpatched), np.exp(after.unpatched), strict=True)
+    differences = ([_or_null(each) for each in side.difference] for side in (before, after))
+    chances = zip(np.exp(before.unpatched), np.exp(after.unpatched), *differences, strict=True)
     return _tabulate(
         "prompts", ((i, p.text, p.target_text, *c) for i, (p, c) in enumerate(zip(prompts, chances, strict=True)))
     )
+
+
+def _or_null(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _tabulate_effects(effects: dict[str, NDArray[np.float64]], exact: Heads) -> pa.Table:
@@ -296,10 +307,10 @@ def _tabulate_effects(effects: dict[str, NDArray[np.float64]], exact: Heads) -> 
     return _tabulate(
         "effects",
         (
-            (kind, *head, prompt, float(p))
+            (kind, *head, prompt, float(np.exp(log)), _or_null(difference))
             for kind, values in effects.items()
             for head in exact
-            for prompt, p in enumerate(np.exp(values[head]))
+            for prompt, (log, difference) in enumerate(zip(*values[:, *head], strict=True))
         ),
     )
 

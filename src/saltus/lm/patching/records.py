@@ -7,6 +7,9 @@ import pyarrow as pa
 
 from saltus.specs.checkpoints import PatchSpec
 
+LATER = {"prompts": ("recipient_difference", "donor_difference"), "effects": ("difference",)}
+"""By table, columns that former versions did not write."""
+
 PATCH_TABLES: dict[str, pa.Schema] = {
     # One row for each prompt.
     "prompts": pa.schema(
@@ -16,6 +19,10 @@ PATCH_TABLES: dict[str, pa.Schema] = {
             ("target", pa.string()),
             ("recipient", pa.float64()),  # probability of the target, unpatched
             ("donor", pa.float64()),
+            # logit of the target less that of its best foil, in nats, unpatched; null without foils of one token, and
+            # where a former version wrote the table
+            ("recipient_difference", pa.float64()),
+            ("donor_difference", pa.float64()),
         ]
     ),
     # One row for each patched head and prompt. `kind` is 'patch' (donor's pattern into the recipient), 'reverse'
@@ -29,6 +36,7 @@ PATCH_TABLES: dict[str, pa.Schema] = {
             ("head", pa.int32()),
             ("prompt", pa.int32()),
             ("probability", pa.float64()),  # NaN for 'mean', 'resample' where no other prompt has the length
+            ("difference", pa.float64()),  # of logits, as in the table of prompts
         ]
     ),
     # One row for each set of heads and prompt: the greedy sets of 1, 2, ... heads ('greedy'), as many random heads

@@ -35,6 +35,8 @@ class CapturedAttention:
     stage: Stage
     unpatched: Tensor
     """[prompt] log probability of the target, in nats."""
+    difference: Tensor
+    """[prompt] logit of the target less that of its best foil, in nats; NaN without foils of one token."""
 
 
 def capture_attention(
@@ -53,6 +55,7 @@ def capture_attention(
             allowed=torch.stack([seen.allowed for seen in layers]),
             stage=stage,
             unpatched=some.score(reference.logits),
+            difference=some.compare(reference.logits),
         )
 
     with explain_memory():
@@ -62,6 +65,7 @@ def capture_attention(
         allowed=attention[0].allowed,
         stage=stage,
         unpatched=torch.cat([captured.unpatched for captured in attention]),
+        difference=torch.cat([captured.difference for captured in attention]),
     )
 
 

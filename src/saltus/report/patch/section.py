@@ -110,9 +110,19 @@ def _tabulate_heads(result: PatchResult) -> Table:
     kinds = [kind for kind in (*INTO_RECIPIENT[1:], *INTO_DONOR) if kind in result.maps]
     names = ("layer", "head", "patch", "patch_lower", "patch_upper", "first_order_estimate", *kinds)
     names = (*names, "log_patch", "log_patch_lower", "log_patch_upper")
+    foils = result.without_foil < len(result.records.prompts)
+    names = (*names, "logit_patch", "logit_patch_lower", "logit_patch_upper") if foils else names
     patched = sorted((e for e in result.effects.heads if e.kind == "patch"), key=lambda e: -abs(e.effect.estimate))
     rows = [
-        Row((*place, *_show(found.effect), *(float(values[place]) for values in maps), *_show(found.log_effect)))
+        Row(
+            (
+                *place,
+                *_show(found.effect),
+                *(float(values[place]) for values in maps),
+                *_show(found.log_effect),
+                *(_show(found.difference) if foils else ()),
+            )
+        )
         for maps in [[result.estimates, *(result.maps[kind] for kind in kinds)]]
         for found in patched
         for place in [(found.layer, found.head)]
@@ -122,6 +132,11 @@ def _tabulate_heads(result: PatchResult) -> Table:
         "Patch, self and shuffled change the recipient; the "
         "others change the donor. The largest effects come first."
     )
+    if foils:
+        note += " Logit_patch is the change of the target's logit less that of its best foil, in nats."
+    if result.without_foil:
+        some = f"{result.without_foil} of {len(result.records.prompts)} prompts"
+        note += f" {some} have no foil of one token, and so no difference of logits."
     return Table("Single heads", [*map(Column, names)], rows, note, f"{result.records.path.name}-heads.csv")
 
 

@@ -43,6 +43,12 @@ class PatchResult:
         """Heads that were measured exactly; the others were screened alone."""
         return int(np.isfinite(self.maps["patch"]).sum())
 
+    @property
+    def without_foil(self) -> int:
+        """Prompts that have no foil of one token, and so no difference of logits."""
+        known = self.records.prompts["recipient_difference"].to_numpy(zero_copy_only=False).astype(np.float64)
+        return int(np.isnan(known).sum())
+
     def sets(self, kind: str) -> list[SetEffect]:
         """Sets of one kind, small ones first."""
         return sorted((found for found in self.effects.sets if found.kind == kind), key=lambda found: len(found.heads))

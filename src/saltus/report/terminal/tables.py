@@ -6,6 +6,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from saltus.curves import Curves, Emergence, Rule
+from saltus.errors import SaltusError
 from saltus.lm.audit.folder import AuditRecords
 from saltus.lm.patching.records import PatchRecords
 from saltus.lm.scanning.records import Question, ScanRecords
@@ -20,6 +21,7 @@ from saltus.report.run.summary import SeedSummary, describe_free, describe_resul
 from saltus.report.scan.patterns import compare_patterns, describe_lead
 from saltus.report.scan.tokens import format_tokens
 from saltus.seeding import Streams
+from saltus.specs.checkpoints import EffectUnit
 from saltus.train.records import RunRecords
 
 _SHOWN_HEADS = 10
@@ -118,13 +120,30 @@ def tabulate_orders(records: ScanRecords) -> list[Table]:
     return [table] if table.row_count else []
 
 
-def tabulate_patch(records: PatchRecords) -> tuple[Table, str]:
-    """The heads whose patterns change the target's probability most, and the verdict in words."""
+def tabulate_patch(records: PatchRecords, unit: EffectUnit = "probability") -> tuple[Table, str]:
+    """The heads whose patterns change most in this unit, and the verdict in words.
+
+    Raises:
+        SaltusError: if no prompt has what the unit asks for.
+
+    """
     result = summarise_patch(records)
-    heads = sorted((e for e in result.effects.heads if e.kind == "patch"), key=lambda e: -abs(e.effect.estimate))
-    table = Table("layer", "head", "change of the target's probability", "of its log, nats")
-    for head in heads[:_SHOWN_HEADS]:
-        _add_row(table, str(head.layer), str(head.head), format_change(head.effect), format_change(head.log_effect))
+    without = result.without_foil
+    if unit == "logit-difference" and without == len(records.prompts):
+        raise SaltusError(f"unit: the prompts of {records.path} have no foil of one token; choose log-probability")
+    patched = [effect for effect in result.effects.heads if effect.kind == "patch"]
+    names = {"probability": "change of the target's probability", "log-probability": "of its log, nats"}
+    shown: list[EffectUnit] = ["probability", "log-probability"]
+    if without < len(records.prompts):
+        shown.append("logit-difference")
+        names["logit-difference"] = "of its logit less the foil's, nats"
+    table = Table("layer", "head", *(names[each] for each in shown))
+    if without:
+        table.caption = Text(
+            f"{without} of {len(records.prompts)} prompts have no foil of one token: no logit difference"
+        )
+    for head in sorted(patched, key=lambda e: -abs(e.of(unit).estimate))[:_SHOWN_HEADS]:
+        _add_row(table, str(head.layer), str(head.head), *(format_change(head.of(each)) for each in shown))
     return table, describe_verdict(result)
 
 
