@@ -1,6 +1,7 @@
 """Measure the checkpoints of a suite that a strategy asks for, and record what each of them says."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,16 +211,18 @@ class _RunScan:
         work.listener.fetching(self.run, step)
         path = work.fetcher.get(self.run, step, following)
         work.listener.loading(self.run, step)
-        content = describe_content(path)
         prompts = self._prompts.prepare(path)
-        loaded = load_model(path, work.spec.precision, work.device)
-        try:
-            check_prompts(loaded.model, prompts)
-        except SaltusError as error:
-            raise UnfitPromptsError(str(error)) from None
-        work.listener.measuring(self.run, step)
-        answers = probe(loaded.model, prompts, ROWS, work.listener.asked)
-        patterns = tabulate_patterns(loaded.model, self._prompts.masks) if self._prompts.masks else []
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the hash takes as long as the reading
+            described = beside.submit(describe_content, path)
+            loaded = load_model(path, work.spec.precision, work.device)
+            try:
+                check_prompts(loaded.model, prompts)
+            except SaltusError as error:
+                raise UnfitPromptsError(str(error)) from None
+            work.listener.measuring(self.run, step)
+            answers = probe(loaded.model, prompts, ROWS, work.listener.asked)
+            patterns = tabulate_patterns(loaded.model, self._prompts.masks) if self._prompts.masks else []
+            content = described.result()
         if take_stamp(path) != content.stamp:
             raise MissingCheckpoint(f"the files in {path} were changed while they were read; they are asked for again")
         return answers, content, loaded.note, patterns
