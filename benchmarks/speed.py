@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saltus import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
-from saltus.engines.local import Engine, open_engine
+from saltus.engines.local import Machine, open_machine
 from saltus.models import decoder
 from saltus.models.build import build_model
 from saltus.processes import count_cores
@@ -105,9 +105,9 @@ class EnsembleRun:
         return SEEDS * steps / (time.perf_counter() - start)
 
 
-def open_all(engine: Engine, spec: RunSpec) -> EnsembleRun:
+def open_all(machine: Machine, spec: RunSpec) -> EnsembleRun:
     """All seeds of a run."""
-    return EnsembleRun(engine.open([spec], list_members([spec])))
+    return EnsembleRun(machine.open([spec], list_members([spec])))
 
 
 def measure_on_cpu() -> list[Measurement]:
@@ -122,11 +122,11 @@ def measure_on_cpu() -> list[Measurement]:
     threads = max(by_threads, key=by_threads.__getitem__)
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
-    with open_engine(cpu) as single:
+    with open_machine(cpu) as single:
         float32 = open_all(single, make_spec("float32"))
         float32.run(4)
         float32_memory = sum_peak_memory()
-        with open_engine(cpu) as half:
+        with open_machine(cpu) as half:
             programs: dict[str, Callable[[], float]] = {
                 f"plain eager loop, {threads} thread(s)": lambda: plain.run(PLAIN_STEPS),
                 "saltus, float32": lambda: float32.run(2),
@@ -147,8 +147,8 @@ def measure_on_cuda() -> list[Measurement]:
     """16 seeds, all in one batch, on the CUDA device."""
     measured: list[Measurement] = []
     for precision in ("float32", "bfloat16"):
-        with open_engine(torch.device("cuda")) as engine:
-            run = open_all(engine, make_spec(precision))
+        with open_machine(torch.device("cuda")) as machine:
+            run = open_all(machine, make_spec(precision))
             rates = [run.run(500) for _ in range(3)]
         name = "TF32" if precision == "float32" else precision
         measured.append(Measurement(f"saltus, {name} products, {torch.cuda.get_device_name()}", rates, None))

@@ -10,6 +10,9 @@ AnyPath = str | PathLike[str]
 Arms = Literal["folder", "group"]
 """What an arm of a comparison is."""
 
+EngineName = Literal["local", "ray", "slurm"]
+"""Where runs and scans are done: here, on a Ray cluster, or as jobs of Slurm."""
+
 DEFAULT_ROOT = Path("runs")
 DEFAULT_POCKETS = Path("pockets")
 DEFAULT_KEPT = Path("results/records")

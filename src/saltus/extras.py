@@ -5,13 +5,15 @@ from typing import Literal
 
 from saltus.errors import SaltusError
 
-Extra = Literal["train", "lm", "lm-eval", "pandas"]
+Extra = Literal["train", "lm", "lm-eval", "pandas", "ray", "slurm"]
 
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "train": ("torch",),
     "lm": ("torch", "transformers", "tokenizers", "huggingface_hub"),
     "lm-eval": ("lm_eval",),
     "pandas": ("pandas",),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 """The packages of each, by the names under which they are imported; `pyproject.toml` has their versions."""
 

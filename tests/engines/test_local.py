@@ -33,7 +33,7 @@ def test_a_cpu_takes_as_few_runs_as_keep_its_cores_busy(seeds: list[int], proces
 
 
 def test_a_device_takes_what_fits_into_one_batch() -> None:
-    engine = Stacked(torch.device("cuda"))
+    machine = Stacked(torch.device("cuda"))
     fitting = STACKED_TOKENS // (3 * 256 * 32)
-    assert engine.choose([make(3)] * 100, [3] * 100) == fitting
-    assert engine.choose([make(3, sequences=STACKED_TOKENS)] * 2, [3, 3]) == 1
+    assert machine.choose([make(3)] * 100, [3] * 100) == fitting
+    assert machine.choose([make(3, sequences=STACKED_TOKENS)] * 2, [3, 3]) == 1

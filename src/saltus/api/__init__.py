@@ -3,6 +3,7 @@
 from saltus.api.checkpoints import audit, patch, pocket, scan
 from saltus.api.export import export
 from saltus.api.folders import Folder, Listing, describe, find, ls, report, show
+from saltus.api.jobs import open_engine
 from saltus.api.models import ablate, find_run, load_model, transplant
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
@@ -10,7 +11,7 @@ from saltus.api.runs import run, run_all
 from saltus.api.shelves import WatchedStudy
 from saltus.api.splitting import split
 from saltus.api.statistics import compare, find_emergences, fit, plan
-from saltus.api.studies import draw_results, keep_results, run_study
+from saltus.api.studies import draw_results, keep_results, plan_study, run_study
 from saltus.api.watching import watch, watch_beside
 from saltus.arguments import DEFAULT_KEPT, DEFAULT_POCKETS, DEFAULT_PORT, DEFAULT_REPORT, DEFAULT_ROOT, Arms
 from saltus.studies.study import load_study
@@ -40,8 +41,10 @@ __all__ = [
     "load_model",
     "load_study",
     "ls",
+    "open_engine",
     "patch",
     "plan",
+    "plan_study",
     "pocket",
     "pool",
     "read",

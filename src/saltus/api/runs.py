@@ -1,45 +1,26 @@
 """Training the runs of the synthetic half."""
 
-import time
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+from saltus.api.jobs import send
 from saltus.arguments import DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
-from saltus.processes import count_cores
-from saltus.provenance import describe_provenance
 from saltus.specs import CustomTask, MixturePhase, RunSpec
-from saltus.storage.files import HeldError
 from saltus.tasks.build import build_task_of, read_facts
 from saltus.train.folder import RunFolder
-from saltus.train.measures import Measure, join_measures, list_measures
+from saltus.train.measures import Measure, join_measures
 
 if TYPE_CHECKING:
-    from saltus.engines.local import Engine
+    from saltus.engines.base import Engine
 
 _SHOWN = 3
 """Failures that are told in full at the end of a sweep."""
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """A run that is not finished, or not for so many seeds and steps, and its folder."""
-
-    spec: RunSpec
-    folder: RunFolder
-
-    def find_behind(self) -> tuple[int, tuple[int, ...]]:
-        """The seeds to train next, and the step that they stand at: `saltus.train.loop.find_behind`."""
-        from saltus.train.loop import find_behind
-
-        return find_behind(self.folder, self.spec)
 
 
 def run(
@@ -48,6 +29,7 @@ def run(
     out: AnyPath = DEFAULT_ROOT,
     device: str = "auto",
     processes: int | None = None,
+    engine: "Engine | None" = None,
     measures: Sequence[Measure] = (),
     console: Console | None = None,
 ) -> RunFolder:
@@ -55,11 +37,12 @@ def run(
 
     A finished run is returned as it is. One that was finished for fewer seeds or steps takes the others alone, and ends
     as if all had been asked for at once. `device` is 'cpu', 'cuda', 'mps', or 'auto': CUDA where it is there.
-    `processes` is how many train at a time on a CPU, one for each core unless it is given. `measures` are recorded
-    besides `saltus.train.measures.MEASURES`.
+    `processes` is how many train at a time on a CPU, one for each core unless it is given. An `engine` of
+    `saltus.api.open_engine` stands in for both. `measures` are recorded besides `saltus.train.measures.MEASURES`.
     """
-    out = Path(out)
-    return run_all([spec], out=out, device=device, processes=processes, measures=measures, console=console)[0]
+    return run_all(
+        [spec], out=out, device=device, processes=processes, engine=engine, measures=measures, console=console
+    )[0]
 
 
 def run_all(
@@ -68,6 +51,7 @@ def run_all(
     out: AnyPath = DEFAULT_ROOT,
     device: str = "auto",
     processes: int | None = None,
+    engine: "Engine | None" = None,
     measures: Sequence[Measure] = (),
     console: Console | None = None,
 ) -> list[RunFolder]:
@@ -83,16 +67,15 @@ def run_all(
     require_extra("train", "training")
     out = Path(out)
     # Imported late: listing and reporting must not wait for torch.
-    from saltus.engines.local import choose_device, open_engine
-    from saltus.studies.status import summarise_progress
+    from saltus.engines.local import LocalEngine
     from saltus.train.concerns import list_concerns
 
     recorded = join_measures(measures)
     console = console or Console()
-    chosen = choose_device(device)
+    chosen: Engine = engine or LocalEngine.of(device, processes, console)
     folders: dict[str, RunFolder] = {}
     """By content: what has several names is trained once."""
-    waiting: list[_Waiting] = []
+    waiting: list[RunSpec] = []
     for spec in specs:
         if spec.content_hash in folders:
             continue
@@ -102,35 +85,24 @@ def run_all(
         if folder.covers(spec):
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
         else:
-            waiting.append(_Waiting(spec, folder))
+            waiting.append(spec)
             if not folder.path.exists() and (told := _tell_shorter(out, spec)):
                 console.print(Text(told), soft_wrap=True)
-    if processes is not None and processes < 1:
-        raise SaltusError(f"processes: {processes} was given; allowed is 1 or more")
-    for each in waiting:
-        check_run(each.spec, processes or count_cores())
-        check_needs(each.spec, out, {folder.path.name for folder in folders.values()})
-    for concern in dict.fromkeys(concern for each in waiting for concern in list_concerns(each.spec, chosen.type)):
+    for spec in waiting:
+        check_run(spec, chosen.processes if chosen.local else None)
+        check_needs(spec, out, {folder.path.name for folder in folders.values()})
+    for concern in dict.fromkeys(concern for spec in waiting for concern in list_concerns(spec, chosen.device)):
         console.print(Text(f"note: {concern}"), soft_wrap=True)
-    with open_engine(chosen, processes) as engine:
-        sweep = _Sweep(engine, recorded, chosen.type, console)
-        while waiting:
-            group = _choose_group(waiting, engine)
-            before = len(waiting)
-            sweep.train(group, alone=len(specs) == 1)
-            waiting = [each for each in waiting if not (each in sweep.dropped or each.folder.covers(each.spec))]
-            if waiting and len(waiting) < before:
-                told = summarise_progress(specs, out, chosen.type)
-                console.print(told, markup=False, highlight=False)
-    for folder in sweep.left:
-        console.print(Text(f"{folder.path} is left to the process that trains it"), soft_wrap=True)
-    if sweep.failed:
-        raise SaltusError(_tell_failures(sweep.failed, len(folders)))
+    if failed := send(waiting, out, chosen, recorded, console, alone=len(specs) == 1):
+        raise SaltusError(_tell_failures(failed, len(folders)))
     return [folders[spec.content_hash] for spec in specs]
 
 
-def check_run(spec: RunSpec, processes: int) -> None:
-    """Raise a SaltusError, which names the run, if it cannot be trained as it is described by so many processes."""
+def check_run(spec: RunSpec, processes: int | None) -> None:
+    """Raise a SaltusError, which names the run, if it cannot be trained as it is described.
+
+    Whether it fits into memory here is checked where it is to be trained by so many `processes` of this machine.
+    """
     from saltus.models.build import build_model
     from saltus.seeding import Streams
     from saltus.tasks.custom import check_task
@@ -141,7 +113,7 @@ def check_run(spec: RunSpec, processes: int) -> None:
     from saltus.train.phases.course import build_phases
 
     try:
-        if (available := read_available()) is not None:
+        if processes is not None and (available := read_available()) is not None:
             check_memory(spec, processes, available)
         mixed = [phase.task for phase in spec.curriculum if isinstance(phase, MixturePhase)]
         for task in (spec.task, *mixed):
@@ -197,134 +169,9 @@ def _tell_shorter(out: Path, spec: RunSpec) -> str | None:
     return f"{spec.name}: a run of {spec.training.steps:,} steps starts anew beside the run of {steps:,}: {why}"
 
 
-def _choose_group(waiting: Sequence[_Waiting], engine: "Engine") -> list[_Waiting]:
-    """The first run that waits and others that can be trained with it: of its shape, at the same checkpoint.
-
-    Runs that need one of those that wait have their turn after it.
-    """
-    unfinished = {each.folder.path.name for each in waiting}
-    waiting = [each for each in waiting if unfinished.isdisjoint(each.spec.needs)]
-    first = next((each for each in waiting if not each.folder.held), waiting[0])
-    start, seeds = first.find_behind()
-    alike, counts = [first], [len(seeds)]
-    for each in waiting:
-        known = any(each.folder.path == other.folder.path for other in alike)  # for other seeds or steps
-        if known or each.spec.shape != first.spec.shape or each.folder.held:
-            continue
-        its_start, seeds = each.find_behind()
-        if its_start == start and seeds:
-            alike, counts = [*alike, each], [*counts, len(seeds)]
-    return alike[: engine.choose([each.spec for each in alike], counts)]
-
-
-@dataclass
-class _Sweep:
-    """Trains one group of runs after the other, and remembers what did not succeed."""
-
-    engine: "Engine"
-    measures: Sequence[Measure]
-    device: str
-    console: Console
-    failed: dict[str, str] = field(default_factory=dict)
-    """By the name of a run, why it failed."""
-    left: list[RunFolder] = field(default_factory=list)
-    """To another process."""
-    dropped: list[_Waiting] = field(default_factory=list)
-    """All that failed or was left."""
-
-    def train(self, group: Sequence[_Waiting], *, alone: bool) -> None:
-        """Train a group; of one that fails each run on its own. What fails is recorded, and raised if `alone`."""
-        try:
-            self._train_together(group)
-        except HeldError:
-            held = [each for each in group if each.folder.held]
-            self.left += [each.folder for each in held]
-            self.dropped += held
-            self._train_apart([each for each in group if each not in held], len(group))
-        except Exception as error:
-            if len(group) == 1:
-                self._record(group[0], error)
-            if alone:
-                raise
-            if len(group) == 1:
-                name = group[0].spec.name
-                self.console.print(Text(f"{name} failed: {self.failed[name]}"), soft_wrap=True)
-            self._train_apart(group, len(group))
-
-    def _train_apart(self, group: Sequence[_Waiting], before: int) -> None:
-        """Each run of what was a larger group, whichever of them it was that failed or was held."""
-        if before == 1:
-            return
-        for each in group:
-            if not each.folder.covers(each.spec):
-                self.train([each], alone=False)
-
-    def _record(self, each: _Waiting, error: Exception) -> None:
-        from saltus.engines.workers import WorkerError
-
-        told = isinstance(error, SaltusError | WorkerError)  # these name what was raised themselves
-        text = str(error) if told else f"{type(error).__name__}: {error}"
-        reason = self.failed[each.spec.name] = " ".join(text.split())
-        self.dropped.append(each)
-        with suppress(SaltusError):  # on a full disk there is no room for this either
-            each.folder.fail(reason)
-
-    def _train_together(self, group: Sequence[_Waiting]) -> None:
-        """Train the seeds of each run that have furthest to go; a run of which no seed is behind is finished."""
-        from saltus.report.terminal.training import LiveView
-        from saltus.train.concerns import find_unknown_floor
-        from saltus.train.ensemble import Member
-        from saltus.train.loop import Job, check_checkpoints, train
-
-        started = time.monotonic()
-
-        def finish(run: int) -> None:
-            # Runs that are trained together share the time by their seeds.
-            job = jobs[run]
-            share = len(job.seeds) / len(members)
-            self._finish(job.folder, job.spec, (time.monotonic() - started) * share)
-
-        with ExitStack() as stack:
-            jobs: list[Job] = []
-            starts: set[int] = set()
-            for each in group:
-                facts = read_facts(each.spec)
-                if concern := find_unknown_floor(each.spec.name, facts):
-                    self.console.print(Text(f"note: {concern}"), soft_wrap=True)
-                stack.enter_context(each.folder.training(each.spec, facts))
-                start, seeds = each.find_behind()
-                if not seeds:  # a kill, or damage, has cost the summary alone
-                    check_checkpoints(each.folder, each.spec)
-                    self._finish(each.folder, each.spec, 0.0)
-                elif starts <= {start}:  # those that another process has trained meanwhile have another turn
-                    starts.add(start)
-                    measures = list_measures(each.spec, self.measures)
-                    jobs.append(Job(each.spec, each.folder, facts, seeds, measures))
-            if not jobs:
-                return
-            members = [Member(run, seed) for run, job in enumerate(jobs) for seed in job.seeds]
-            specs = [job.spec for job in jobs]
-            trainer = self.engine.open(specs, members, group[0].folder.path.parent)
-            view = stack.enter_context(LiveView(specs, self.console))
-            train(jobs, trainer, view, finish)
-
-    def _finish(self, folder: RunFolder, spec: RunSpec, seconds: float) -> None:
-        """Finish a run unless some of its seeds are still behind."""
-        if _Waiting(spec, folder).find_behind()[1]:
-            return
-        before = folder.summary() if folder.finished else {}
-        last = [checkpoint.step for checkpoint in folder.newest().values()] or folder.records().last_steps.values()
-        summary = {
-            "device": self.device,
-            "asked": folder.ask(spec),
-            "last_step": max(last),
-            "seed_steps": sum(last),
-            "seconds": seconds + float(before.get("seconds") or 0.0),
-        }
-        folder.finish(summary | describe_provenance("torch"))
-
-
 def _tell_failures(failed: dict[str, str], total: int) -> str:
     told = [f"{name}: {reason}" for name, reason in failed.items()]
+    if total == 1:
+        return told[0]
     more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
     return f"{len(told)} of {total} runs failed, the others were trained: {'; '.join(told[:_SHOWN])}{more}"

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from saltus.api.jobs import plan_runs
 from saltus.api.runs import run_all
 from saltus.arguments import DEFAULT_KEPT, DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.studies.cells import Cell
+from saltus.studies.jobs import Plan
 from saltus.studies.page import write_results
 from saltus.studies.sources import (
     RunFolders,
@@ -25,6 +28,9 @@ from saltus.studies.study import Study
 from saltus.train.archive import Archive
 from saltus.train.folder import RunFolder
 
+if TYPE_CHECKING:
+    from saltus.engines.base import Engine
+
 
 def run_study(
     study: Study,
@@ -37,12 +43,14 @@ def run_study(
     grid: bool = False,
     device: str = "auto",
     processes: int | None = None,
+    engine: "Engine | None" = None,
     console: Console | None = None,
 ) -> list[RunFolder]:
     """Train the cells of a study at one scale, and then those that follow from them; the folders of all.
 
     `seeds` and `steps` stand in for what the study says; `only` are the names that are wanted, or parts of names. With
-    `grid` the cells of a race are trained in full.
+    `grid` the cells of a race are trained in full. An `engine` of `saltus.api.open_engine` stands in for `device` and
+    `processes`.
     """
     out = Path(out)
     change, source = change_cells(seeds=seeds, steps=steps), RunFolders(out)
@@ -50,7 +58,15 @@ def run_study(
 
     def train(cells: Sequence[Cell], known: Sequence[Cell]) -> list[RunFolder]:
         chosen = [cell.run for cell in _choose(cells, known, only)]
-        return run_all(chosen, out=out, device=device, processes=processes, measures=study.measures, console=console)
+        return run_all(
+            chosen,
+            out=out,
+            device=device,
+            processes=processes,
+            engine=engine,
+            measures=study.measures,
+            console=console,
+        )
 
     first = [change(cell) for cell in study.at(scale)]
     names = ", ".join(cell.name for cell in first)
@@ -73,6 +89,26 @@ def run_study(
             f"only: {unknown!r} is in the name of no run that can be trained; {study.name} starts with {names}"
         )
     return folders + train(following, [*first, *following])
+
+
+def plan_study(
+    study: Study,
+    engine: "Engine",
+    *,
+    out: AnyPath = DEFAULT_ROOT,
+    seeds: int | None = None,
+    steps: int | None = None,
+    only: tuple[str, ...] = (),
+    scale: str = "full",
+    grid: bool = False,
+) -> Plan:
+    """The jobs that `run_study` would send now; not those that follow from results, which are not there yet."""
+    out = Path(out)
+    study = replace(study, race=None) if grid else study
+    cells = list_cells(study, scale, RunFolders(out), change_cells(seeds=seeds, steps=steps))
+    if (unknown := _find_unknown(cells, only)) is not None:
+        raise SaltusError(f"only: {unknown!r} is in no run's name; the names are {', '.join(c.name for c in cells)}")
+    return plan_runs([cell.run for cell in _choose(cells, cells, only)], out, engine)
 
 
 def keep_results(

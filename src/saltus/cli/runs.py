@@ -9,7 +9,7 @@ from rich.text import Text
 
 import saltus
 from saltus.arguments import DEFAULT_KEPT, DEFAULT_ROOT
-from saltus.cli.options import Device, Out, Processes, print_path
+from saltus.cli.options import Device, EngineChoice, Out, PlanOnly, Processes, Slurm, engine_of, print_path
 from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
@@ -60,6 +60,9 @@ def run(
     scale: Scale = "full",
     grid: Annotated[bool, typer.Option("--grid", help="Train the cells of a race in full.")] = False,
     processes: Processes = None,
+    engine: EngineChoice = "local",
+    slurm: Slurm = None,
+    plan: PlanOnly = False,
     watch: Watch = False,
 ) -> None:
     """Train the runs of a study; what is finished is kept, what was interrupted is resumed.
@@ -67,18 +70,29 @@ def run(
     Give the same command several times at once, and the processes share the runs among them.
     """
     console = Console()
-    loaded = saltus.api.load_study(study)
-    with watch_if(watch, out, saltus.api.WatchedStudy(study, out, scale, seeds, steps, grid)):
+    loaded, names = saltus.api.load_study(study), tuple(only or ())
+    with (
+        watch_if(watch and not plan, out, saltus.api.WatchedStudy(study, out, scale, seeds, steps, grid)),
+        engine_of(engine, device, processes, slurm, out, console) as opened,
+    ):
+        if plan:
+            from saltus.studies.jobs import tabulate_plan, tell_plan
+
+            planned = saltus.api.plan_study(
+                loaded, opened, out=out, seeds=seeds, steps=steps, only=names, scale=scale, grid=grid
+            )
+            console.print(tabulate_plan(planned))
+            console.print(tell_plan(planned), markup=False, highlight=False)
+            return
         trained = saltus.api.run_study(
             loaded,
             out=out,
             seeds=seeds,
             steps=steps,
-            only=tuple(only or ()),
+            only=names,
             scale=scale,
             grid=grid,
-            device=device,
-            processes=processes,
+            engine=opened,
             console=console,
         )
     for folder in (each for each in trained if each.finished):

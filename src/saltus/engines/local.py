@@ -2,15 +2,17 @@
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 
+from saltus.engines.base import Job, Outcome
 from saltus.engines.workers import Worker
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
@@ -36,7 +38,7 @@ _DEVICES: dict[str, tuple[Callable[[], bool], str]] = {
 _COMPILERS = ("g++", "c++", "clang++")
 
 
-class Engine(Protocol):
+class Machine(Protocol):
     """Trains runs of one shape together, one group after the other."""
 
     def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
@@ -51,9 +53,36 @@ class Engine(Protocol):
         ...
 
 
+class LocalEngine:
+    """Jobs one after the other in this process, which raises what goes wrong in them."""
+
+    local = True
+    slots = 1
+
+    def __init__(self, device: str, processes: int, console: Console) -> None:
+        self.device, self.processes, self._console = device, processes, console
+
+    @classmethod
+    def of(cls, device: str, processes: int | None, console: Console) -> Self:
+        """On the device that a user named; on a CPU in so many processes, or in one for each core."""
+        return cls(choose_device(device).type, choose_processes(processes, count_cores()), console)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """As `Engine.run`."""
+        for job in jobs:
+            yield job.perform(self._console)
+
+
+def choose_processes(processes: int | None, usual: int) -> int:
+    """The number of processes that a user named, or the usual one."""
+    if processes is not None and processes < 1:
+        raise SaltusError(f"processes: {processes} was given; allowed is 1 or more")
+    return processes or usual
+
+
 @contextmanager
-def open_engine(device: torch.device, processes: int | None = None) -> Generator[Engine, None, None]:
-    """The engine of a device; on a CPU it has so many processes, or one for each core."""
+def open_machine(device: torch.device, processes: int | None = None) -> Generator[Machine, None, None]:
+    """What trains on a device; on a CPU it has so many processes, or one for each core."""
     if device.type != "cpu":
         yield Stacked(device)
         return
@@ -90,7 +119,7 @@ class Stacked:
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
-        """As `Engine.open`."""
+        """As `Machine.open`."""
         self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble, beside=beside)
         return self._ensemble
 
@@ -110,7 +139,7 @@ class ProcessPool:
         return int(idle.argmin()) + 1
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
-        """As `Engine.open`."""
+        """As `Machine.open`."""
         if is_compiled(specs[0]) and not any(map(shutil.which, _COMPILERS)):
             raise SaltusError(
                 f"training.compile: {specs[0].training.compile} was given, but none of the C++ compilers "

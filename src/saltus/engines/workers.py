@@ -77,7 +77,7 @@ class Worker:
         theirs.close()
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> None:
-        """Train these from now on; as `saltus.engines.local.Engine.open`."""
+        """Train these from now on; as `saltus.engines.local.Machine.open`."""
         self.members = tuple(members)
         self.send("open", (list(specs), self.members, beside))
 

@@ -67,7 +67,7 @@ def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
     if not speeds:
         return None
     waiting = {s.spec.content_hash: s for s in standings if s.rest}  # what has several names is trained once
-    return sum(s.rest / _find_speed(speeds, log(count_flops(s.spec))) for s in waiting.values())
+    return sum(s.rest / find_speed(speeds, log(count_flops(s.spec))) for s in waiting.values())
 
 
 def summarise_progress(specs: Sequence[RunSpec], out: Path, device: str) -> str:
@@ -115,7 +115,7 @@ def stand_finished(spec: RunSpec, summary: Mapping[str, Any]) -> Standing:
     return Standing(spec, "finished", int(last or 0), took, device, seed_steps=steps)
 
 
-def _find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:
+def find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:
     """The median speed of the runs nearest to `size`."""
     nearest = min(abs(known - size) for known, _ in speeds)
     return float(np.median([speed for known, speed in speeds if abs(known - size) == nearest]))
