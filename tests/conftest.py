@@ -82,7 +82,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
             return Ensemble(specs, members, torch.device("cpu"), stacked=False, beside=beside)
 
     @contextmanager
-    def open_machine(device: torch.device, processes: int | None) -> Generator[Here, None, None]:
+    def open_machine(device: torch.device, processes: int | None, *, own: bool = False) -> Generator[Here, None, None]:
         yield Here()
 
     monkeypatch.setattr(local, "open_machine", open_machine)

@@ -95,14 +95,12 @@ def send(
     alone: bool,
 ) -> dict[str, str]:
     """Have runs trained; by the name of those that failed, why."""
-    from saltus.engines.base import PATIENCE
-
     told: dict[str, str] = {}
     left: set[Path] = set()
     for wave in plan_runs(waiting, out, engine).waves:
-        patience = 0.0 if engine.local else PATIENCE
+        here = engine.local
         jobs = [
-            TrainJob(specs, out, engine.device, engine.processes, measures, alone and engine.local, patience)
+            TrainJob(specs, out, engine.device, engine.processes, measures, alone=alone and here, remote=not here)
             for specs in wave
         ]
         for number, outcome in enumerate(engine.run(jobs), 1):

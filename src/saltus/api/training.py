@@ -34,8 +34,8 @@ class TrainJob:
     measures: Sequence[Measure]
     alone: bool
     """Whether an error is raised instead of told as the outcome."""
-    patience: float = 0.0
-    """Seconds to wait for a folder that another process holds."""
+    remote: bool
+    """Whether an engine has started the process that does it, which then waits for folders that are held."""
 
     @property
     def names(self) -> list[str]:
@@ -47,18 +47,18 @@ class TrainJob:
         # Imported late: listing and reporting must not wait for torch.
         import torch
 
-        from saltus.engines.base import Outcome
+        from saltus.engines.base import PATIENCE, Outcome
         from saltus.engines.local import open_machine
         from saltus.studies.status import summarise_progress
 
         waiting = [_Waiting(spec, RunFolder.of(self.out, spec)) for spec in self.specs]
-        with open_machine(torch.device(self.device), self.processes) as machine:
+        with open_machine(torch.device(self.device), self.processes, own=self.remote) as machine:
             sweep, known = _Sweep(machine, self, console), len(waiting)
             while waiting := [w for w in waiting if w not in sweep.dropped and not w.folder.covers(w.spec)]:
                 if len(waiting) < known:
                     told = summarise_progress(self.specs, self.out, self.device)
                     console.print(told, markup=False, highlight=False)
-                if self.patience and not _await_one(waiting, self.patience):
+                if self.remote and not _await_one(waiting, PATIENCE):
                     sweep.left += [each.folder for each in waiting]
                     break
                 known = len(waiting)

@@ -81,10 +81,19 @@ def choose_processes(processes: int | None, usual: int) -> int:
 
 
 @contextmanager
-def open_machine(device: torch.device, processes: int | None = None) -> Generator[Machine, None, None]:
-    """What trains on a device; on a CPU it has so many processes, or one for each core."""
+def open_machine(
+    device: torch.device, processes: int | None = None, *, own: bool = False
+) -> Generator[Machine, None, None]:
+    """What trains on a device; on a CPU it has so many processes, or one for each core.
+
+    Where this process is a job's `own` and is asked for one, it trains itself, on one thread.
+    """
     if device.type != "cpu":
         yield Stacked(device)
+        return
+    if own and processes == 1:
+        torch.set_num_threads(1)
+        yield Single()
         return
     pool = ProcessPool(processes or count_cores())
     try:
@@ -106,6 +115,15 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda" if device == "auto" and there["cuda"] else "cpu" if device == "auto" else device)
 
 
+def check_compiler(spec: RunSpec) -> None:
+    """Raise a SaltusError if a run is to be compiled for the CPU and there is no compiler."""
+    if is_compiled(spec) and not any(map(shutil.which, _COMPILERS)):
+        raise SaltusError(
+            f"training.compile: {spec.training.compile} was given, but none of the C++ compilers "
+            f"{', '.join(_COMPILERS)} is here; install one, or set compile=False"
+        )
+
+
 class Stacked:
     """All seeds of as many runs as fit into one batch."""
 
@@ -121,6 +139,24 @@ class Stacked:
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Machine.open`."""
         self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble, beside=beside)
+        return self._ensemble
+
+
+class Single:
+    """This process alone, on a CPU."""
+
+    def __init__(self) -> None:
+        self._ensemble: Ensemble | None = None
+
+    def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
+        """One run: more would not be faster."""
+        return 1
+
+    def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
+        """As `Machine.open`."""
+        check_compiler(specs[0])
+        cpu = torch.device("cpu")
+        self._ensemble = Ensemble(specs, members, cpu, stacked=False, like=self._ensemble, beside=beside)
         return self._ensemble
 
 
@@ -140,11 +176,7 @@ class ProcessPool:
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Machine.open`."""
-        if is_compiled(specs[0]) and not any(map(shutil.which, _COMPILERS)):
-            raise SaltusError(
-                f"training.compile: {specs[0].training.compile} was given, but none of the C++ compilers "
-                f"{', '.join(_COMPILERS)} is here; install one, or set compile=False"
-            )
+        check_compiler(specs[0])
         number = min(len(members), self._processes)
         everyone = [*self._workers, *self._idle]
         everyone += [Worker() for _ in range(number - len(everyone))]

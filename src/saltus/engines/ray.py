@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from saltus.engines.base import RETRIES, Job, Outcome, give_up, perform
 from saltus.engines.local import choose_processes
+from saltus.engines.workers import choose_environment
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
 
@@ -77,7 +78,12 @@ class RayEngine:
         from ray.exceptions import RayError
 
         resources = {"num_gpus": 1, "num_cpus": 1} if self.device == "cuda" else {"num_cpus": self.processes}
-        task = ray.remote(perform).options(max_retries=RETRIES, retry_exceptions=False, **resources)
+        task = ray.remote(perform).options(
+            max_retries=RETRIES,
+            retry_exceptions=False,
+            runtime_env={"env_vars": choose_environment()},
+            **resources,
+        )
         sent: dict[Any, Job] = {task.remote(job, Path.cwd()): job for job in jobs}
         try:
             while sent:

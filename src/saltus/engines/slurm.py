@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from saltus.engines.base import RETRIES, Job, Outcome, give_up, perform
 from saltus.engines.local import choose_processes
+from saltus.engines.workers import choose_environment, environment
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
 
@@ -95,8 +96,8 @@ class SlurmEngine:
         """By submitit's job, ours: all of them as one array."""
         if not jobs:
             return {}
-        where = Path.cwd()
-        tasks = self._executor.map_array(Performing(), jobs, [where] * len(jobs))
+        with environment(choose_environment()):
+            tasks = self._executor.map_array(Performing(), jobs, [Path.cwd()] * len(jobs))
         return dict(zip(tasks, jobs, strict=True))
 
 

@@ -72,7 +72,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _environment(_choose_environment()), without_interrupts():
+        with environment(choose_environment()), without_interrupts():
             self._process.start()
         theirs.close()
 
@@ -143,8 +143,8 @@ def _serve(connection: Connection) -> None:
             return
 
 
-def _choose_environment() -> dict[str, str]:
-    """What a worker's process is started with."""
+def choose_environment() -> dict[str, str]:
+    """What a process that trains is started with."""
     return {
         # Freed activations stay with the process: giving them back to the system and faulting them in again costs
         # a tenth of a training step. glibc reads these when a process starts.
@@ -171,7 +171,8 @@ def find_cache() -> Path:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Generator[None, None, None]:
+def environment(values: dict[str, str]) -> Generator[None, None, None]:
+    """Processes that are started within have these variables."""
     before = {key: os.environ.get(key) for key in values}
     os.environ.update(values)
     try:
