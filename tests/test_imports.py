@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"errors", "seeding", "specs"},
     "models": {"errors", "seeding", "specs", "tasks"},
     "train": {"errors", "seeding", "curves", "specs", "storage", "tasks", "models"},
-    "engines": {"errors", "extras", "processes", "specs", "train"},
+    "engines": {"errors", "extras", "processes", "specs", "storage", "train"},
     "lm": {
         "errors",
         "extras",

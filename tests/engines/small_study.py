@@ -1,10 +1,9 @@
-"""A study for engines: two shapes, an own task, an own measure, and a moment at which something is killed."""
+"""A study for engines: two shapes, an own task, an own measure; it waits in the middle until something was killed."""
 
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from numpy.testing import assert_array_equal
 from rich.console import Console
@@ -15,15 +14,19 @@ from saltus.studies.study import Study
 from saltus.train.folder import RunFolder
 
 QUIET = Console(quiet=True)
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds after which something that does not happen counts as not happening; nothing is timed by it."""
 
 STUDY = '''
 """Small."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 
-from saltus import Cell, CustomTask, LinearMapSpec, RunSpec, ScheduleSpec, Study, TaskFacts, TrainingSpec, TransformerSpec
+from saltus import Cell, CustomTask, LinearMapSpec, RunSpec, ScheduleSpec, Study, TrainingSpec, TransformerSpec
+from saltus import TaskFacts
 from saltus.train.measures import Column, Measure
 
 
@@ -39,47 +42,49 @@ class Parity:
 
 
 def measure_largest(evaluated):
+    while evaluated.step == 24 and not Path("GO").exists():
+        time.sleep(0.02)
     return {"largest": evaluated.stack("pattern").max(-1).mean(-1)}
 
 
-often = ScheduleSpec(every=4)
+often = ScheduleSpec(every=8)
 training = TrainingSpec(
-    steps=STEPS, batch_sequences=16, compile=False, evaluation_sequences=32, evaluate=often, checkpoint=often
+    steps=48, batch_sequences=16, compile=False, evaluation_sequences=32, evaluate=often, checkpoint=often
 )
 model = TransformerSpec(d_model=16, heads=2)
 tasks = {"own": CustomTask.of(Parity, bits=8, subset=2), "map": LinearMapSpec(size=6, sparsity=1)}
+runs = {name: RunSpec(task=task, model=model, training=training, seeds=1) for name, task in tasks.items()}
 study = Study(
-    cells=[Cell(task=name, run=RunSpec(task=task, model=model, training=training, seeds=1)) for name, task in tasks.items()],
+    cells=[Cell(task=name, run=run) for name, run in runs.items()],
     measures=[Measure("sharpness", ("layer", "head"), (Column("largest", "largest weight"),), measure_largest)],
 )
 '''
 
 
-def load(folder: Path, steps: int = 160) -> Study:
+def load(folder: Path) -> Study:
     path = folder / "small.py"
-    path.write_text(STUDY.replace("STEPS", str(steps)))
+    path.write_text(STUDY.replace("GO", str(folder / "go")))
     return api.load_study(path)
 
 
-def interrupt(out: Path, study: Study, what: Callable[[], object]) -> dict[Path, int]:
-    """Do something in a thread once every run has a checkpoint, which none has ended by; when those were written.
+def interrupt(folder: Path, study: Study, what: Callable[[], object]) -> dict[Path, int]:
+    """Do something in a thread once every run waits in its middle, then let them go on.
 
-    The dictionary is filled by then: the time of each checkpoint.
+    The dictionary is filled by then: when each checkpoint in `folder/out` was written.
     """
-    folders = [RunFolder.of(out, cell.run) for cell in study.cells]
+    folders = [RunFolder.of(folder / "out", cell.run) for cell in study.cells]
     written: dict[Path, int] = {}
 
     def wait() -> None:
         deadline = time.monotonic() + PATIENCE
-        while not all(folder.newest() for folder in folders):
+        while not all(16 in each.checkpoint_steps() for each in folders):
             if time.monotonic() > deadline:
                 return
-            time.sleep(0.01)
-        if any(folder.finished for folder in folders):
-            return
+            time.sleep(0.02)
         what()
-        paths = [path for folder in folders for path in folder.path.glob("checkpoints/*/manifest.json")]
-        written.update({path: path.stat().st_mtime_ns for path in paths if ".partial" not in str(path)})
+        paths = [path for each in folders for path in each.path.glob("checkpoints/????????/manifest.json")]
+        written.update({path: path.stat().st_mtime_ns for path in paths})
+        (folder / "go").touch()
 
     threading.Thread(target=wait, daemon=True).start()
     return written
@@ -87,14 +92,14 @@ def interrupt(out: Path, study: Study, what: Callable[[], object]) -> dict[Path,
 
 def assert_resumed(written: dict[Path, int]) -> None:
     """No run began anew: what was committed before the kill was not committed again."""
-    assert len(written) >= 2, "nothing was killed in the middle"
+    assert len({path.parents[2] for path in written}) == 2, "nothing was killed in the middle of both runs"
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def assert_as_here(study: Study, out: Path, here: Path) -> None:
+def assert_as_here(study: Study, folder: Path) -> None:
     """Records and weights are those of the engine of this machine, bit by bit, and so is the own measure."""
-    for folder in api.run_study(study, out=here, device="cpu", processes=1, console=QUIET):
-        other = RunFolder(out / folder.path.name)
-        assert_equal_runs(other, folder)
-        own: tuple[Any, Any] = tuple(each.records().tables["sharpness"]["largest"] for each in (other, folder))
-        assert_array_equal(own[0].to_numpy(), own[1].to_numpy())
+    for here in api.run_study(study, out=folder / "here", device="cpu", processes=1, console=QUIET):
+        other = RunFolder(folder / "out" / here.path.name)
+        assert_equal_runs(other, here)
+        one, two = (each.records().tables["sharpness"]["largest"].to_numpy() for each in (other, here))
+        assert_array_equal(one, two)

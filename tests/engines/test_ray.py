@@ -26,12 +26,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster, None
 
 
 def test_a_node_that_is_killed_costs_nothing_but_time(cluster: Cluster, tmp_path: Path, in_this_process: None) -> None:
-    study, out = load(tmp_path), tmp_path / "out"
+    study = load(tmp_path)
     [node] = cluster.worker_nodes
     with api.open_engine("ray") as engine:
         assert (engine.device, engine.processes, engine.slots) == ("cpu", 1, 2)
-        written = interrupt(out, study, lambda: cluster.remove_node(node, allow_graceful=False))
-        folders = api.run_study(study, out=out, engine=engine, console=QUIET)
+        written = interrupt(tmp_path, study, lambda: cluster.remove_node(node, allow_graceful=False))
+        folders = api.run_study(study, out=tmp_path / "out", engine=engine, console=QUIET)
     assert all(folder.finished for folder in folders)
     assert_resumed(written)
-    assert_as_here(study, out, tmp_path / "here")
+    assert_as_here(study, tmp_path)

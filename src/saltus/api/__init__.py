@@ -1,6 +1,6 @@
 """What can be done, in the words of the command line. The only place where the parts of saltus are put together."""
 
-from saltus.api.checkpoints import audit, patch, pocket, scan
+from saltus.api.checkpoints import audit, patch, pocket
 from saltus.api.export import export
 from saltus.api.folders import Folder, Listing, describe, find, ls, report, show
 from saltus.api.jobs import open_engine
@@ -8,6 +8,7 @@ from saltus.api.models import ablate, find_run, load_model, transplant
 from saltus.api.pooling import Pool, pool
 from saltus.api.reading import read
 from saltus.api.runs import run, run_all
+from saltus.api.scanning import plan_scan, scan
 from saltus.api.shelves import WatchedStudy
 from saltus.api.splitting import split
 from saltus.api.statistics import compare, find_emergences, fit, plan
@@ -44,6 +45,7 @@ __all__ = [
     "open_engine",
     "patch",
     "plan",
+    "plan_scan",
     "plan_study",
     "pocket",
     "pool",

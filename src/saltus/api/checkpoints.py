@@ -1,4 +1,4 @@
-"""What can be done with the checkpoints of language models: pocket, audit, scan, patch."""
+"""What can be done with the checkpoints of language models: pocket, audit, patch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +15,15 @@ from saltus.extras import require_extra
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.capabilities.prompt_file import warn_of_joined_words
 from saltus.lm.patching.folder import PatchFolder
-from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
-from saltus.lm.suites.pythia import list_known_faults
 from saltus.provenance import describe_provenance
 from saltus.specs.capabilities import BaseCapabilitySpec, PromptFileSpec
-from saltus.specs.checkpoints import AuditSpec, PatchSpec, ScanSpec
+from saltus.specs.checkpoints import AuditSpec, PatchSpec
 from saltus.specs.pocket import PocketSpec
 
 if TYPE_CHECKING:
     import torch
-
-_CHECKPOINT = ["size", "seed", "step"]
 
 # Modules that load torch or transformers are imported late: listing and reporting must not wait for them.
 
@@ -72,77 +68,6 @@ def audit(
     return folder
 
 
-def scan(
-    spec: ScanSpec,
-    *,
-    suite: Suite | None = None,
-    out: AnyPath = DEFAULT_ROOT,
-    device: str = "auto",
-    console: Console | None = None,
-) -> ScanFolder:
-    """Scan in a folder of its own under `out`: from the start, or from where an earlier call was interrupted.
-
-    A finished scan is returned as it is, unless the suite has changed since: then it goes on with what is new, what
-    could not be measured, and what has other weights. `suite` is opened by its name if it is not given. What an audit
-    under `out` found to be faulty, or is known to be, is left out.
-    """
-    out = Path(out)
-    console = console or Console()
-    folder = ScanFolder.find(out, spec, "scan")
-    if folder.finished:
-        folder.require(spec)
-        if not _reopen(spec, suite, folder, out, console):
-            return folder
-    require_extra("lm", "a scan")
-    from saltus.engines.local import choose_device
-    from saltus.lm.scanning.scan import scan as scan_checkpoints
-    from saltus.report.terminal.scan import ScanView
-
-    suite = suite or open_suite(spec.suite)
-    chosen = choose_device(device)
-    _warn_of_joined_words(spec.capabilities, console)
-    with folder.writing(spec), ScanView(folder.path.name, console) as view:
-        scan_checkpoints(spec, suite, folder, view, chosen, _list_unusable(spec, suite, out))
-        provenance = describe_provenance("torch", "transformers")
-        folder.finish({"device": chosen.type, **view.account(), **provenance})
-    for note in folder.records().notes:
-        console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
-    return folder
-
-
-def _reopen(spec: ScanSpec, suite: Suite | None, folder: ScanFolder, out: Path, console: Console) -> bool:
-    """Take back that a scan has finished, if its suite has changed since; whether it was."""
-    from saltus.lm.scanning.changes import has_changed
-
-    state = "is finished already; move it away to scan again"
-    try:
-        suite = suite or open_suite(spec.suite)
-        with folder.writing(spec, again=True):
-            if has_changed(spec, suite, folder, _list_unusable(spec, suite, out)):
-                folder.reopen()
-                console.print(Text(f"{folder.path} goes on, because {suite.name} has changed"), soft_wrap=True)
-                return True
-    except SaltusError as error:  # what is finished can be had without its suite
-        state = f"is finished already; whether {spec.suite} has changed since could not be seen ({error})"
-    console.print(Text(f"{folder.path} {state}"), soft_wrap=True)
-    return False
-
-
-def _list_unusable(spec: ScanSpec, suite: Suite, out: Path) -> dict[Run, dict[int, str]]:
-    """By run, the steps that are not to be used and why: by an audit, or, of what it has not seen, by what is known."""
-    from saltus.lm.audit.audit import faulty_steps
-
-    audited = AuditFolder.of(out, suite.name)
-    records = audited.records() if audited.finished else None
-    seen = {tuple(row.values()) for row in records.checkpoints.select(_CHECKPOINT).to_pylist()} if records else set()
-    unusable: dict[Run, dict[int, str]] = {}
-    for run in select_runs(suite, spec.sizes, spec.seeds):
-        known = list_known_faults(suite.name, run).items()
-        known = {step: why for step, why in known if (run.size, run.seed, step) not in seen}
-        unusable[run] = known | (faulty_steps(records, suite, run) if records else {})
-    return unusable
-
-
 def patch(
     spec: PatchSpec,
     *,
@@ -171,7 +96,7 @@ def patch(
     chosen = choose_device(device)
     if not folder.gathered:
         suite = suite or open_suite(spec.suite)
-        _warn_of_joined_words([spec.capability], console)
+        tell_joined_words([spec.capability], console)
         _measure_patch(spec, suite, folder, chosen, console)
     with folder.writing(spec):
         if trajectory and not folder.has_trajectory:
@@ -231,7 +156,8 @@ def _add_trajectory(
     folder.add_trajectory(tabulate_trajectory(measured))
 
 
-def _warn_of_joined_words(capabilities: Sequence[BaseCapabilitySpec], console: Console) -> None:
+def tell_joined_words(capabilities: Sequence[BaseCapabilitySpec], console: Console) -> None:
+    """Say of files of prompts whose texts and answers would join to one word."""
     for capability in capabilities:
         warning = warn_of_joined_words(capability) if isinstance(capability, PromptFileSpec) else ""
         if warning:

@@ -47,7 +47,7 @@ class TrainJob:
         # Imported late: listing and reporting must not wait for torch.
         import torch
 
-        from saltus.engines.base import PATIENCE, Outcome
+        from saltus.engines.base import PATIENCE, Outcome, await_free
         from saltus.engines.local import open_machine
         from saltus.studies.status import summarise_progress
 
@@ -58,7 +58,7 @@ class TrainJob:
                 if len(waiting) < known:
                     told = summarise_progress(self.specs, self.out, self.device)
                     console.print(told, markup=False, highlight=False)
-                if self.remote and not _await_one(waiting, PATIENCE):
+                if self.remote and not await_free([each.folder.path for each in waiting], PATIENCE):
                     sweep.left += [each.folder for each in waiting]
                     break
                 known = len(waiting)
@@ -78,19 +78,6 @@ class _Waiting:
         from saltus.train.loop import find_behind
 
         return find_behind(self.folder, self.spec)
-
-
-def _await_one(waiting: Sequence[_Waiting], seconds: float) -> bool:
-    """Wait until a folder is free or its run finished; whether one is.
-
-    Its holder may be an attempt before this one that has not quite ended, or whose lock outlives its machine.
-    """
-    until = time.monotonic() + seconds
-    while all(each.folder.held for each in waiting):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.5)
-    return True
 
 
 def _choose_group(waiting: Sequence[_Waiting], machine: "Machine") -> list[_Waiting]:

@@ -19,7 +19,7 @@ from saltus.cli.capabilities import (
     choose_capabilities,
     choose_criteria,
 )
-from saltus.cli.options import Device, Out, print_path
+from saltus.cli.options import Device, EngineChoice, Out, PlanOnly, Slurm, engine_of, print_path
 from saltus.cli.watching import Watch, watch_if
 from saltus.errors import SaltusError
 from saltus.known_patterns import KNOWN_PATTERNS
@@ -85,6 +85,9 @@ def scan(
     links: Links = False,
     offline: Offline = False,
     disk: Disk = None,
+    engine: EngineChoice = "local",
+    slurm: Slurm = None,
+    plan: PlanOnly = False,
     watch: Watch = False,
 ) -> None:
     """Find the step at which capabilities appear, for each size and seed of a suite of checkpoints."""
@@ -105,10 +108,12 @@ def scan(
         bos=bos,
         patterns=cast(tuple[PatternName, ...], tuple(pattern or ())),  # checked there
     )
-    with watch_if(watch, out):
-        folder = saltus.api.scan(
-            spec, suite=_open(suite, links, offline, disk), out=out, device=device, console=console
-        )
+    there = _open(suite, links, offline, disk)
+    with watch_if(watch and not plan, out), engine_of(engine, device, None, slurm, out, console) as opened:
+        if plan:
+            console.print(Text(saltus.api.plan_scan(spec, opened, suite=there, out=out)), soft_wrap=True)
+            return
+        folder = saltus.api.scan(spec, suite=there, out=out, engine=opened, console=console)
     saltus.api.show(folder, console)
     print_path(console, "report", saltus.api.report([folder], folder.path / "report.html"))
 

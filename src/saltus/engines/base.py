@@ -1,5 +1,6 @@
 """What an engine is: it does jobs, here or on other machines, and the folders on their common disk are the truth."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from saltus.engines.workers import WorkerError, describe_failure
 from saltus.errors import SaltusError
+from saltus.storage.files import is_held
 
 RETRIES = 3
 """Attempts after the first of a job that died with its process or its machine; each resumes from the checkpoints."""
@@ -67,6 +69,19 @@ class Engine(Protocol):
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Do jobs in any order; the outcomes as they come. Whoever stops asking ends what is still at work."""
         ...
+
+
+def await_free(folders: Sequence[Path], seconds: float) -> bool:
+    """Wait until one of the folders is held by no process; whether one is.
+
+    A holder may be an attempt before this one that has not quite ended, or whose lock outlives its machine.
+    """
+    until = time.monotonic() + seconds
+    while all(map(is_held, folders)):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def give_up(job: Job, why: str) -> Outcome:

@@ -143,7 +143,7 @@ class Stacked:
 
 
 class Single:
-    """This process alone, on a CPU."""
+    """No process besides this one, on a CPU."""
 
     def __init__(self) -> None:
         self._ensemble: Ensemble | None = None

@@ -12,6 +12,7 @@ scan-HASH/
 """
 
 import json
+import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,6 +180,28 @@ class ScanFolder(Folder[ScanSpec]):
         """What the files of a measured checkpoint were; None where version 0.1 measured it."""
         source = _read_source(self._read_part("probes", run, step))
         return Content(source["bytes"], source["modified"], source["sha256"]) if source else None
+
+    def adopt(self, parts: Sequence["ScanFolder"]) -> None:
+        """Take over what scans of some of its runs each have measured; the folder must be held.
+
+        Raises:
+            SaltusError: if they did not ask the same prompts.
+
+        """
+        self.list_runs(lambda: {run: steps for part in parts for run, steps in part._read_runs().items()})
+        for part in parts:
+            for path in sorted(part.path.glob("*/*/*/*.parquet")):
+                self._copy(path, self.path / path.relative_to(part.path))
+            if not self.has_prompts:
+                self._copy(part.path / "prompts.parquet", self.path / "prompts.parquet")
+            if not (own := self._read_table("prompts")).equals(part._read_table("prompts"), check_metadata=True):
+                raise SaltusError(
+                    f"{part.path} asked other prompts than the {len(own)} of {self.path}; scan runs with different "
+                    "tokenizers each on its own (sizes, seeds)"
+                )
+
+    def _copy(self, path: Path, to: Path) -> None:
+        self._write(to, lambda partial: shutil.copyfile(path, partial))
 
     def reopen(self) -> None:
         """Take back that the scan has finished; its records stay until it has again."""
