@@ -6,8 +6,8 @@ the two, so that a machine whose speed drifts is fair to both. Each round has it
 
 What an engine costs is the share of its cores' time in which no cell trains: `1 - seconds of training / (wall seconds
 of a round * cores)`, where the seconds of training are those that the runs record, from the moment at which a group of
-them is prepared to its last checkpoint. It contains the start of processes, the choice of what trains next, messages, and
-cores that wait at the end. The start of the cluster is measured apart.
+them is prepared to its last checkpoint. It contains the start of processes, the choice of what trains next, messages,
+and cores that wait at the end. The start of the cluster is measured apart.
 """
 
 import argparse
@@ -57,14 +57,14 @@ def make_cell(number: int, steps: int) -> RunSpec:
     """A cell of one seed; cells differ in their learning rate."""
     return RunSpec(
         name=f"cell-{number:04d}",
-        task=LinearMapSpec(size=8, sparsity=2),
-        model=TransformerSpec(d_model=32, heads=4),
+        task=LinearMapSpec(size=6, sparsity=1),
+        model=TransformerSpec(d_model=16, heads=2),
         training=TrainingSpec(
             steps=steps,
-            batch_sequences=64,
+            batch_sequences=16,
             compile=False,
             learning_rate=1e-3 * (1 + number / 1e4),
-            evaluation_sequences=128,
+            evaluation_sequences=32,
             evaluate=ScheduleSpec(first=steps // 2, every=steps // 2),
             checkpoint=ScheduleSpec(first=steps, every=steps),
             snapshot=ScheduleSpec(first=steps, every=steps),
@@ -106,7 +106,7 @@ def measure(cells: int, steps: int, rounds: int, root: Path) -> tuple[dict[str, 
     with (
         start_cluster(),
         api.open_engine("ray", device="cpu") as there,
-        api.open_engine(device="cpu", processes=CORES) as here,
+        api.open_engine(device="cpu", processes=CORES, console=Console(quiet=True)) as here,
     ):
         start = time.perf_counter() - started
         engines = {"local": here, "ray": there}
@@ -164,8 +164,8 @@ def main() -> None:
     """Measure, and write the page where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
