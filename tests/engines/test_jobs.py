@@ -60,7 +60,7 @@ def test_a_job_that_dies_or_fails_is_told_and_the_others_are_done(tmp_path: Path
 
 def test_status_says_of_a_dead_job_what_it_says_here(tmp_path: Path) -> None:
     spec = make("dying")
-    with pytest.raises(SaltusError, match="^dying: the job died 4 times"):
+    with pytest.raises(SaltusError, match=r"^dying: the job died 4 times"):
         api.run(spec, out=tmp_path, engine=Remote("dying"), console=QUIET)
     assert [each.state for each in read_standings([spec], tmp_path)] == ["waiting"]  # nothing of it was begun
     RunFolder.of(tmp_path, spec).describe(spec)

@@ -14,6 +14,9 @@ from saltus.extras import require_extra
 POLL = 1.0
 """Seconds between two looks at the results of jobs; Slurm itself is asked once a minute, by submitit."""
 
+ARRAY = 1000
+"""Jobs of an array: Slurm takes up to 1,001 unless the cluster says else."""
+
 _USUAL: Mapping[str, str | int] = {"name": "saltus", "timeout_min": 24 * 60, "slurm_signal_delay_s": 120}
 
 
@@ -63,8 +66,7 @@ class SlurmEngine:
             executor = submitit.AutoExecutor(logs, cluster=cluster, slurm_max_num_timeout=RETRIES)
             executor.update_parameters(**{**_USUAL, **own, **given})
         except (RuntimeError, NameError, ValueError, TypeError, AssertionError) as error:
-            text = " ".join(str(error).split())[:300]
-            raise SaltusError(f"engine: 'slurm' was given, and submitit refuses it: {text}") from None
+            raise _refuse(error) from None
         return cls(device, count, executor)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -93,12 +95,24 @@ class SlurmEngine:
                 task.cancel(check=False)
 
     def _submit(self, jobs: Sequence[Job]) -> dict[Any, Job]:
-        """By submitit's job, ours: all of them as one array."""
-        if not jobs:
-            return {}
-        with environment(choose_environment()):
-            tasks = self._executor.map_array(Performing(), jobs, [Path.cwd()] * len(jobs))
-        return dict(zip(tasks, jobs, strict=True))
+        """By submitit's job, ours: as arrays."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        sent: dict[Any, Job] = {}
+        for place in range(0, len(jobs), ARRAY):
+            some = jobs[place : place + ARRAY]
+            try:
+                with environment(choose_environment()):
+                    tasks = self._executor.map_array(Performing(), some, [Path.cwd()] * len(some))
+            except (FailedJobError, FailedSubmissionError) as error:
+                raise _refuse(error) from None
+            sent |= dict(zip(tasks, some, strict=True))
+        return sent
+
+
+def _refuse(error: Exception) -> SaltusError:
+    text = " ".join(str(error).split())[:300]
+    return SaltusError(f"engine: 'slurm' was given, and submitit refuses it: {text}")
 
 
 def _read(task: Any) -> tuple[Outcome | None, str]:
