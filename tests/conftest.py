@@ -78,6 +78,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
             return len(waiting)
 
+        def suffices(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> bool:
+            return False
+
         def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path) -> Ensemble:
             return Ensemble(specs, members, torch.device("cpu"), stacked=False, beside=beside)
 

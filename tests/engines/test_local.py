@@ -37,3 +37,14 @@ def test_a_device_takes_what_fits_into_one_batch() -> None:
     fitting = STACKED_TOKENS // (3 * 256 * 32)
     assert machine.choose([make(3)] * 100, [3] * 100) == fitting
     assert machine.choose([make(3, sequences=STACKED_TOKENS)] * 2, [3, 3]) == 1
+
+
+def test_no_more_runs_are_looked_at_than_change_the_choice() -> None:
+    for processes, seeds in ((2, 3), (8, 3), (8, 5), (6, 4), (1, 7)):
+        pool, runs = ProcessPool(processes), [make(seeds)] * 40
+        looked = next(n for n in range(1, 41) if pool.suffices(runs[:n], [seeds] * n))
+        assert looked <= processes
+        assert pool.choose(runs[:looked], [seeds] * looked) == pool.choose(runs, [seeds] * 40)
+    machine, runs = Stacked(torch.device("cuda")), [make(3)] * 100
+    looked = next(n for n in range(1, 101) if machine.suffices(runs[:n], [3] * n))
+    assert machine.choose(runs[:looked], [3] * looked) == machine.choose(runs, [3] * 100) == looked - 1

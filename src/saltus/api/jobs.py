@@ -97,7 +97,8 @@ def send(
     """Have runs trained; by the name of those that failed, why."""
     told: dict[str, str] = {}
     left: set[Path] = set()
-    for wave in plan_runs(waiting, out, engine).waves:
+    waves = [[waiting]] if engine.slots == 1 else plan_runs(waiting, out, engine).waves
+    for wave in waves if waiting else ():
         here = engine.local
         jobs = [
             TrainJob(specs, out, engine.device, engine.processes, measures, alone=alone and here, remote=not here)

@@ -53,16 +53,19 @@ class TrainJob:
 
         waiting = [_Waiting(spec, RunFolder.of(self.out, spec)) for spec in self.specs]
         with open_machine(torch.device(self.device), self.processes, own=self.remote) as machine:
-            sweep, known = _Sweep(machine, self, console), len(waiting)
-            while waiting := [w for w in waiting if w not in sweep.dropped and not w.folder.covers(w.spec)]:
-                if len(waiting) < known:
-                    told = summarise_progress(self.specs, self.out, self.device)
-                    console.print(told, markup=False, highlight=False)
+            sweep = _Sweep(machine, self, console)
+            waiting = [each for each in waiting if not each.folder.covers(each.spec)]
+            while waiting:
                 if self.remote and not await_free([each.folder.path for each in waiting], PATIENCE):
                     sweep.left += [each.folder for each in waiting]
                     break
-                known = len(waiting)
-                sweep.train(_choose_group(waiting, machine), alone=self.alone)
+                group = _choose_group(waiting, machine)
+                sweep.train(group, alone=self.alone)
+                done = [each for each in group if each in sweep.dropped or each.folder.covers(each.spec)]
+                waiting = [each for each in waiting if each not in done]
+                if done and waiting and not self.remote:
+                    told = summarise_progress(self.specs, self.out, self.device)
+                    console.print(told, markup=False, highlight=False)
         return Outcome(sweep.failed, [folder.path for folder in sweep.left])
 
 
@@ -91,6 +94,8 @@ def _choose_group(waiting: Sequence[_Waiting], machine: "Machine") -> list[_Wait
     start, seeds = first.find_behind()
     alike, counts = [first], [len(seeds)]
     for each in waiting:
+        if machine.suffices([each.spec for each in alike], counts):
+            break
         known = any(each.folder.path == other.folder.path for other in alike)  # for other seeds or steps
         if known or each.spec.shape != first.spec.shape or each.folder.held:
             continue

@@ -45,6 +45,10 @@ class Machine(Protocol):
         """How many of the first runs, which all have one shape, to train together: so many seeds of each."""
         ...
 
+    def suffices(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> bool:
+        """Whether to choose among these without looking for more of their shape."""
+        ...
+
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """These seeds of `specs`, at their start; what was opened before is given up.
 
@@ -136,6 +140,10 @@ class Stacked:
         tokens = np.cumsum([n * spec.batch * spec.task.tokens for spec, n in zip(waiting, seeds, strict=True)])
         return max(1, int((tokens <= STACKED_TOKENS).sum()))
 
+    def suffices(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> bool:
+        """As soon as there is one too many."""
+        return self.choose(waiting, seeds) < len(waiting)
+
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Machine.open`."""
         self._ensemble = Ensemble(specs, members, self._device, stacked=True, like=self._ensemble, beside=beside)
@@ -151,6 +159,10 @@ class Single:
     def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
         """One run: more would not be faster."""
         return 1
+
+    def suffices(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> bool:
+        """Always."""
+        return True
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Machine.open`."""
@@ -173,6 +185,10 @@ class ProcessPool:
         together = np.cumsum(seeds)
         idle = (-together % self._processes) / together
         return int(idle.argmin()) + 1
+
+    def suffices(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> bool:
+        """As soon as none would be idle, which as many runs of equal seeds as there are processes see to."""
+        return len(waiting) >= self._processes or sum(seeds) % self._processes == 0
 
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> Trainer:
         """As `Machine.open`."""

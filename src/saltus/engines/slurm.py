@@ -1,7 +1,7 @@
 """Jobs of Slurm's, one array for those that are sent together, through submitit."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,7 +69,7 @@ class SlurmEngine:
             raise _refuse(error) from None
         return cls(device, count, executor)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         """As `Engine.run`."""
         sent = self._submit(jobs)
         attempts = {id(job): 1 for job in jobs}
