@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import log
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.train.test_together import assert_equal_records
 
 from saltus import api
 from saltus.api.jobs import plan_runs
-from saltus.engines.base import Job, Outcome
+from saltus.engines.base import Job, Outcome, perform
 from saltus.errors import SaltusError
 from saltus.specs import DistillationSpec, LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, TransformerSpec
 from saltus.studies.flops import count_flops
@@ -150,3 +151,21 @@ def test_what_cannot_be_sent_is_said(saltus: Saltus, tmp_path: Path, given: tupl
     )
     code, _, error = saltus("run", study, "--out", tmp_path / "out", "--device", "cpu", *given)
     assert (code, told in " ".join(error.split())) == (2, True), error
+
+
+@dataclass(frozen=True)
+class Where:
+    """A job that says where it is done."""
+
+    names: tuple[str, ...] = ("here",)
+
+    def perform(self, console: Console) -> Outcome:
+        return Outcome(left=[Path.cwd()])
+
+
+def test_a_job_is_done_where_it_was_sent_from_or_the_missing_disk_is_told(tmp_path: Path) -> None:
+    before = Path.cwd()
+    assert perform(Where(), tmp_path) == Outcome(left=[tmp_path])
+    assert Path.cwd() == before
+    told = perform(Where(), tmp_path / "gone").failed["here"]
+    assert told == f"{tmp_path / 'gone'} is not on the machine that was to work there; give it the same disk"
