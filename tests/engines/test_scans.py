@@ -1,5 +1,6 @@
 """A scan that goes out by run ends as the scan that one process makes."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from tests.lm.tiny_scans import describe, make_suite, read_tables, save_states
 from saltus import api
 from saltus.errors import SaltusError
 from saltus.lm.scanning.folder import ScanFolder
+from saltus.lm.suites.base import UnreachableCheckpoint
+from saltus.lm.suites.build import open_suite
 
 QUIET = Console(quiet=True)
 
@@ -34,3 +37,13 @@ def test_a_scan_by_run_is_the_scan_of_one_process(states: dict[str, Path], tmp_p
     assert [each.path for each in ScanFolder.list(tmp_path / "many")] == [many.path]
     assert [path.name for path in (tmp_path / "many").iterdir()] == [many.path.name]
     assert api.scan(spec, suite=suite, out=tmp_path / "many", engine=Remote(), console=QUIET).path == many.path
+
+
+@pytest.mark.parametrize("name", ["pythia", "polypythias"])
+def test_a_suite_of_the_hub_can_be_sent(name: str, tmp_path: Path) -> None:
+    suite = open_suite(name, offline=True, disk_bytes=7, cache=tmp_path)
+    sent = pickle.loads(pickle.dumps(suite))
+    run = suite.runs()[0]
+    assert (sent.name, sent.runs(), sent.steps(run)) == (suite.name, suite.runs(), suite.steps(run))
+    with pytest.raises(UnreachableCheckpoint, match="offline"):
+        sent.fetch(run, 0)

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import quote, unquote
@@ -73,6 +74,11 @@ class Hub:
         self._turn = threading.Lock()
         self._held: dict[Path, ReadWriteLock] = {}  # each held for reading
         weakref.finalize(self, _release, self._held)
+
+    def __reduce__(self) -> tuple[Callable[[], "Hub"], tuple[()]]:
+        """What another process makes of it: the same hub, in which nothing is in use yet."""
+        given = ("endpoint", "offline", "disk_bytes", "attempts", "sleep")
+        return partial(Hub, self.folder, **{name: getattr(self, name) for name in given}), ()
 
     def fetch(self, repository: str, revision: str) -> Path:
         """The folder of a revision, from the cache or fetched now; errors as in `Suite.fetch`."""
