@@ -4,10 +4,12 @@ Run as `python benchmarks/engines.py`; with --write, results/engines.md is writt
 have one core each; the engine of this machine has two processes. The cells are trained in rounds that alternate between
 the two, so that a machine whose speed drifts is fair to both. Each round has its own cells.
 
-What an engine costs is the share of its cores' time in which no cell trains: `1 - seconds of training / (wall seconds
-of a round * cores)`, where the seconds of training are those that the runs record, from the moment at which a group of
-them is prepared to its last checkpoint. It contains the start of processes, the choice of what trains next, messages,
-and cores that wait at the end. The start of the cluster is measured apart.
+A core is busy with a cell from the moment at which its folder is described to that at which it is marked as
+finished: preparing, training, measuring and writing. What an engine costs is the share of the cores' time in which no core is busy
+with a cell: `1 - busy seconds / (wall seconds * cores)`. It is given from the first cell's beginning to the last one's
+end, in which it contains the choice of what trains next, messages, and cores that wait at the end; and for the whole
+call, with the start of processes and the look at all folders before and after. The start of the cluster is measured
+apart.
 """
 
 import argparse
@@ -32,7 +34,10 @@ from saltus.train.folder import RunFolder
 
 RESULTS = Path(__file__).parent.parent / "results" / "engines.md"
 CORES = 2
-HEADER = "| engine | cells | wall s | training s of a core | cost | range of cost | files of a cell | KiB of a cell |"
+HEADER = (
+    "| engine | cells | wall s | busy s of a core | cost once begun | cost with the start | files of a cell | "
+    "KiB of a cell |"
+)
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,15 @@ class Round:
     """Some cells on one engine."""
 
     wall: float
-    training: float
-    """Seconds of a core."""
+    """Seconds of the whole call."""
+    begun: float
+    """Of those from the first cell's beginning to the last one's end."""
+    busy: float
+    """Seconds in which a core was busy with a cell, summed over cores."""
     files: float
     """That a cell wrote."""
     size: float
     """Bytes of them."""
-
-    @property
-    def cost(self) -> float:
-        """Of the cores' time, the share in which nothing was trained."""
-        return 1 - self.training / (self.wall * CORES)
 
 
 def make_cell(number: int, steps: int) -> RunSpec:
@@ -78,10 +81,20 @@ def train(cells: list[RunSpec], engine: Engine, out: Path) -> Round:
     started = time.perf_counter()
     folders = api.run_all(cells, out=out, engine=engine, console=Console(quiet=True))
     wall = time.perf_counter() - started
-    training = sum(float(folder.summary()["seconds"]) for folder in folders) * engine.processes
-    files = [path for folder in folders for path in folder.path.rglob("*") if path.is_file()]
-    sizes = sum(path.stat().st_size for path in files)
-    return Round(wall, training, len(files) / len(folders), sizes / len(folders))
+    return look([folder.path for folder in folders], wall)
+
+
+def look(folders: list[Path], wall: float) -> Round:
+    """When folders were described and finished, and what they hold."""
+    spans = [[(folder / name).stat().st_mtime for name in ("spec.json", "finished.json")] for folder in folders]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return Round(
+        wall,
+        begun=max(end for _, end in spans) - min(start for start, _ in spans),
+        busy=sum(end - start for start, end in spans),
+        files=len(files) / len(folders),
+        size=sum(path.stat().st_size for path in files) / len(folders),
+    )
 
 
 @contextmanager
@@ -138,19 +151,19 @@ def write_page(found: dict[str, list[Round]], start: float, cells: int, steps: i
         f"- Date: {date.today().isoformat()}",
         f"- Work: {cells:,} cells of one seed and {steps} steps, of one shape; each has a folder with a checkpoint at "
         "its start and one at its end.",
-        "- Local: two processes. Ray: two nodes of one core on the same machine. Rounds alternate; the records of "
-        "both are equal, bit by bit.",
-        "- Cost: of the cores' time, the share in which no cell trains, with the start of processes in each round.",
+        "- Local: two processes. Ray: two nodes of one core on the same machine. Rounds alternate; the records "
+        "of both are equal, bit by bit.",
+        "- Cost: of the cores' time, the share in which no core is busy with a cell: from the first cell's beginning to "
+        "the last one's end, and with the start of processes and the look at all folders.",
         f"- The cluster started in {start:.0f} s, which is not part of it.\n",
         HEADER,
         "|" + " --- |" * HEADER.count(" | ") + " --- |",
     ]
     for name, rounds in found.items():
-        costs = [each.cost for each in rounds]
+        wall, begun, busy = (sum(getattr(each, name) for each in rounds) for name in ("wall", "begun", "busy"))
         lines.append(
-            f"| {name} | {cells:,} | {sum(each.wall for each in rounds):,.0f} | "
-            f"{sum(each.training for each in rounds):,.0f} | {statistics.median(costs):.1%} | "
-            f"{min(costs):.1%} to {max(costs):.1%} | {rounds[0].files:.0f} | {rounds[0].size / 1024:.0f} |"
+            f"| {name} | {cells:,} | {wall:,.0f} | {busy:,.0f} | {1 - busy / begun / CORES:.1%} | "
+            f"{1 - busy / wall / CORES:.1%} | {rounds[0].files:.0f} | {rounds[0].size / 1024:.0f} |"
         )
     ratios = [there.wall / here.wall for here, there in zip(found["local"], found["ray"], strict=True)]
     lines.append(

@@ -66,13 +66,16 @@ def open_engine(
 def plan_runs(specs: Sequence[RunSpec], out: Path, engine: "Engine") -> Plan:
     """The jobs for what is not finished of `specs` under `out`."""
     require_extra("train", "training")
+    once = {spec.content_hash: spec for spec in specs}
+    return _pack([spec for spec in once.values() if not RunFolder.of(out, spec).covers(spec)], out, engine)
+
+
+def _pack(waiting: Sequence[RunSpec], out: Path, engine: "Engine") -> Plan:
     import torch
 
     from saltus.engines.local import open_machine
     from saltus.engines.packing import list_waves, pack
 
-    once = {spec.content_hash: spec for spec in specs}
-    waiting = [spec for spec in once.values() if not RunFolder.of(out, spec).covers(spec)]
     rate = Rate.read(out, engine.device)
     processes = engine.processes if engine.device == "cpu" else 1
 
@@ -97,7 +100,7 @@ def send(
     """Have runs trained; by the name of those that failed, why."""
     told: dict[str, str] = {}
     left: set[Path] = set()
-    waves = [[waiting]] if engine.slots == 1 else plan_runs(waiting, out, engine).waves
+    waves = [[waiting]] if engine.slots == 1 else _pack(waiting, out, engine).waves
     for wave in waves if waiting else ():
         here = engine.local
         jobs = [

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from saltus.engines.local import Machine
 
 
+_TOLD = 20
+"""Times that the progress of all runs is told, for which all their folders are read."""
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """Runs to train on one device, in folders under `out`."""
@@ -55,6 +59,7 @@ class TrainJob:
         with open_machine(torch.device(self.device), self.processes, own=self.remote) as machine:
             sweep = _Sweep(machine, self, console)
             waiting = [each for each in waiting if not each.folder.covers(each.spec)]
+            every = max(1, len(waiting) // _TOLD)
             while waiting:
                 if self.remote and not await_free([each.folder.path for each in waiting], PATIENCE):
                     sweep.left += [each.folder for each in waiting]
@@ -62,8 +67,8 @@ class TrainJob:
                 group = _choose_group(waiting, machine)
                 sweep.train(group, alone=self.alone)
                 done = [each for each in group if each in sweep.dropped or each.folder.covers(each.spec)]
-                waiting = [each for each in waiting if each not in done]
-                if done and waiting and not self.remote:
+                before, waiting = len(waiting), [each for each in waiting if each not in done]
+                if waiting and len(waiting) // every < before // every and not self.remote:
                     told = summarise_progress(self.specs, self.out, self.device)
                     console.print(told, markup=False, highlight=False)
         return Outcome(sweep.failed, [folder.path for folder in sweep.left])
