@@ -5,11 +5,11 @@ have one core each; the engine of this machine has two processes. The cells are 
 the two, so that a machine whose speed drifts is fair to both. Each round has its own cells.
 
 A core is busy with a cell from the moment at which its folder is described to that at which it is marked as
-finished: preparing, training, measuring and writing. What an engine costs is the share of the cores' time in which no core is busy
-with a cell: `1 - busy seconds / (wall seconds * cores)`. It is given from the first cell's beginning to the last one's
-end, in which it contains the choice of what trains next, messages, and cores that wait at the end; and for the whole
-call, with the start of processes and the look at all folders before and after. The start of the cluster is measured
-apart.
+finished: preparing, training, measuring and writing. What an engine costs is the share of the cores' time in which no
+core is busy with a cell: `1 - busy seconds / (wall seconds * cores)`. It is given from the first cell's beginning to
+the last one's end, in which it contains the choice of what trains next, messages, and cores that wait at the end; and
+for the whole call, with the start of processes and the look at all folders before and after. The start of the cluster
+is measured apart.
 """
 
 import argparse
@@ -151,10 +151,10 @@ def write_page(found: dict[str, list[Round]], start: float, cells: int, steps: i
         f"- Date: {date.today().isoformat()}",
         f"- Work: {cells:,} cells of one seed and {steps} steps, of one shape; each has a folder with a checkpoint at "
         "its start and one at its end.",
-        "- Local: two processes. Ray: two nodes of one core on the same machine. Rounds alternate; the records "
-        "of both are equal, bit by bit.",
-        "- Cost: of the cores' time, the share in which no core is busy with a cell: from the first cell's beginning to "
-        "the last one's end, and with the start of processes and the look at all folders.",
+        "- Local: two processes. Ray: two nodes of one core on this machine. Rounds alternate; the records of "
+        "both are equal, bit by bit.",
+        "- Cost: of the cores' time, the share in which no core is busy with a cell: from the first cell's beginning "
+        "to the last one's end, and with the start of processes and the look at all folders.",
         f"- The cluster started in {start:.0f} s, which is not part of it.\n",
         HEADER,
         "|" + " --- |" * HEADER.count(" | ") + " --- |",
