@@ -23,7 +23,8 @@ from rich.console import Console
 from speed import describe_machine
 
 from saltus import CellularAutomatonSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
-from saltus.api.checkpoints import patch, pocket, scan
+from saltus.api.checkpoints import patch, pocket
+from saltus.api.scanning import scan
 from saltus.engines.local import Stacked, choose_device
 from saltus.lm.pocket.presets import DEMO_POCKET
 from saltus.specs.capabilities import RepetitionSpec

@@ -11,7 +11,6 @@ from rich.text import Text
 from saltus.api.training import TrainJob
 from saltus.arguments import EngineName
 from saltus.errors import SaltusError
-from saltus.extras import require_extra
 from saltus.specs import RunSpec
 from saltus.studies.jobs import Plan, Rate
 from saltus.train.folder import RunFolder
@@ -65,7 +64,6 @@ def open_engine(
 
 def plan_runs(specs: Sequence[RunSpec], out: Path, engine: "Engine") -> Plan:
     """The jobs for what is not finished of `specs` under `out`."""
-    require_extra("train", "training")
     once = {spec.content_hash: spec for spec in specs}
     return _pack([spec for spec in once.values() if not RunFolder.of(out, spec).covers(spec)], out, engine)
 

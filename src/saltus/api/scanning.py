@@ -113,15 +113,26 @@ def scan(
     return folder
 
 
-def plan_scan(spec: ScanSpec, engine: "Engine", *, suite: Suite | None = None, out: AnyPath = DEFAULT_ROOT) -> str:
+def plan_scan(
+    spec: ScanSpec,
+    *,
+    suite: Suite | None = None,
+    out: AnyPath = DEFAULT_ROOT,
+    device: str = "auto",
+    engine: "Engine | None" = None,
+) -> str:
     """Two sentences: the jobs that `scan` would send, and how long they take at most, as far as that is known."""
+    require_extra("lm", "a plan")
+    from saltus.engines.local import LocalEngine
+
+    chosen: Engine = engine or LocalEngine.of(device, None, Console())
     out, suite = Path(out), suite or open_suite(spec.suite)
     runs = select_runs(suite, spec.sizes, spec.seeds)
-    jobs = 1 if engine.slots == 1 else len(runs)
+    jobs = 1 if chosen.slots == 1 else len(runs)
     checkpoints = sum(len(suite.steps(run)) for run in runs)
-    each = _find_seconds(spec, out, engine.device)
+    each = _find_seconds(spec, out, chosen.device)
     if each is None:
-        known = f"how long that takes is not known: {out} has no finished scan of {spec.suite} on {engine.device}"
+        known = f"how long that takes is not known: {out} has no finished scan of {spec.suite} on {chosen.device}"
     else:
         known = f"{checkpoints * each / 3600:,.2f} hours of a device at most, as the finished scans in {out} took"
     return f"{jobs} jobs of {len(runs)} runs, which have {checkpoints:,} checkpoints; {known}"

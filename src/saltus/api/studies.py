@@ -11,6 +11,7 @@ from saltus.api.jobs import plan_runs
 from saltus.api.runs import run_all
 from saltus.arguments import DEFAULT_KEPT, DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
+from saltus.extras import require_extra
 from saltus.studies.cells import Cell
 from saltus.studies.jobs import Plan
 from saltus.studies.page import write_results
@@ -93,7 +94,6 @@ def run_study(
 
 def plan_study(
     study: Study,
-    engine: "Engine",
     *,
     out: AnyPath = DEFAULT_ROOT,
     seeds: int | None = None,
@@ -101,14 +101,21 @@ def plan_study(
     only: tuple[str, ...] = (),
     scale: str = "full",
     grid: bool = False,
+    device: str = "auto",
+    processes: int | None = None,
+    engine: "Engine | None" = None,
 ) -> Plan:
     """The jobs that `run_study` would send now; not those that follow from results, which are not there yet."""
+    require_extra("train", "a plan")
+    from saltus.engines.local import LocalEngine
+
+    chosen: Engine = engine or LocalEngine.of(device, processes, Console())
     out = Path(out)
     study = replace(study, race=None) if grid else study
     cells = list_cells(study, scale, RunFolders(out), change_cells(seeds=seeds, steps=steps))
     if (unknown := _find_unknown(cells, only)) is not None:
         raise SaltusError(f"only: {unknown!r} is in no run's name; the names are {', '.join(c.name for c in cells)}")
-    return plan_runs([cell.run for cell in _choose(cells, cells, only)], out, engine)
+    return plan_runs([cell.run for cell in _choose(cells, cells, only)], out, chosen)
 
 
 def keep_results(

@@ -111,9 +111,11 @@ def scan(
     there = _open(suite, links, offline, disk)
     with watch_if(watch and not plan, out), engine_of(engine, device, None, slurm, out, console) as opened:
         if plan:
-            console.print(Text(saltus.api.plan_scan(spec, opened, suite=there, out=out)), soft_wrap=True)
+            console.print(
+                Text(saltus.api.plan_scan(spec, suite=there, out=out, device=device, engine=opened)), soft_wrap=True
+            )
             return
-        folder = saltus.api.scan(spec, suite=there, out=out, engine=opened, console=console)
+        folder = saltus.api.scan(spec, suite=there, out=out, device=device, engine=opened, console=console)
     saltus.api.show(folder, console)
     print_path(console, "report", saltus.api.report([folder], folder.path / "report.html"))
 

@@ -33,12 +33,15 @@ Out = Annotated[Path, typer.Option(help="Folder that holds the folders of result
 @contextmanager
 def engine_of(
     name: EngineName, device: str, processes: int | None, slurm: list[str] | None, out: Path, console: Console
-) -> "Generator[Engine, None, None]":
-    """The engine that a command was given; the logs of its jobs are beside the results."""
+) -> "Generator[Engine | None, None, None]":
+    """The engine that a command was given, with the logs of its jobs beside the results; None for this machine."""
     if slurm and name != "slurm":
         raise SaltusError(
             f"slurm: {slurm[0]!r} was given, and the engine is {name!r}; add --engine slurm, or leave it out"
         )
+    if name == "local":
+        yield None
+        return
     given = {key: value for key, _, value in (each.partition("=") for each in slurm or ())}
     if empty := [key for key, value in given.items() if not value]:
         raise SaltusError(f"slurm: {empty[0]!r} was given; write NAME=VALUE, such as timeout_min=720")

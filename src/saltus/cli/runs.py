@@ -79,7 +79,16 @@ def run(
             from saltus.studies.jobs import tabulate_plan, tell_plan
 
             planned = saltus.api.plan_study(
-                loaded, opened, out=out, seeds=seeds, steps=steps, only=names, scale=scale, grid=grid
+                loaded,
+                out=out,
+                seeds=seeds,
+                steps=steps,
+                only=names,
+                scale=scale,
+                grid=grid,
+                device=device,
+                processes=processes,
+                engine=opened,
             )
             console.print(tabulate_plan(planned))
             console.print(tell_plan(planned), markup=False, highlight=False)
@@ -92,6 +101,8 @@ def run(
             only=names,
             scale=scale,
             grid=grid,
+            device=device,
+            processes=processes,
             engine=opened,
             console=console,
         )
