@@ -12,6 +12,7 @@ from saltus.specs import RunSpec
 from saltus.studies.costs import DEVICE_FLOPS
 from saltus.studies.flops import count_flops
 from saltus.studies.status import find_speed, stand_finished
+from saltus.train.flops import count_spent
 from saltus.train.folder import RunFolder
 
 CORE_FLOPS = 20e9
@@ -47,7 +48,7 @@ class Rate:
         """Seconds that all steps of all seeds of a run take at most; by the finished runs nearest to it in size."""
         assumed = CORE_FLOPS if self.device == "cpu" else DEVICE_FLOPS
         speed = find_speed(self.speeds, log(count_flops(spec))) if self.speeds else assumed
-        return count_flops(spec) * spec.seeds * spec.training.steps / speed
+        return count_spent(spec, spec.training.steps).operations * spec.seeds / speed
 
     def __str__(self) -> str:
         what = "process on a CPU" if self.device == "cpu" else "device"
