@@ -13,6 +13,9 @@ from safetensors import SafetensorError
 
 from saltus.errors import SaltusError
 
+_READ = 2**22
+"""Bytes that are hashed at a time: the other threads are held up between them."""
+
 
 class HeldError(SaltusError):
     """A folder is being written by another process."""
@@ -101,8 +104,12 @@ def explain_full_disk(path: Path) -> Generator[None, None, None]:
 
 def hash_file(path: Path) -> str:
     """The SHA-256 of its content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(min(_READ, os.fstat(file.fileno()).st_size or 1)))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:

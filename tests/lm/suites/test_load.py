@@ -156,3 +156,27 @@ def test_what_would_be_made_up_is_a_missing_checkpoint(
         spoil(folder)
     with pytest.raises(MissingCheckpoint, match=says):
         load_model(folder, precision, CPU)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_configuration_is_causal_only_once_its_tokens_were_seen_to_mix(tmp_path: Path) -> None:
+    causal = set[str]()
+
+    def build_bert(name: str, scale: float) -> Path:
+        """Attention that adds nothing mixes no tokens, and so hides that they see each other."""
+        model = make(lambda: BertForMaskedLM(BertConfig(**SIZES)))
+        for part, weight in model.named_parameters():
+            if part.endswith("attention.output.dense.weight"):
+                weight.data.mul_(scale)
+        return save(model, tmp_path / name, tokenizer=False)
+
+    load_model(build_bert("hidden", 0.0), "float32", CPU, causal)
+    assert not causal
+    with pytest.raises(MissingCheckpoint, match="see the ones after them"):
+        load_model(build_bert("seen", 1.0), "float32", CPU, causal)
+    folder = save(build_neox(), tmp_path / "neox", tokenizer=False)
+    load_model(folder, "float32", CPU, causal)
+    (known,) = causal
+    load_model(folder, "float32", CPU, causal)
+    assert causal == {known}
+    with pytest.raises(MissingCheckpoint, match="see the ones after them"):
+        load_model(build_bert("again", 1.0), "float32", CPU, causal)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,6 +137,8 @@ class _Work:
     listener: Listener
     device: torch.device
     fetcher: Fetcher
+    causal: set[str] = field(default_factory=set[str])
+    """Configurations that are, as `load_model` found."""
 
 
 class _RunScan:
@@ -214,7 +216,7 @@ class _RunScan:
         prompts = self._prompts.prepare(path)
         with ThreadPoolExecutor(max_workers=1) as beside:  # the hash takes as long as the reading
             described = beside.submit(describe_content, path)
-            loaded = load_model(path, work.spec.precision, work.device)
+            loaded = load_model(path, work.spec.precision, work.device, work.causal)
             try:
                 check_prompts(loaded.model, prompts)
             except SaltusError as error:

@@ -34,8 +34,10 @@ class LoadedModel:
     """What was mended on the way and does no harm, such as a prefix of all names; empty where nothing was."""
 
 
-def load_model(folder: Path, precision: Precision, device: torch.device) -> LoadedModel:
+def load_model(folder: Path, precision: Precision, device: torch.device, causal: set[str] | None = None) -> LoadedModel:
     """The language model in `folder`; every weight of it is in the files, and every weight in the files is of it.
+
+    `causal` are configurations that were shown to be causal, which are not looked at again; this one's is added.
 
     Raises:
         MissingCheckpoint: if that is not so, if the files cannot be read, or if a token of the model sees later ones.
@@ -60,11 +62,17 @@ def load_model(folder: Path, precision: Precision, device: torch.device) -> Load
     _check_names(folder, info)
     nn.Module.to(model, device)  # the library's own `to` is typed as a call on another class
     model.eval().requires_grad_(requires_grad=False)
-    if _sees_later_tokens(model):
-        raise MissingCheckpoint(
-            f"{folder} holds a {type(model).__name__} whose tokens see the ones after them; only causal models can be "
-            "asked what comes next"
-        )
+    known = set[str]() if causal is None else causal
+    described = f"{type(model).__name__} {model.config.to_json_string()}"
+    if described not in known:
+        ahead, shown = _look_ahead(model)
+        if ahead:
+            raise MissingCheckpoint(
+                f"{folder} holds a {type(model).__name__} whose tokens see the ones after them; only causal models can "
+                "be asked what comes next"
+            )
+        if shown:
+            known.add(described)
     return LoadedModel(model, _describe_wrappers(wrapped))
 
 
@@ -78,11 +86,12 @@ def _check_names(folder: Path, info: dict[str, Any]) -> None:
         raise MissingCheckpoint(f"{folder} holds {_list_some(unexpected)}, which its configuration has no place for")
 
 
-def _sees_later_tokens(model: PreTrainedModel) -> bool:
-    """Whether what the model makes of the first tokens depends on the last one.
+def _look_ahead(model: PreTrainedModel) -> tuple[bool, bool]:
+    """Whether what the model makes of the first tokens depends on the last one, and whether that shows anything.
 
-    By the gradient, which is exactly zero where it does not, in any precision. What lies below the output head is
-    looked at, because a head may be all zeros.
+    By the gradient, which is exactly zero where it does not, in any precision. It shows nothing where what is made of
+    the last token does not depend on the first ones either: attention with an output of zeros mixes no tokens. What
+    lies below the output head is looked at, because a head may be all zeros too.
     """
     embedded: list[Tensor] = []
 
@@ -90,21 +99,23 @@ def _sees_later_tokens(model: PreTrainedModel) -> bool:
         embedded.append(output.detach().requires_grad_())
         return embedded[-1]
 
-    tokens = torch.zeros((1, 4), dtype=torch.int64, device=model.device)
+    tokens = torch.zeros((2, 4), dtype=torch.int64, device=model.device)
     handle = model.get_input_embeddings().register_forward_hook(keep)
     try:
         with torch.enable_grad():
             output = model(input_ids=tokens, use_cache=False, output_hidden_states=True)
-            states: Tensor = output.hidden_states[-1] if output.hidden_states else output.logits
-            earlier = states[:, :-1].float()  # [prompt, query, d]
-            weights = torch.linspace(-1.0, 1.0, earlier.shape[-1], device=earlier.device) ** 3
-            earlier.mul(weights).sum().backward()
+            states: Tensor = (output.hidden_states[-1] if output.hidden_states else output.logits).float()
+            weights = torch.linspace(-1.0, 1.0, states.shape[-1], device=states.device) ** 3
+            # Of the first sequence all but the last token, of the second the last one.
+            (states[0, :-1].mul(weights).sum() + states[1, -1].mul(weights).sum()).backward()
     except Exception:  # noqa: BLE001 - what cannot be called or differentiated like this is found out when it is asked
-        return False
+        return False, False
     finally:
         handle.remove()
-    gradient = embedded[0].grad if embedded else None
-    return gradient is not None and bool(gradient[:, -1].any())
+    gradient = embedded[0].grad if embedded else None  # [sequence, token, d]
+    if gradient is None:
+        return False, False
+    return bool(gradient[0, -1].any()), bool(gradient[1, :-1].any())
 
 
 def _describe_wrappers(wrapped: dict[str, str]) -> str:
