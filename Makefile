@@ -2,6 +2,8 @@
 PYTHON ?= $(firstword $(shell command -v python3.11) python3)
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most of what is installed is never imported, and Python compiles what is.
+export PIP_NO_COMPILE := 1
 
 # In the order of the page.
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \

@@ -135,7 +135,7 @@ def _read_logits(model: PreTrainedModel, sequences: Sequence[Input]) -> Tensor:
     """Of the scored positions, in single precision: [sequence, position, vocabulary]."""
     scored = sequences[0][1]
     tokens = torch.tensor([sequence for sequence, _ in sequences], device=model.device)
-    # Places rather than their number: what enters the output head is contiguous then, and the pass of a small model a third shorter.
+    # Places rather than their number: what enters the output head is contiguous then, and a small model a third faster.
     places = torch.arange(tokens.shape[1] - scored, tokens.shape[1], device=model.device)
     keep = {"logits_to_keep": places} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     with torch.no_grad():
