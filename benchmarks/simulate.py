@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.errors import SaltusError
 from saltus.measure.bootstrap import bootstrap_seeds

@@ -59,7 +59,7 @@ def test_a_user_without_a_home_compiles_into_the_temporary_folder(
     monkeypatch.setattr(Path, "home", staticmethod(lambda: tmp_path))
     assert find_cache() == tmp_path / ".cache" / "saltus"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    assert workers._choose_environment()["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".cache" / "saltus")  # pyright: ignore[reportPrivateUsage]
+    assert workers.choose_environment()["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".cache" / "saltus")
 
 
 def test_a_gpu_of_apples_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 from tests.known_answers.cosmesis import pool
 
 from saltus.measure.interval_tests import compare_arms

@@ -203,6 +203,13 @@ def read_folder(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
+def assert_equal_but_for_later_columns(read: pa.Table, written: pa.Table) -> None:
+    """What version 0.1 wrote is as it was; of what it did not record nothing is known."""
+    assert read.select(written.column_names).equals(written)
+    later = read.drop_columns(written.column_names)
+    assert all(column.null_count == len(read) for column in later.columns)
+
+
 @pytest.fixture
 def known() -> Callable[[Path], None]:
     """Checks that a folder is listed, found by its name, and described as finished."""
@@ -247,7 +254,7 @@ def test_an_unfinished_scan_is_read_and_gone_on_with_where_it_is(tmp_path: Path)
         assert folder.measured_steps(Run("1m", "0")) == [0, 2, 3]
         folder.finish({})
     records = folder.records()
-    assert records.prompts.equals(PROMPTS)
+    assert_equal_but_for_later_columns(records.prompts, PROMPTS)
     assert records.missing.select(MISSING.column_names).equals(MISSING)
     assert (len(records.checkpoints), records.missing["kind"].to_pylist()) == (0, [None])  # it was not recorded
 
@@ -262,7 +269,8 @@ def test_a_patch_is_read_as_it_is(tmp_path: Path, known: Callable[[Path], None])
     folder = api.patch(PATCH_SPEC, out=tmp_path, console=QUIET)  # there is no suite: nothing is measured
     assert (folder.path, folder.spec(), folder.summary()) == (path, PATCH_SPEC, {})
     records = folder.records()
-    assert all(getattr(records, name).equals(table) for name, table in PATCH_TABLES.items())
+    for name, table in PATCH_TABLES.items():
+        assert_equal_but_for_later_columns(getattr(records, name), table)
     assert read_folder(path) == before
 
 
@@ -277,7 +285,7 @@ def test_damage_to_a_patch_is_named_and_its_description_written_anew(tmp_path: P
         (path / name).write_bytes(content)
     (path / "patch.json").unlink()
     api.patch(PATCH_SPEC, out=tmp_path, console=QUIET)
-    assert folder.records().effects.equals(PATCH_TABLES["effects"])
+    assert_equal_but_for_later_columns(folder.records().effects, PATCH_TABLES["effects"])
 
 
 @pytest.mark.parametrize(("write", "name", "change"), [(write_scan, "scan", "coarse"), (write_patch, "patch", "share")])

@@ -24,16 +24,21 @@ from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import SCAN_TABLES
 from saltus.lm.scanning.scan import scan
 from saltus.lm.suites.base import Run
-from saltus.lm.suites.load import load_model
+from saltus.lm.suites.load import LoadedModel, load_model
 from saltus.report.terminal.scan import ScanView
 from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
-from saltus.specs.checkpoints import ScanSpec
+from saltus.specs.checkpoints import Precision, ScanSpec
 
 CPU = torch.device("cpu")
 COPYING, REPETITION = CopyingSpec(prompts=4), RepetitionSpec(prompts=3, tokens=5)
 FIRST, SECOND = Run("1m", "0"), Run("1m", "1")
-KNOWN = cache(load_model)
+_LOADED = cache(load_model)
 STEPS = [0, 1, 2, 4, 8, 10, 20, 30, 40]
+
+
+def load_once(folder: Path, precision: Precision, device: torch.device, _causal: set[str]) -> LoadedModel:
+    """As `load_model`, each checkpoint once for all tests."""
+    return _LOADED(folder, precision, device)
 
 
 def describe(strategy: Literal["grid", "bisect", "robust"] = "grid") -> ScanSpec:

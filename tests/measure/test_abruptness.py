@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import expit
 
 from saltus.errors import SaltusError
 from saltus.measure.abruptness import compare_metrics, measure_abruptness

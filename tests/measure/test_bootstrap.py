@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.measure.bootstrap import bootstrap_seeds
 from saltus.measure.intervals import bound_share

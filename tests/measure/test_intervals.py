@@ -1,7 +1,7 @@
 """Shares with exact intervals, labels of seeds."""
 
 import pytest
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.measure.intervals import bound_share, check_level, check_seeds
 

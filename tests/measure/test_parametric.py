@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.errors import SaltusError
 from saltus.measure.likelihood import FAMILIES, FamilyName, Likelihood, find_start

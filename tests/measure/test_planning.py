@@ -5,7 +5,7 @@ from math import log, sqrt
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.errors import SaltusError
 from saltus.measure.bootstrap import bootstrap_seeds

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import expit
 
 from saltus import Curve, Curves, Key, Rule
 from saltus.measure.rises import summarise_rises

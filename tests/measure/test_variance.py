@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.errors import SaltusError
 from saltus.measure.variance import VarianceSplit, split_variance

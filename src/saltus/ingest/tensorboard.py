@@ -38,7 +38,7 @@ def read_event_file(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
 
 
 def _list_rows(records: Sequence[bytes]) -> Iterator[Row]:
-    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportMissingImports]
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
     from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
 
     events: list[Any] = [Event.FromString(record) for record in records]

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import (  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.optimize import (
     isotonic_regression,
     least_squares,
 )
-from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import expit
 
 from saltus.errors import SaltusError
 from saltus.measure.intervals import Floats

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import betaln
 
 from saltus.curves import Emergences
 from saltus.errors import SaltusError

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
-from scipy.optimize import minimize_scalar  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
+from scipy.optimize import minimize_scalar
 
 from saltus.errors import SaltusError
 from saltus.measure.intervals import Estimate, Floats, bound_share, check_intervals, check_level

@@ -12,7 +12,7 @@ from math import comb, prod, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.measure.intervals import Floats, check_intervals
 from saltus.measure.scores import ScoreKind, score_units

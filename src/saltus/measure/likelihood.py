@@ -13,8 +13,8 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
-from scipy.special import expit, log_ndtr, ndtri  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.optimize import linprog
+from scipy.special import expit, log_ndtr, ndtri
 
 from saltus.errors import SaltusError
 from saltus.measure.intervals import Floats

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.curves import Emergence, Emergences
 from saltus.measure.survival import estimate_survival, times_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import ndtr, ndtri
 
 from saltus.measure.cure import fit_cure
 from saltus.measure.intervals import Floats, check_intervals

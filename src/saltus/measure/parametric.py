@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
-from scipy.linalg import null_space  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
-from scipy.optimize import brentq  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
+from scipy.linalg import null_space
+from scipy.optimize import brentq
 
 from saltus.measure.intervals import Estimate, Floats, check_intervals, check_level
 from saltus.measure.likelihood import FAMILIES, FamilyName, Likelihood, build_likelihood, check_maximum, find_start

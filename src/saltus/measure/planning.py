@@ -13,7 +13,7 @@ from itertools import combinations
 from math import ceil, comb, isfinite
 
 import numpy as np
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
 
 from saltus.measure.interval_tests import EXACT
 from saltus.measure.intervals import Floats

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import ndtr
 
 from saltus.measure.intervals import Floats, check_intervals
 from saltus.measure.likelihood import build_likelihood, find_start

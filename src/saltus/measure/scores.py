@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
-from scipy.special import xlogy  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy import stats
+from scipy.special import xlogy
 
 from saltus.measure.intervals import Floats, check_intervals
 from saltus.measure.turnbull import find_cells, maximise_masses

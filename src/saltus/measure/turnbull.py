@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.optimize import nnls
 
 from saltus.measure.intervals import Floats, check_intervals
 

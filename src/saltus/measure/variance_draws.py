@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtri_exp  # pyright: ignore[reportMissingTypeStubs]  # scipy ships none
+from scipy.special import log_ndtr, ndtri_exp
 
 from saltus.measure.intervals import Floats
 

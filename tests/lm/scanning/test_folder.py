@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lm.tiny_scans import (
     FIRST,
-    KNOWN,
     Interrupter,
     Interruption,
     describe,
+    load_once,
     make_suite,
     read_tables,
     run_scan,
@@ -40,7 +40,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each checkpoint is loaded once and not once for each scan."""
-    monkeypatch.setattr(scan_module, "load_model", KNOWN)
+    monkeypatch.setattr(scan_module, "load_model", load_once)
 
 
 @pytest.fixture(scope="module", params=["grid", "bisect", "robust"])
