@@ -391,6 +391,13 @@ def test_wrong_arguments_are_one_sentence(settings: dict[str, Any], said_then: s
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_text_is_nothing_that_is_answered(tmp_path: Path) -> None:
+    text = tmp_path / "story.txt"
+    text.write_text(" ".join(str(number % 10) for number in range(9000)), encoding="utf-8")
+    with pytest.raises(SaltusError, match="story.* is a text, of which no model predicts every token"):
+        Monitor(tmp_path / "watched", tokenizer=TOKENIZER, capabilities=[f"text:{text}"])
+
+
 def test_a_training_is_watched_without_capabilities_or_patterns(tmp_path: Path) -> None:
     monitor = Monitor(tmp_path, console=be_quiet(), at_most=None, scalars={"norm": measure_norm})
     model = make_llama()

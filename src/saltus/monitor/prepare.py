@@ -41,6 +41,11 @@ def prepare_capabilities(
             if tokenizer is None:
                 raise SaltusError(f"capabilities: {name} asks prompts and no tokenizer was given; give tokenizer=")
             found = {name: make_prompts(spec, tokenizer, master_seed)}
+            if any(prompt.bands is not None for prompt in found[name]):
+                raise SaltusError(
+                    f"capabilities: {name} is a text, of which no model predicts every token, and a monitor counts "
+                    "what is answered; scan the checkpoints for it, or give a function from the model to a share"
+                )
             _require_new(name, {*prompts, *own})
             prompts |= found
         else:
