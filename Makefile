@@ -27,7 +27,8 @@ demo-lm: .venv/ready ## train 12 small language models, scan their checkpoints, 
 demo-watch: .venv/ready ## train a small language model that learns induction, with its live page, until Ctrl-C
 	$(BIN)/python examples/watch_induction.py
 
-test: lint types unit ## lint, types and every test
+test: lint ## lint, types and every test
+	$(MAKE) --no-print-directory --jobs 2 types unit
 
 lint: .venv/ready-to-develop ## check formatting and lint
 	$(BIN)/ruff format --check .

@@ -394,7 +394,7 @@ def test_wrong_arguments_are_one_sentence(settings: dict[str, Any], said_then: s
 def test_a_text_is_nothing_that_is_answered(tmp_path: Path) -> None:
     text = tmp_path / "story.txt"
     text.write_text(" ".join(str(number % 10) for number in range(9000)), encoding="utf-8")
-    with pytest.raises(SaltusError, match="story.* is a text, of which no model predicts every token"):
+    with pytest.raises(SaltusError, match=r"story.* is a text, of which no model predicts every token"):
         Monitor(tmp_path / "watched", tokenizer=TOKENIZER, capabilities=[f"text:{text}"])
 
 
