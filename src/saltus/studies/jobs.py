@@ -63,7 +63,7 @@ class Plan:
     """Jobs that are to be sent."""
 
     waves: Sequence[Sequence[Sequence[RunSpec]]]
-    """[wave][job] runs; the jobs of a wave wait for those of the waves before."""
+    """Of each wave, of each of its jobs, the runs; the jobs of a wave wait for those of the waves before."""
     rate: Rate
     processes: int
     """In which a job trains."""
