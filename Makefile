@@ -40,14 +40,15 @@ types: .venv/ready-to-develop ## check types, strictly
 unit: .venv/ready-to-develop ## the tests alone
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
-# torch and the tools of tests are those of .venv; everything else is as old as pyproject.toml allows.
+# torch and the tools of tests are those of .venv; everything else is as old as pyproject.toml allows, and may call what
+# is deprecated in a package that is not listed there, as an old matplotlib does.
 test-lowest: .venv/ready-to-develop ## every test, with the lowest versions that are allowed
 	$(PYTHON) -m venv .venv-lowest
 	$(BIN)/python .ci/lowest.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/pip install --quiet --requirement .venv-lowest/lowest.txt
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > .venv-lowest/others
 	cp .venv-lowest/others $$(.venv-lowest/bin/python -c "import site; print(site.getsitepackages()[0])")/others.pth
-	PYTHONPATH=src .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
+	PYTHONPATH=src .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile -W ignore::DeprecationWarning
 
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py
