@@ -106,7 +106,7 @@ def _look_ahead(model: PreTrainedModel) -> tuple[bool, bool]:
             output = model(input_ids=tokens, use_cache=False, output_hidden_states=True)
             states: Tensor = (output.hidden_states[-1] if output.hidden_states else output.logits).float()
             weights = torch.linspace(-1.0, 1.0, states.shape[-1], device=states.device) ** 3
-            # Of the first sequence all but the last token, of the second the last one.
+            # The first sequence is judged by all its states but the last, the second by its last state.
             (states[0, :-1].mul(weights).sum() + states[1, -1].mul(weights).sum()).backward()
     except Exception:  # noqa: BLE001 - what cannot be called or differentiated like this is found out when it is asked
         return False, False
