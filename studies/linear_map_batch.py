@@ -166,7 +166,7 @@ def judge(results: Results) -> Sequence[Claim]:
     whole = len(tried) == len(BATCHES) * len(RATES) * len(SCALES) and all(len(each.results) == MAPS for each in tried)
     return [
         Claim(
-            "with a larger batch, at a setting of this grid, the first row comes when the authors' does and falls take as "
+            "at a setting of this grid the first row comes when the authors' does and falls take as "
             f"long as theirs, each within a factor of {NEAR}",
             _judge_grid(tried, whole),
             "first row, and fall over first row, medians of maps: "
