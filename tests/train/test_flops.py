@@ -4,10 +4,15 @@ from io import StringIO
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
+from torch.optim import Muon
+from torch.utils.flop_counter import FlopCounterMode
 
+from saltus.models.build import build_model
 from saltus.report.terminal.training import LiveView
 from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.tasks.build import read_facts
 from saltus.train.flops import COMPILED_FROM, count_flops, is_compiled
 
 
@@ -28,6 +33,20 @@ def test_auto_compiles_where_a_step_is_work_enough_whatever_the_steps_and_seeds_
         assert is_compiled(longer) == is_compiled(make_run(batch))
     assert is_compiled(make_run(1, True))
     assert not is_compiled(make_run(border + 1, False))
+
+
+@pytest.mark.parametrize("d_mlp", [16, 128])
+def test_what_muon_adds_to_a_step_is_what_pytorch_counts(d_mlp: int) -> None:
+    run = make_run(1)
+    spec = run.model_copy(update={"model": TransformerSpec(layers=2, d_model=64, heads=2, d_head=8, d_mlp=d_mlp)})
+    other = spec.model_copy(update={"training": spec.training.model_copy(update={"optimizer": "muon"})})
+    model = build_model(spec.model, read_facts(spec), 0)
+    matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
+    for weight in matrices:
+        weight.grad = torch.randn_like(weight)
+    with FlopCounterMode(display=False) as counter:
+        Muon(matrices).step()
+    assert count_flops(other) - count_flops(spec) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize(

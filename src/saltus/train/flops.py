@@ -15,13 +15,31 @@ def count_flops(spec: RunSpec, tokens: int | None = None) -> float:
 
     Forward, and twice that backward. Of each token: 2 for each weight of the layers' matrices and of the unembedding;
     of each query and key: 2 for each dimension of each head, in the scores and in what they mix. Masked keys count:
-    they are multiplied too. A mixer other than attention is counted as if it were attention of the model's width.
+    they are multiplied too. A mixer other than attention is counted as if it were attention of the model's width. Of
+    Muon the products of its updates are added, which do not depend on the batch.
     """
     model, queries = spec.model, (tokens or spec.task.tokens) - 1
-    inner = model.heads * model.head_dimension if isinstance(model, TransformerSpec) else model.d_model
+    inner = _measure_inner(spec)
     layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
     token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)
-    return 3.0 * spec.batch * queries * token
+    update = _count_muon(spec) if spec.training.optimizer == "muon" else 0.0
+    return 3.0 * spec.batch * queries * token + update
+
+
+def _measure_inner(spec: RunSpec) -> int:
+    """All heads' dimensions together."""
+    model = spec.model
+    return model.heads * model.head_dimension if isinstance(model, TransformerSpec) else model.d_model
+
+
+def _count_muon(spec: RunSpec) -> float:
+    """Five Newton-Schulz iterations for each matrix of a block (Jordan, Muon), each of three products.
+
+    Of a matrix of m rows and n columns, m being the smaller: X X', its square, and a matrix of m by m times X.
+    """
+    width, inner, mlp = spec.model.d_model, _measure_inner(spec), spec.model.mlp_width
+    shapes = (sorted(shape) for shape in ((3 * inner, width), (width, inner), (mlp, width), (width, mlp)))
+    return spec.model.layers * sum(5.0 * (4 * m * m * n + 2 * m**3) for m, n in shapes)
 
 
 class Spent(NamedTuple):
