@@ -13,10 +13,11 @@ STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity 
 	sooner_bias sooner_distillation sooner_repetition))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench device simulate real figures pictures docs clean
+.PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench device simulate real language-models \
+	figures pictures docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/compiled ## train 8 seeds of a small linear map and write the report
 	$(BIN)/saltus demo
@@ -66,6 +67,9 @@ simulate: .venv/ready ## measure by simulation how often intervals hold and test
 real: .venv-real/ready ## shuffle and tune a real model of 135M parameters, scan, patch and audit it, half an hour
 	.venv-real/bin/python benchmarks/real_model.py
 	.venv-real/bin/python benchmarks/real_training.py
+
+language-models: .venv/ready ## train 30 small language models, scan and patch them, and write their page of results/
+	$(BIN)/python benchmarks/language_models.py
 
 figures: .venv/ready ## draw the figures and tables of results/ from the kept records, without training
 	$(BIN)/saltus figures $(STUDIES)

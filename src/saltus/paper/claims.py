@@ -1,7 +1,7 @@
-"""The paper's claims about tasks with a known pattern, as its abstract and figures state them, in its order.
+"""The paper's claims, as its abstract and figures state them: those about tasks with a known pattern in its order.
 
-Those about language models (that seeds solve a task early, late or never; that patching a pattern brings the gain) need
-checkpoints of Pythia; `saltus scan` and `saltus patch` ask for them.
+Those about language models are looked at on models that are trained here; the paper's own need checkpoints of Pythia,
+for which `saltus scan` and `saltus patch` ask.
 """
 
 ON_JUMPS = "The loss falls in abrupt steps, each a part of the pattern, and the entropy of heads falls with it."
@@ -10,3 +10,7 @@ ON_SEARCH = "Difficulty follows the size of the search: medium sparsity and long
 ON_HEADS = "More heads beat bigger heads; on cellular automata a head can be too small."
 ON_EXAMPLES = "More worked examples in the context do not make it easier."
 ON_MIXERS = "MLP-Mixer beats the transformer on the linear map and not on automata; most other mixers do worse than it."
+ON_MODELS = (
+    "Language models that differ in the seed alone gain a skill at very different steps or never, each abruptly and by "
+    "a pattern of attention."
+)
