@@ -1,6 +1,7 @@
-"""Which shape of attention learns a map soonest at equal operations? A race over heads, head dimension and layers."""
+"""Which heads learn a map soonest at equal operations? A race over number, dimension, layers and rates of heads."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,31 +19,35 @@ from saltus.studies.race import Race
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 
-HEADS, DIMENSIONS, LAYERS = (1, 2, 4, 8), (4, 8, 16), (1, 2)
-LARGEST = (8, 16, 1)
-"""Heads, head dimension and layers of the shape with the most attention; the others have a wider MLP in exchange."""
+HEADS, DIMENSIONS, LAYERS, FACTORS = (1, 2, 4, 8), (4, 8, 16), (1, 2), (1.0, 3.0)
+"""The last on the learning rate of queries and keys, which costs nothing."""
+LARGEST = (8, 16, 1, 1.0)
+"""Heads, head dimension, layers, factor: the shape with the most attention, instead of which others have a wider MLP."""
 WIDTH = 64
 """Of its MLP."""
 
 
 def list_shapes() -> list[Cell]:
-    """Every shape whose attention leaves room for an MLP: of two layers, those half as wide."""
+    """Every shape whose attention leaves room for an MLP, of two layers those half as wide; each at every factor."""
     keys = [
-        (heads, dimension, layers)
+        (heads, dimension, layers, factor)
+        for factor in FACTORS
         for layers in LAYERS
         for dimension in DIMENSIONS
         for heads in HEADS
         if heads * dimension * layers <= LARGEST[0] * LARGEST[1] // layers
     ]
     matched = match_operations({str(key): shape(*key) for key in (LARGEST, *keys)})
-    return [Cell(heads=key[0], dimension=key[1], layers=key[2], run=matched[str(key)]) for key in keys]
+    return [Cell(heads=key[0], dimension=key[1], layers=key[2], factor=key[3], run=matched[str(key)]) for key in keys]
 
 
-def shape(heads: int, dimension: int, layers: int) -> RunSpec:
-    """The run of the race over heads with so many layers."""
+def shape(heads: int, dimension: int, layers: int, factor: float) -> RunSpec:
+    """The run of the race over heads with so many layers, its queries and keys so many times as fast."""
     run = make(heads, dimension).run
     model = run.model.model_copy(update={"layers": layers, "d_mlp": WIDTH})
-    return vary_run(run, name=f"h{heads}-d{dimension}-l{layers}", model=model, training={})
+    rates = {} if factor == 1.0 else {"*.query.*": factor, "*.key.*": factor}
+    name = f"h{heads}-d{dimension}-l{layers}" + (f"-x{factor:g}" if rates else "")
+    return vary_run(run, name=name, model=model, training={"rates": rates})
 
 
 def rank(results: Results) -> list[tuple[Result, Estimate, int]]:
@@ -56,17 +61,17 @@ def rank(results: Results) -> list[tuple[Result, Estimate, int]]:
 
 def draw(results: Results) -> Figure:
     """The map of the search: the median step of each shape, darker where sooner; how many seeds it got."""
-    figure, axes = open_panels(len(LAYERS), height=3.6)
+    figure, axes = open_panels(len(LAYERS), len(FACTORS), height=3.6)
     known = {
-        (int(r["heads"]), int(r["dimension"]), int(r["layers"])): (estimate.value or np.nan, seeds)
+        (int(r["heads"]), int(r["dimension"]), int(r["layers"]), float(r["factor"])): (estimate.value or np.nan, seeds)
         for r, estimate, seeds in rank(results)
     }
     steps = [step for step, _ in known.values() if np.isfinite(step)]
-    for panel, layers in zip(axes, LAYERS, strict=True):
+    for panel, (factor, layers) in zip(axes, product(FACTORS, LAYERS), strict=True):
         values = np.full((len(DIMENSIONS), len(HEADS)), np.nan)
         for row, dimension in enumerate(DIMENSIONS):
             for column, heads in enumerate(HEADS):
-                step, seeds = known.get((heads, dimension, layers), (np.nan, 0))
+                step, seeds = known.get((heads, dimension, layers, factor), (np.nan, 0))
                 values[row, column] = step if np.isfinite(step) else np.nan
                 told = "not run" if not seeds else f"{step:,.0f}" if np.isfinite(step) else "beyond"
                 panel.text(column, row, f"{told}\n{seeds} seeds", ha="center", va="center", fontsize=8)
@@ -77,7 +82,8 @@ def draw(results: Results) -> Figure:
         panel.set_xticks(range(len(HEADS)), [str(heads) for heads in HEADS])
         panel.set_yticks(range(len(DIMENSIONS)), [str(dimension) for dimension in DIMENSIONS])
         panel.grid(visible=False)
-        label(panel, f"{layers} layer{'s' if layers > 1 else ''}: median step", "heads", "head dimension")
+        told = f"{layers} layer{'s' if layers > 1 else ''}" + (f", queries and keys x{factor:g}" if factor > 1 else "")
+        label(panel, f"{told}: median step", "heads", "head dimension")
     return figure
 
 

@@ -505,7 +505,7 @@ def test_several_heads_can_be_sooner_than_one_and_later(
     single: Sequence[int], several: Sequence[int], verdict: str
 ) -> None:
     study = load("heads_at_equal_operations")
-    chosen = {(c.key["heads"], c.key["dimension"], c.key["layers"]): c for c in study.cells}
+    chosen = {(c.key["heads"], c.key["dimension"], c.key["layers"]): c for c in study.cells if c.key["factor"] == 1.0}
     results = Results(
         [learn(chosen[heads, 8, 1], *[[at] * 8 for at in steps]) for heads, steps in ((1, single), (4, several))],
         study.cells,
