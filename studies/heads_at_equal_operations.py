@@ -22,7 +22,7 @@ from saltus.studies.study import Study
 HEADS, DIMENSIONS, LAYERS, FACTORS = (1, 2, 4, 8), (4, 8, 16), (1, 2), (1.0, 3.0)
 """The last on the learning rate of queries and keys, which costs nothing."""
 LARGEST = (8, 16, 1, 1.0)
-"""Heads, head dimension, layers, factor: the shape with the most attention, instead of which others have a wider MLP."""
+"""Heads, head dimension, layers, factor: the shape with the most attention; others have a wider MLP instead."""
 WIDTH = 64
 """Of its MLP."""
 
