@@ -36,9 +36,14 @@ _LOADED = cache(load_model)
 STEPS = [0, 1, 2, 4, 8, 10, 20, 30, 40]
 
 
-def load_once(folder: Path, precision: Precision, device: torch.device, _causal: set[str]) -> LoadedModel:
-    """As `load_model`, each checkpoint once for all tests."""
-    return _LOADED(folder, precision, device)
+class LoadOnce:
+    """As `ModelLoader`, each checkpoint once for all tests."""
+
+    def __init__(self, precision: Precision, device: torch.device) -> None:
+        self._arguments = precision, device
+
+    def load(self, folder: Path) -> LoadedModel:
+        return _LOADED(folder, *self._arguments)
 
 
 def describe(strategy: Literal["grid", "bisect", "robust"] = "grid") -> ScanSpec:

@@ -18,8 +18,8 @@ from tests.lm.tiny_scans import (
     STEPS,
     Interrupter,
     Interruption,
+    LoadOnce,
     describe,
-    load_once,
     make_suite,
     read_tables,
     run_scan,
@@ -57,7 +57,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each checkpoint is loaded once and not once for each scan."""
-    monkeypatch.setattr(scan_module, "load_model", load_once)
+    monkeypatch.setattr(scan_module, "ModelLoader", LoadOnce)
 
 
 # --- what is recorded --------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_view_says_what_happens_and_keeps_the_time(
 
     hints: list[tuple[Run, int] | None] = []
     monkeypatch.setattr(scan_module, "Prefetcher", Fetcher)
-    monkeypatch.setattr(scan_module, "load_model", taking(5, load_once))
+    monkeypatch.setattr(LoadOnce, "load", taking(5, LoadOnce.load))
     monkeypatch.setattr(scan_module, "probe", taking(7, probe))
     with view:
         run_scan(describe(), suite, ScanFolder(tmp_path / "scan"), view)

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from saltus.lm.suites.base import MissingCheckpoint
-from saltus.lm.suites.load import load_model
+from saltus.lm.suites.load import ModelLoader, load_model
 
 CPU = torch.device("cpu")
 
@@ -159,7 +159,7 @@ def test_what_would_be_made_up_is_a_missing_checkpoint(
 
 
 def test_a_configuration_is_causal_only_once_its_tokens_were_seen_to_mix(tmp_path: Path) -> None:
-    causal = set[str]()
+    loader = ModelLoader("float32", CPU)
 
     def build_bert(name: str, scale: float) -> Path:
         """Attention that adds nothing mixes no tokens, and so hides that they see each other."""
@@ -169,14 +169,28 @@ def test_a_configuration_is_causal_only_once_its_tokens_were_seen_to_mix(tmp_pat
                 weight.data.mul_(scale)
         return save(model, tmp_path / name, tokenizer=False)
 
-    load_model(build_bert("hidden", 0.0), "float32", CPU, causal)
-    assert not causal
+    for number in range(3):  # the third from the template
+        loader.load(build_bert(f"hidden{number}", 0.0))
     with pytest.raises(MissingCheckpoint, match="see the ones after them"):
-        load_model(build_bert("seen", 1.0), "float32", CPU, causal)
+        loader.load(build_bert("seen", 1.0))
+    loader.load(save(build_neox(), tmp_path / "neox", tokenizer=False))
+    with pytest.raises(MissingCheckpoint, match="see the ones after them"):
+        loader.load(build_bert("again", 1.0))
+
+
+def test_a_configuration_that_is_causal_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[torch.Tensor] = []
+    differentiate = torch.Tensor.backward
+
+    def record(tensor: torch.Tensor) -> None:
+        looked.append(tensor)
+        differentiate(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "backward", record)
+    loader = ModelLoader("float32", CPU)
     folder = save(build_neox(), tmp_path / "neox", tokenizer=False)
-    load_model(folder, "float32", CPU, causal)
-    (known,) = causal
-    load_model(folder, "float32", CPU, causal)
-    assert causal == {known}
-    with pytest.raises(MissingCheckpoint, match="see the ones after them"):
-        load_model(build_bert("again", 1.0), "float32", CPU, causal)
+    for _ in range(4):
+        loader.load(folder)
+    assert len(looked) == 1
+    loader.load(save(build_gpt2(), tmp_path / "gpt2", tokenizer=False))
+    assert len(looked) == 2

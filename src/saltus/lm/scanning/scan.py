@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ from saltus.lm.suites.base import (
     select_steps,
 )
 from saltus.lm.suites.content import Content, Stamp, describe_content, take_stamp
-from saltus.lm.suites.load import load_model
+from saltus.lm.suites.load import ModelLoader
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.specs.checkpoints import ScanSpec
 
@@ -118,7 +118,7 @@ def scan(
     )
     listener.started(len(listed))
     with Prefetcher(suite) as fetcher:
-        work = _Work(spec, suite, folder, listener, device, fetcher)
+        work = _Work(spec, suite, folder, listener, fetcher, ModelLoader(spec.precision, device))
         runs = [_RunScan(work, run, steps, (unusable or {}).get(run, {})) for run, steps in listed.items()]
         for run in runs:
             run.follow()
@@ -135,10 +135,8 @@ class _Work:
     suite: Suite
     folder: ScanFolder
     listener: Listener
-    device: torch.device
     fetcher: Fetcher
-    causal: set[str] = field(default_factory=set[str])
-    """Configurations that are, as `load_model` found."""
+    loader: ModelLoader
 
 
 class _RunScan:
@@ -216,7 +214,7 @@ class _RunScan:
         prompts = self._prompts.prepare(path)
         with ThreadPoolExecutor(max_workers=1) as beside:  # the hash takes as long as the reading
             described = beside.submit(describe_content, path)
-            loaded = load_model(path, work.spec.precision, work.device, work.causal)
+            loaded = work.loader.load(path)
             try:
                 check_prompts(loaded.model, prompts)
             except SaltusError as error:

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from saltus.lm.suites.base import MissingCheckpoint
+from saltus.lm.suites.template import Template, describe_layout, make_template
 from saltus.lm.suites.weights import is_constant, list_names, strip_wrappers
 from saltus.specs.checkpoints import Precision
 
@@ -34,37 +35,71 @@ class LoadedModel:
     """What was mended on the way and does no harm, such as a prefix of all names; empty where nothing was."""
 
 
-def load_model(folder: Path, precision: Precision, device: torch.device, causal: set[str] | None = None) -> LoadedModel:
-    """The language model in `folder`; every weight of it is in the files, and every weight in the files is of it.
+class ModelLoader:
+    """Loads one checkpoint after another; what was shown of one and holds for the next is not shown again.
 
-    `causal` are configurations that were shown to be causal, which are not looked at again; this one's is added.
-
-    Raises:
-        MissingCheckpoint: if that is not so, if the files cannot be read, or if a token of the model sees later ones.
-
+    Each model is one of its own. Those that differ in the values of their weights alone are built once by the library,
+    and looked at once whether they are causal.
     """
-    names = list(list_names(folder))
-    wrapped = {name: bare for name in names if (bare := strip_wrappers(name)) != name}
-    with _in_silence():
+
+    def __init__(self, precision: Precision, device: torch.device) -> None:
+        self._dtype, self._device = _DTYPES[precision], device
+        self._causal: set[str] = set()  # configurations that are
+        self._layout: str | None = None  # of the last checkpoint that the library loaded
+        self._builds = 0  # of this layout, one after another
+        self._template: Template | None = None
+
+    def load(self, folder: Path) -> LoadedModel:
+        """The language model in `folder`; every weight of it is in the files, and every weight in the files is of it.
+
+        Raises:
+            MissingCheckpoint: if that is not so, if the files cannot be read, or if a token of the model sees later
+                ones.
+
+        """
+        names = list(list_names(folder))
+        wrapped = {name: bare for name in names if (bare := strip_wrappers(name)) != name}
+        layout = _describe_layout(folder)
+        model = self._fill(folder, layout) or self._build(folder, layout, wrapped)
+        self._refuse_ahead(folder, model)
+        return LoadedModel(model, _describe_wrappers(wrapped))
+
+    def _fill(self, folder: Path, layout: str | None) -> PreTrainedModel | None:
+        if self._template is None or self._template.layout != layout:
+            return None
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(  # typed as without its last but one argument
-                folder,
-                dtype=_DTYPES[precision],
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                key_mapping={f"^{_escape(name)}$": bare for name, bare in wrapped.items()} or None,
-            )
-        except Exception as error:  # noqa: BLE001 - a foreign folder may break the library in any way
-            raise MissingCheckpoint(f"{folder} cannot be loaded as a language model ({_shorten(error)})") from None
-    model, info = loaded
-    _check_names(folder, info)
-    nn.Module.to(model, device)  # the library's own `to` is typed as a call on another class
-    model.eval().requires_grad_(requires_grad=False)
-    known = set[str]() if causal is None else causal
-    described = f"{type(model).__name__} {model.config.to_json_string()}"
-    if described not in known:
+            return self._template.fill(folder)
+        except Exception:  # noqa: BLE001 - the library says better what is wrong with the files
+            return None
+
+    def _build(self, folder: Path, layout: str | None, wrapped: dict[str, str]) -> PreTrainedModel:
+        with _in_silence():
+            try:
+                loaded: Any = AutoModelForCausalLM.from_pretrained(  # typed as without its last but one argument
+                    folder,
+                    dtype=self._dtype,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    key_mapping={f"^{_escape(name)}$": bare for name, bare in wrapped.items()} or None,
+                )
+            except Exception as error:  # noqa: BLE001 - a foreign folder may break the library in any way
+                raise MissingCheckpoint(f"{folder} cannot be loaded as a language model ({_shorten(error)})") from None
+        model, info = loaded
+        _check_names(folder, info)
+        nn.Module.to(model, self._device)  # the library's own `to` is typed as a call on another class
+        model.eval().requires_grad_(requires_grad=False)
+        self._builds = self._builds + 1 if layout == self._layout else 1
+        self._layout = layout
+        if layout is not None and self._builds == 2:  # not for a single one, and not again where there is none
+            self._template = _try_template(model, folder, layout)
+        return model
+
+    def _refuse_ahead(self, folder: Path, model: PreTrainedModel) -> None:
+        described = f"{type(model).__name__} {model.config.to_json_string()}"
+        if described in self._causal:
+            return
         ahead, shown = _look_ahead(model)
         if ahead:
             raise MissingCheckpoint(
@@ -72,8 +107,26 @@ def load_model(folder: Path, precision: Precision, device: torch.device, causal:
                 "be asked what comes next"
             )
         if shown:
-            known.add(described)
-    return LoadedModel(model, _describe_wrappers(wrapped))
+            self._causal.add(described)
+
+
+def load_model(folder: Path, precision: Precision, device: torch.device) -> LoadedModel:
+    """A single model; the rest as in `ModelLoader.load`."""
+    return ModelLoader(precision, device).load(folder)
+
+
+def _describe_layout(folder: Path) -> str | None:
+    try:
+        return describe_layout(folder)
+    except OSError:  # the library says better what cannot be read
+        return None
+
+
+def _try_template(model: PreTrainedModel, folder: Path, layout: str) -> Template | None:
+    try:
+        return make_template(model, folder, layout)
+    except Exception:  # noqa: BLE001 - a foreign model may not be copied in any way; then the library builds each anew
+        return None
 
 
 def _check_names(folder: Path, info: dict[str, Any]) -> None:
