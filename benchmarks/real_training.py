@@ -7,7 +7,6 @@ written from the monitor's folder; `saltus watch` shows it while it trains.
 import argparse
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from transformers import AutoTokenizer, Trainer, TrainingArguments
 from saltus.monitor import Monitor
 from saltus.monitor.folder import MonitorFolder
 from saltus.specs.training import ScheduleSpec
+from saltus.storage.files import remove
 
 RESULTS = Path(__file__).parent.parent / "results" / "real-training.md"
 CAPABILITY = "repetition"
@@ -51,8 +51,14 @@ class Repeated(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": tokens, "labels": labels}
 
 
+def find_last(checkpoints: Path) -> str | None:
+    """The last checkpoint that is whole: its `trainer_state.json` is written after everything else."""
+    whole = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda folder: int(folder.name.split("-")[1]))) if whole else None
+
+
 def train(folder: Path) -> None:
-    """Shuffle, then train the queries and keys of the shuffled layers alone."""
+    """Shuffle, then train the queries and keys of the shuffled layers alone, or go on from the last checkpoint."""
     torch.manual_seed(0)
     source = find_weights()
     model: Any = load_trained(source)
@@ -69,21 +75,24 @@ def train(folder: Path) -> None:
         at_most=None,
         threshold=0.4,
     )
-    with TemporaryDirectory() as place:
-        settings = TrainingArguments(
-            output_dir=place,
-            max_steps=STEPS,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            lr_scheduler_type="constant",
-            logging_steps=EVERY,
-            report_to="none",
-            save_strategy="no",
-            use_cpu=True,
-            disable_tqdm=True,
-        )
-        data = Repeated(model.config.vocab_size)
-        Trainer(model, settings, train_dataset=data, callbacks=[monitor.callback()]).train()
+    checkpoints = folder.with_name(f"{folder.name}-checkpoints")
+    settings = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=STEPS,
+        per_device_train_batch_size=BATCH,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        logging_steps=EVERY,
+        report_to="none",
+        save_steps=EVERY,
+        save_total_limit=1,
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    data = Repeated(model.config.vocab_size)
+    trainer = Trainer(model, settings, train_dataset=data, callbacks=[monitor.callback()])
+    trainer.train(resume_from_checkpoint=find_last(checkpoints))
+    remove(checkpoints)
 
 
 def describe(folder: Path) -> list[str]:
