@@ -82,7 +82,7 @@ def train(folder: Path) -> None:
         per_device_train_batch_size=BATCH,
         learning_rate=RATE,
         lr_scheduler_type="constant",
-        logging_steps=EVERY,
+        logging_steps=1,  # the monitor hears of a loss when it is logged
         report_to="none",
         save_steps=EVERY,
         save_total_limit=1,
