@@ -36,6 +36,11 @@ def test_the_verdict_is_honest_about_failure(patch: Patch) -> None:
     )
     assert "30% [30%, 30%] of it, where 80% was asked for" in failed
     assert failed.endswith("all 2 heads together 40% [40%, 40%], so the patterns alone do not bring it.")
+    many = describe_verdict(summarise_patch(patch([[0.1, 0.0, 0.1]], greedy=[0.2, 0.3], everything=0.9)))
+    assert many.startswith(
+        "So few heads did not recover the gain (from 0.100 to 0.700): the patterns of the best 2 heads"
+    )
+    assert "all 3 heads together 90% [90%, 90%], so the patterns do bring it, of more heads." in many
     lucky = describe_verdict(summarise_patch(patch([[0.3, 0.2, 0.0]], random=0.9)))
     assert "180% at most, so this set stands out little." in lucky
     turning = describe_verdict(summarise_patch(patch([[0.1, 0.0, 0.1]], greedy=[0.2, 0.35, 0.3], everything=0.3)))

@@ -108,13 +108,15 @@ def describe_verdict(result: PatchResult) -> str:
         text += f"{_name_patterns(best).capitalize()} back "
         return f"{text}{format_share(best.share)} of the gain ({ends}). {_compare_random(result, best)}"
     best = max(greedy, key=lambda found: found.share.estimate)
+    enough = bool(whole) and everything[0].share.estimate >= asked
     text += (
-        f"Patching did not recover the gain ({ends}): {_name_patterns(best)} back {format_share(best.share)} of it, "
-        f"where {asked:.0%} was asked for"
+        f"{'So few heads' if enough else 'Patching'} did not recover the gain ({ends}): {_name_patterns(best)} back "
+        f"{format_share(best.share)} of it, where {asked:.0%} was asked for"
     )
-    if whole and everything[0].share.estimate < asked:
+    if whole and not enough:
         return f"{text}; {whole}, so the patterns alone do not bring it."
-    return f"{text}{'; ' + whole if whole else ''}. {_compare_random(result, best)}".strip()
+    told = f"; {whole}, so the patterns do bring it, of more heads" if whole else ""
+    return f"{text}{told}. {_compare_random(result, best)}".strip()
 
 
 def format_share(share: Interval) -> str:
