@@ -2,17 +2,20 @@
 
 The parameters of the seeds of a run are one array, [seed, parameter], and so are their gradient and each of the
 optimiser's moments. PyTorch's optimisers are given views of all of them: what they change in place is what is saved,
-and each matrix of each seed can be a parameter of its own.
+and each matrix of each seed can be a parameter of its own. They are taken as functions where PyTorch offers that: its
+classes import its compiler, a second and a half in every process that trains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Muon
+from torch.optim import Muon
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from saltus.errors import SaltusError
 from saltus.models.decoder import Decoder
@@ -35,18 +38,29 @@ class _Weight(NamedTuple):
         return self.start + self.shape.numel()
 
 
+class _Rule(Protocol):
+    """What an optimiser does with its part of the parameters."""
+
+    def __call__(
+        self,
+        rate: float,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: Sequence[list[Tensor]],
+        counts: list[Tensor],
+    ) -> object:
+        """Change parameters and moments in place, and count the update where that is needed."""
+        ...
+
+
 class _Part(NamedTuple):
     """One of PyTorch's optimisers, and what it is given."""
 
-    optimizer: torch.optim.Optimizer
     cut: Callable[[Tensor], list[Tensor]]
     """Of an array [seed, parameter] the views that are its parameters, gradients or moments."""
     moments: tuple[str, ...]
     """What it keeps of earlier gradients, in its own words."""
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return self.optimizer.param_groups[0]["params"]
+    rule: _Rule
 
 
 class Optimizer:
@@ -65,24 +79,20 @@ class Optimizer:
         self._parts = _BUILDERS[spec.optimizer](spec, parameters, weights, model)
         names = dict.fromkeys(name for part in self._parts for name in part.moments)
         self._moments = {name: torch.zeros_like(parameters) for name in names}
-        self._counts: list[Tensor] = []
-        """Updates done, of each parameter of AdamW's."""
-        for part in self._parts:
-            views = zip(*(part.cut(self._moments[name]) for name in part.moments), strict=True)
-            for parameter, own in zip(part.parameters, views, strict=True):
-                part.optimizer.state[parameter] = dict(zip(part.moments, own, strict=True))
-                if isinstance(part.optimizer, AdamW):
-                    self._counts.append(torch.zeros((), device=parameters.device))
-                    part.optimizer.state[parameter]["step"] = self._counts[-1]
+        self._given = [
+            (part.cut(parameters), [part.cut(self._moments[name]) for name in part.moments]) for part in self._parts
+        ]
+        """Of each part its parameters, and its moments."""
+        self._counts = [[torch.zeros((), device=parameters.device) for _ in views] for views, _ in self._given]
+        """Updates done, of each part, for each of its parameters."""
 
+    @torch.no_grad()
     def update(self, step: int, gradient: Tensor) -> None:
         """Do update `step` (0 is the first) by the gradient [seed, parameter]."""
         before = None if self._factors is None else self._parameters.clone()
-        for part in self._parts:
-            part.optimizer.param_groups[0]["lr"] = learning_rate_at(self._spec, step)
-            for parameter, share in zip(part.parameters, part.cut(gradient), strict=True):
-                parameter.grad = share
-            part.optimizer.step()
+        rate = learning_rate_at(self._spec, step)
+        for part, (parameters, moments), counts in zip(self._parts, self._given, self._counts, strict=True):
+            part.rule(rate, parameters, part.cut(gradient), moments, counts)
         if before is not None and self._factors is not None:
             # No moment depends on the rate, and what is added is proportional to it, weight decay included.
             torch.lerp(before, self._parameters, self._factors, out=self._parameters)
@@ -95,8 +105,9 @@ class Optimizer:
         """Go on from the moments of a seed, as `read` gave them after `step` updates."""
         for name, moment in self._moments.items():
             moment[seed].copy_(moments[name])
-        for count in self._counts:
-            count.fill_(step)
+        for counts in self._counts:
+            for count in counts:
+                count.fill_(step)
 
 
 def check_optimizer(spec: TrainingSpec, model: Decoder) -> None:
@@ -107,12 +118,30 @@ def check_optimizer(spec: TrainingSpec, model: Decoder) -> None:
 def _build_adamw(
     spec: TrainingSpec, parameters: Tensor, weights: Sequence[_Weight], model: Decoder
 ) -> tuple[_Part, ...]:
-    return (_make_adamw(spec, parameters, _take_whole),)
+    return (_make_adamw(spec, _take_whole),)
 
 
 def _build_sgd(spec: TrainingSpec, parameters: Tensor, weights: Sequence[_Weight], model: Decoder) -> tuple[_Part, ...]:
-    sgd = SGD([parameters], momentum=spec.momentum or 0.0, weight_decay=spec.weight_decay)
-    return (_Part(sgd, _take_whole, ("momentum_buffer",)),)
+    def change(
+        rate: float,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: Sequence[list[Tensor]],
+        counts: list[Tensor],
+    ) -> None:
+        sgd(
+            parameters,
+            gradients,
+            [*moments[0]],
+            lr=rate,
+            momentum=spec.momentum or 0.0,
+            dampening=0.0,
+            weight_decay=spec.weight_decay,
+            nesterov=False,
+            maximize=False,
+        )
+
+    return (_Part(_take_whole, ("momentum_buffer",), change),)
 
 
 def _build_muon(
@@ -135,19 +164,58 @@ def _build_muon(
         weight_decay=spec.weight_decay,
         adjust_lr_fn="match_rms_adamw",
     )
+
+    def change(
+        rate: float,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: Sequence[list[Tensor]],
+        counts: list[Tensor],
+    ) -> None:
+        (group,) = muon.param_groups
+        group["lr"] = rate
+        for parameter, gradient, buffer in zip(group["params"], gradients, moments[0], strict=True):
+            parameter.grad = gradient
+            muon.state[parameter]["momentum_buffer"] = buffer
+        muon.step()
+
     others = [each for each in weights if each not in matrices]
     return (
-        _Part(muon, partial(_cut, weights=matrices), ("momentum_buffer",)),
-        _make_adamw(spec, parameters, partial(_cut, weights=others)),
+        _Part(partial(_cut, weights=matrices), ("momentum_buffer",), change),
+        _make_adamw(spec, partial(_cut, weights=others)),
     )
 
 
 _BUILDERS = {"adamw": _build_adamw, "sgd": _build_sgd, "muon": _build_muon}
 
 
-def _make_adamw(spec: TrainingSpec, parameters: Tensor, cut: Callable[[Tensor], list[Tensor]]) -> _Part:
-    adamw = AdamW(cut(parameters), betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
-    return _Part(adamw, cut, ("exp_avg", "exp_avg_sq"))
+def _make_adamw(spec: TrainingSpec, cut: Callable[[Tensor], list[Tensor]]) -> _Part:
+    def change(
+        rate: float,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: Sequence[list[Tensor]],
+        counts: list[Tensor],
+    ) -> None:
+        first, second = moments
+        adamw(
+            parameters,
+            gradients,
+            first,
+            second,
+            [],
+            counts,
+            fused=True,
+            amsgrad=False,
+            beta1=spec.betas[0],
+            beta2=spec.betas[1],
+            lr=rate,
+            weight_decay=spec.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    return _Part(cut, ("exp_avg", "exp_avg_sq"), change)
 
 
 def _take_whole(flat: Tensor) -> list[Tensor]:

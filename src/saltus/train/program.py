@@ -118,12 +118,22 @@ class Program:
 
     def _map(self, weighted: bool) -> Callable[..., tuple[Tensor, Tensor]]:
         """Gradient and loss of seeds, compiled where that is asked for; `weighted` says whether `weights` are given."""
+        if not self.stacked and not self._compiled:
+            return self._differentiate
         mapped: Callable[..., tuple[Tensor, Tensor]] = grad_and_value(self._loss)
         if self.stacked:
             mapped = vmap(mapped, in_dims=(0, 0, *(0 if each else None for each in (*self._given, weighted))))
         if self._compiled:
             mapped = compile_step(mapped, self.spec.training.compile, self.device)
         return mapped
+
+    def _differentiate(self, flat: Tensor, tokens: Tensor, *given: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What `grad_and_value` gives but for rounding, which costs a small step a third and imports the compiler."""
+        leaf = flat.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self._loss(leaf, tokens, *given)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient, loss.detach()
 
     def _count_parts(self, length: int) -> int:
         """Micro-batches. A sequence is never cut: where one alone is larger than a micro-batch, it is one."""
