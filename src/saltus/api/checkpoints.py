@@ -18,6 +18,7 @@ from saltus.lm.patching.folder import PatchFolder
 from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
 from saltus.provenance import describe_provenance
+from saltus.report.terminal.notebook import open_console
 from saltus.specs.capabilities import BaseCapabilitySpec, PromptFileSpec
 from saltus.specs.checkpoints import AuditSpec, PatchSpec
 from saltus.specs.pocket import PocketSpec
@@ -37,7 +38,7 @@ def pocket(spec: PocketSpec, *, out: AnyPath = DEFAULT_POCKETS, console: Console
     from saltus.report.terminal.pocket import PocketView
 
     root = PocketFolder.find(out, spec, spec.name).path
-    with PocketView(spec, console or Console()) as view:
+    with PocketView(spec, console or open_console()) as view:
         train_pocket(spec, root, view)
     return root
 
@@ -61,7 +62,7 @@ def audit(
     folder = AuditFolder.of(out, suite.name)
     with (
         folder.writing(AuditSpec(suite=suite.name), again=True),
-        AuditView(suite.name, checkpoints, console or Console()) as view,
+        AuditView(suite.name, checkpoints, console or open_console()) as view,
     ):
         audit_suite(suite, runs, folder, view)
         folder.finish(describe_provenance())
@@ -84,7 +85,7 @@ def patch(
     that are at hand; whatever goes wrong there costs nothing else.
     """
     out = Path(out)
-    console = console or Console()
+    console = console or open_console()
     folder = PatchFolder.find(out, spec, "patch")
     if folder.finished:
         folder.require(spec)

@@ -26,6 +26,7 @@ from saltus.report.run.summary import find_rises as find_run_rises
 from saltus.report.scan.summary import find_rises as find_scan_rises
 from saltus.report.terminal.curves import summarise_curves
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
+from saltus.report.terminal.notebook import open_console
 from saltus.report.terminal.pocket import tabulate_pocket
 from saltus.report.terminal.tables import (
     tabulate_audit,
@@ -123,7 +124,7 @@ def show(
     `threshold` and `hold` stand in for those of the folder's rule; of a scan only these capabilities and sizes are
     shown, if any are named. The heads of a patch are in the order of their effects in `unit`.
     """
-    console = console or Console()
+    console = console or open_console()
     if (capabilities or sizes) and not isinstance(folder, ScanFolder):
         raise SaltusError(f"{folder.path} is a {folder.kind}; capabilities and sizes are chosen in scans alone")
     match folder:

@@ -11,6 +11,7 @@ from rich.text import Text
 from saltus.api.training import TrainJob
 from saltus.arguments import EngineName
 from saltus.errors import SaltusError
+from saltus.report.terminal.notebook import open_console
 from saltus.specs import RunSpec
 from saltus.studies.jobs import Plan, Rate
 from saltus.train.folder import RunFolder
@@ -48,7 +49,7 @@ def open_engine(
         case "local":
             from saltus.engines.local import LocalEngine
 
-            yield LocalEngine.of(device, processes, console or Console())
+            yield LocalEngine.of(device, processes, console or open_console())
         case "ray":
             from saltus.engines.ray import RayEngine
 

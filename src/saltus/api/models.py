@@ -7,6 +7,7 @@ from rich.console import Console
 from saltus.api.folders import DEFAULT_ROOT, AnyPath, find
 from saltus.errors import SaltusError
 from saltus.report.terminal.heads import tabulate_ablation, tabulate_transplant
+from saltus.report.terminal.notebook import open_console
 from saltus.train.folder import RunFolder
 from saltus.train.head_effects import Ablation, Transplant
 
@@ -69,7 +70,7 @@ def transplant(
     )
     measured = transplant_patterns(before, after, placebo, material)
     for table in tabulate_transplant(measured):
-        (console or Console()).print(table)
+        (console or open_console()).print(table)
     return measured
 
 
@@ -88,7 +89,7 @@ def ablate(
     at = max(run.checkpoint_steps(seed), default=0) if step is None else step
     measured = ablate_heads(load_patient(run, at, seed, material), material)
     for table in tabulate_ablation(measured):
-        (console or Console()).print(table)
+        (console or open_console()).print(table)
     return measured
 
 

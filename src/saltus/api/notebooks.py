@@ -16,12 +16,10 @@ from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.patching.folder import PatchFolder
 from saltus.measure.comparison import ArmComparison
 from saltus.report.terminal.curves import summarise_curves
+from saltus.report.terminal.notebook import WIDTH
 from saltus.report.terminal.tables import tabulate_comparison
 
 Showable = Folder | Curves | Emergences | ArmComparison
-
-_WIDTH = 100
-"""Of the tables, in signs."""
 
 _KEY = [("group", "string"), ("seed", "string"), ("unit", "string")]
 EMERGENCES = pa.schema([*_KEY, *((name, "int64") for name in ("after", "by", "lost", "diverged"))])
@@ -34,7 +32,7 @@ VALUES = pa.schema(
 
 def render(shown: Showable) -> str:
     """HTML: what `saltus show` prints, and the main figure; what cannot be read is said. All text is escaped."""
-    console = Console(file=StringIO(), record=True, width=_WIDTH, force_terminal=True, force_jupyter=False)
+    console = Console(file=StringIO(), record=True, width=WIDTH, force_terminal=True, force_jupyter=False)
     try:
         _print(shown, console)
         figure = _draw(shown)

@@ -11,6 +11,7 @@ from saltus.api.jobs import send
 from saltus.arguments import DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
+from saltus.report.terminal.notebook import open_console
 from saltus.specs import CustomTask, MixturePhase, RunSpec
 from saltus.tasks.build import build_task_of, read_facts
 from saltus.train.folder import RunFolder
@@ -71,7 +72,7 @@ def run_all(
     from saltus.train.concerns import list_concerns
 
     recorded = join_measures(measures)
-    console = console or Console()
+    console = console or open_console()
     chosen: Engine = engine or LocalEngine.of(device, processes, console)
     folders: dict[str, RunFolder] = {}
     """By content: what has several names is trained once."""

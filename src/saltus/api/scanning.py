@@ -18,6 +18,7 @@ from saltus.lm.suites.base import Run, Suite, select_runs
 from saltus.lm.suites.build import open_suite
 from saltus.lm.suites.pythia import list_known_faults
 from saltus.provenance import describe_provenance
+from saltus.report.terminal.notebook import open_console
 from saltus.specs.checkpoints import ScanSpec
 from saltus.storage.files import remove
 
@@ -92,7 +93,7 @@ def scan(
     for `device`; one with several slots is sent a job for each run of the suite.
     """
     out = Path(out)
-    console = console or Console()
+    console = console or open_console()
     folder = ScanFolder.find(out, spec, "scan")
     if folder.finished:
         folder.require(spec)
@@ -125,7 +126,7 @@ def plan_scan(
     require_extra("lm", "a plan")
     from saltus.engines.local import LocalEngine
 
-    chosen: Engine = engine or LocalEngine.of(device, None, Console())
+    chosen: Engine = engine or LocalEngine.of(device, None, open_console())
     out, suite = Path(out), suite or open_suite(spec.suite)
     runs = select_runs(suite, spec.sizes, spec.seeds)
     jobs = 1 if chosen.slots == 1 else len(runs)

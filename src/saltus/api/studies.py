@@ -12,6 +12,7 @@ from saltus.api.runs import run_all
 from saltus.arguments import DEFAULT_KEPT, DEFAULT_ROOT, AnyPath
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
+from saltus.report.terminal.notebook import open_console
 from saltus.studies.cells import Cell
 from saltus.studies.jobs import Plan
 from saltus.studies.page import write_results
@@ -79,7 +80,7 @@ def run_study(
         if not behind:
             first = going
             break
-        (console or Console()).print("\n".join(tell_races(study, first, source)), markup=False, highlight=False)
+        (console or open_console()).print("\n".join(tell_races(study, first, source)), markup=False, highlight=False)
         train(behind, going)
         if any(source.find(cell.run) is None for cell in behind):  # it is left to another process
             return [RunFolder.of(out, cell.run) for cell in behind]
@@ -109,7 +110,7 @@ def plan_study(
     require_extra("train", "a plan")
     from saltus.engines.local import LocalEngine
 
-    chosen: Engine = engine or LocalEngine.of(device, processes, Console())
+    chosen: Engine = engine or LocalEngine.of(device, processes, open_console())
     out = Path(out)
     study = replace(study, race=None) if grid else study
     cells = list_cells(study, scale, RunFolders(out), change_cells(seeds=seeds, steps=steps))

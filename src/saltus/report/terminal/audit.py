@@ -21,7 +21,7 @@ class AuditView(Display):
     def examined(self, run: Run, step: int, reason: str | None) -> None:
         """A checkpoint has been read; `reason` says why if it is missing."""
         self._examined += 1
-        self._bar.update(self._task, completed=self._examined, description=f"audit of {self._suite}: {run}")
+        self._move(self._task, completed=self._examined, description=f"audit of {self._suite}: {run}")
         if reason is not None:
             self._say(f"{run} step {step} is missing: {reason}")
         elif not self._live and self._examined % max(1, self._checkpoints // _LINES) == 0:

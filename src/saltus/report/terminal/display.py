@@ -1,7 +1,7 @@
-"""A bar that lives on a terminal, and lines anywhere else: what all views of something at work have in common."""
+"""A bar that lives on a terminal and in a notebook, and lines anywhere else: what views of something at work share."""
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -10,14 +10,17 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from saltus.report.terminal.notebook import NotebookConsole, NotebookLive
+
 
 class Display:
-    """Shown from entry to exit, if the console is a terminal."""
+    """Shown from entry to exit, if the console is a terminal or a notebook."""
 
     def __init__(self, console: Console, unit: str, *, remaining: bool = False) -> None:
         """`unit` is what the bars count; `remaining` adds an estimate of the time left."""
@@ -32,7 +35,11 @@ class Display:
             *left,
             console=console,
         )
-        self._live = Live(self._bar, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._live: Live | NotebookLive | None = None
+        if isinstance(console, NotebookConsole):
+            self._live = NotebookLive(self._bar, console)
+        elif console.is_terminal:
+            self._live = Live(self._bar, console=console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -44,6 +51,12 @@ class Display:
     ) -> None:
         if self._live:
             self._live.stop()
+
+    def _move(self, task: TaskID, **values: Any) -> None:
+        """Change a bar; the values are those of `rich.progress.Progress.update`."""
+        self._bar.update(task, **values)
+        if isinstance(self._live, NotebookLive):  # a terminal's has a thread that looks
+            self._live.refresh()
 
     def _say(self, text: str) -> None:
         """Leave a line."""

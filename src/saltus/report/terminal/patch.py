@@ -37,7 +37,7 @@ class PatchView(Display):
         first, now = self._heard == 2, self._clock()  # the first pass reads the weights into the caches, and is slow
         left = f"about {_name_time(self._estimate(self._ahead))} left"
         share = 100 * (self._done + self._kept) / max(self._done + self._kept + self._ahead, 1.0)
-        self._bar.update(self._task, completed=int(share), description=f"{self._name}: {unit}, {left}")
+        self._move(self._task, completed=int(share), description=f"{self._name}: {unit}, {left}")
         if first:
             self._say(f"{self._name}: {self._describe_plan()}")
         elif not self._live and self._said is not None and now - self._said >= _BETWEEN_LINES:

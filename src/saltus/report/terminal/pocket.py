@@ -50,7 +50,7 @@ class PocketView(Display):
 
     def advanced(self, run: Run, step: int, loss: float) -> None:
         """A run has done `step` updates, lately with this training loss, in nats a token."""
-        self._bar.update(self._tasks[run], completed=step, description=f"{run}: loss {loss:.3f}")
+        self._move(self._tasks[run], completed=step, description=f"{run}: loss {loss:.3f}")
         self._steps[run] = step
         self._count(f"{run} at step {step}, loss {loss:.3f}")
 
@@ -64,7 +64,7 @@ class PocketView(Display):
         """Say how far the suite is, each time that a further share of it is done."""
         done = sum(self._steps.values())
         name = f"{self._spec.name}: {self._ended} of {self._runs} runs"
-        self._bar.update(self._whole, completed=done, description=name)
+        self._move(self._whole, completed=done, description=name)
         if not self._live and (line := done * LINES // self._total) > self._line:
             self._say(f"{name}, {done * 100 // self._total}% of the steps; {latest}")
             self._line = line

@@ -1,4 +1,4 @@
-"""What a person sees while a suite is scanned: a live display on a terminal, plain lines anywhere else.
+"""What a person sees while a suite is scanned: a live display on a terminal or in a notebook, plain lines elsewhere.
 
 It keeps the time as well: how long was spent fetching, loading, measuring, and on everything else.
 """
@@ -39,7 +39,7 @@ class ScanView(Display):
 
     def started(self, runs: int) -> None:
         """So many runs are to be scanned."""
-        self._bar.update(self._task, total=runs, description=self._name)
+        self._move(self._task, total=runs, description=self._name)
         self._say(f"{self._name}: scanning {runs} runs")
 
     def resumed(self, run: Run, measured: int) -> None:
@@ -94,7 +94,7 @@ class ScanView(Display):
     def finished_run(self, run: Run) -> None:
         """The strategy has no more questions about the run."""
         self._runs += 1
-        self._bar.update(self._task, completed=self._runs)
+        self._move(self._task, completed=self._runs)
         spent = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in self.account()["seconds"].items())
         self._say(f"{self._name}: {run} is done; {self._measured} checkpoints measured so far ({spent})")
 
@@ -111,4 +111,4 @@ class ScanView(Display):
         self._phase, self._since = phase, now
 
     def _show(self, text: str) -> None:
-        self._bar.update(self._task, description=f"{self._name}: {text}")
+        self._move(self._task, description=f"{self._name}: {text}")

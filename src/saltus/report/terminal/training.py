@@ -1,4 +1,4 @@
-"""What a person sees while runs train: a live display on a terminal, plain lines anywhere else."""
+"""What a person sees while runs train: a live display on a terminal or in a notebook, plain lines elsewhere."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,13 +38,13 @@ class LiveView(Display):
 
     def resumed(self, step: int) -> None:
         """Training goes on from checkpoints at `step`."""
-        self._bar.update(self._task, completed=step)
+        self._move(self._task, completed=step)
         for spec in self._specs:
             self._say(f"{spec.name}: resumed at step {step}")
 
     def advanced(self, step: int) -> None:
         """Every seed has done `step` updates."""
-        self._bar.update(self._task, completed=step, description=self._name)
+        self._move(self._task, completed=step, description=self._name)
 
     def evaluated(self, run: int, step: int, progress: Mapping[int, NDArray[np.float64]]) -> None:
         """An evaluation of a run gave `progress`, by seed [unit]."""
