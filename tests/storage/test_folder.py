@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from saltus.errors import SaltusError
 from saltus.specs.base import Spec, digest
 from saltus.storage.files import HeldError, write_file
 from saltus.storage.folder import Folder
+from saltus.storage.listing import Listing
 
 
 class CountSpec(Spec):
@@ -70,6 +71,26 @@ def test_the_same_under_another_name_is_found_once_it_is_finished(tmp_path: Path
     with other.writing(SPEC):
         other.finish({})
     assert CountFolder.find(tmp_path, SPEC, "count").path == other.path
+
+
+def test_who_looks_for_many_lists_the_root_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = count(tmp_path)
+    specs = [SPEC, *(CountSpec(upto=upto) for upto in range(3, 9))]
+    alone = [CountFolder.find(tmp_path, spec, "numbers").path for spec in specs]
+    listed: list[Path] = []
+    iterdir = Path.iterdir
+
+    def watch(path: Path) -> Iterator[Path]:
+        listed.append(path)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", watch)
+    monkeypatch.setattr(Path, "glob", None)  # which lists as well
+    listing = Listing(tmp_path)
+    assert [CountFolder.find(tmp_path, spec, "numbers", listing).path for spec in specs] == alone
+    assert alone[0] == there.path
+    assert listed == [tmp_path]
+    assert Listing(tmp_path / "nowhere").hashed(SPEC.content_hash) == []
 
 
 def test_a_folder_of_version_0_1_is_found_and_read(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def open_engine(
 def plan_runs(specs: Sequence[RunSpec], out: Path, engine: "Engine") -> Plan:
     """The jobs for what is not finished of `specs` under `out`."""
     once = {spec.content_hash: spec for spec in specs}
-    return _pack([spec for spec in once.values() if not RunFolder.of(out, spec).covers(spec)], out, engine)
+    folders = zip(once.values(), RunFolder.of_all(out, once.values()), strict=True)
+    return _pack([spec for spec, folder in folders if not folder.covers(spec)], out, engine)
 
 
 def _pack(waiting: Sequence[RunSpec], out: Path, engine: "Engine") -> Plan:
@@ -123,8 +124,7 @@ def _find_failed(
 ) -> dict[str, str]:
     """Why runs are not finished, as jobs told it, or as it can be seen here; it is recorded in their folders."""
     failed: dict[str, str] = {}
-    for spec in waiting:
-        folder = RunFolder.of(out, spec)
+    for spec, folder in zip(waiting, RunFolder.of_all(out, waiting), strict=True):
         if folder.covers(spec) or folder.path in left:
             continue
         lost = (

@@ -13,6 +13,7 @@ from saltus.errors import SaltusError
 from saltus.extras import require_extra
 from saltus.report.terminal.notebook import open_console
 from saltus.specs import CustomTask, MixturePhase, RunSpec
+from saltus.storage.listing import Listing
 from saltus.tasks.build import build_task_of, read_facts
 from saltus.train.folder import RunFolder
 from saltus.train.measures import Measure, join_measures
@@ -77,17 +78,18 @@ def run_all(
     folders: dict[str, RunFolder] = {}
     """By content: what has several names is trained once."""
     waiting: list[RunSpec] = []
+    listing = Listing(out)
     for spec in specs:
         if spec.content_hash in folders:
             continue
-        folder = folders[spec.content_hash] = RunFolder.of(out, spec)
+        folder = folders[spec.content_hash] = RunFolder.of(out, spec, listing)
         if folder.finished:
             folder.restore(spec, read_facts(spec))
         if folder.covers(spec):
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
         else:
             waiting.append(spec)
-            if not folder.path.exists() and (told := _tell_shorter(out, spec)):
+            if not folder.path.exists() and (told := _tell_shorter(listing, spec)):
                 console.print(Text(told), soft_wrap=True)
     for spec in waiting:
         check_run(spec, chosen.processes if chosen.local else None)
@@ -155,9 +157,9 @@ def check_needs(spec: RunSpec, out: Path, asked: Collection[str]) -> None:
             raise SaltusError(f"{spec.name}: {error}") from None
 
 
-def _tell_shorter(out: Path, spec: RunSpec) -> str | None:
+def _tell_shorter(listing: Listing, spec: RunSpec) -> str | None:
     """Why a run starts anew although the same run has been finished for fewer steps."""
-    shorter = RunFolder.find_shorter(out, spec)
+    shorter = RunFolder.find_shorter(listing, spec)
     if shorter is None:
         return None
     steps = shorter.spec().training.steps

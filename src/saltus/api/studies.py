@@ -83,7 +83,7 @@ def run_study(
         (console or open_console()).print("\n".join(tell_races(study, first, source)), markup=False, highlight=False)
         train(behind, going)
         if any(source.find(cell.run) is None for cell in behind):  # it is left to another process
-            return [RunFolder.of(out, cell.run) for cell in behind]
+            return RunFolder.of_all(out, [cell.run for cell in behind])
     folders = train(first, first)
     following = list_cells(study, scale, source, change)[len(first) :]
     if (unknown := _find_unknown([*first, *following], only)) is not None:

@@ -55,7 +55,7 @@ class TrainJob:
         from saltus.engines.local import open_machine
         from saltus.studies.status import summarise_progress
 
-        waiting = [_Waiting(spec, RunFolder.of(self.out, spec)) for spec in self.specs]
+        waiting = list(map(_Waiting, self.specs, RunFolder.of_all(self.out, self.specs)))
         with open_machine(torch.device(self.device), self.processes, own=self.remote) as machine:
             sweep = _Sweep(machine, self, console)
             waiting = [each for each in waiting if not each.folder.covers(each.spec)]

@@ -18,6 +18,7 @@ from saltus.errors import SaltusError
 from saltus.shown import Shown
 from saltus.specs.base import DIGITS, Spec
 from saltus.storage.files import HeldError, explain_full_disk, hold, is_held, remove, write_file, write_folder
+from saltus.storage.listing import Listing
 from saltus.storage.tables import read_json, write_json
 
 S = TypeVar("S", bound=Spec)
@@ -153,10 +154,11 @@ class Folder(Shown, Generic[S]):
         return f"move {self.path} away {AGAIN}: it starts anew"
 
     @classmethod
-    def find(cls, root: Path, spec: S, name: str) -> Self:
+    def find(cls, root: Path, spec: S, name: str, listing: Listing | None = None) -> Self:
         """The folder of a description under `root`, which need not exist.
 
         Where it does not, and the same has been finished under another name, or begun by version 0.1, it is that one.
+        Who looks for many gives the `listing` of `root`, which is otherwise listed for each that is not there.
         """
         own = cls(root / spec.identify(name))
         if own.path.exists():
@@ -164,7 +166,8 @@ class Folder(Shown, Generic[S]):
         hashes = dict.fromkeys(spec.folder_hashes)
         if former := next((path for digits in hashes if (path := root / f"{name}-{digits}").exists()), None):
             return cls(former)
-        others = [cls(path) for digits in hashes for path in sorted(root.glob(f"*-{digits}"))]
+        listing = listing or Listing(root)
+        others = [cls(path) for digits in hashes for path in listing.hashed(digits)]
         return next((o for o in others if o.finished and (o.path / cls.description).exists()), own)
 
     @classmethod

@@ -54,7 +54,7 @@ class Standing:
 
 def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
     """Where each run stands under `out`."""
-    return [_read_standing(spec, RunFolder.of(out, spec)) for spec in specs]
+    return list(map(_read_standing, specs, RunFolder.of_all(out, specs)))
 
 
 def estimate_left(standings: Sequence[Standing], device: str) -> float | None:

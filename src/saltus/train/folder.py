@@ -14,7 +14,6 @@ Seeds are independent, so a run takes more of them, and more steps, whenever the
 readable meanwhile. A seed that has stopped by itself has no moments in its newest checkpoint.
 """
 
-import glob
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.storage.files import HeldError, explain_full_disk, remove, write_folder
 from saltus.storage.folder import AGAIN, Folder
+from saltus.storage.listing import Listing
 from saltus.storage.tables import (
     Arrays,
     read_any_table,
@@ -291,29 +291,38 @@ class RunFolder(Folder[RunSpec]):
         return tables, join_snapshots([SnapshotRows.from_arrays(each) for each in arrays])
 
     @classmethod
-    def of(cls, root: Path, spec: RunSpec) -> Self:
+    def of(cls, root: Path, spec: RunSpec, listing: Listing | None = None) -> Self:
         """The folder of a run under `root`, which need not exist; see `Folder.find`.
 
         One that a version before has finished for fewer seeds is found by its name, and takes more.
         """
-        found = cls.find(root, spec, spec.name)
+        listing = listing or Listing(root)
+        found = cls.find(root, spec, spec.name, listing)
         if found.path.exists():
             return found
-        return cls._find_finished(root, spec, lambda there: spec.with_overrides(seeds=there.seeds)) or found
+        return cls._find_finished(listing, spec, lambda there: spec.with_overrides(seeds=there.seeds)) or found
 
     @classmethod
-    def find_shorter(cls, root: Path, spec: RunSpec) -> Self | None:
+    def of_all(cls, root: Path, specs: Iterable[RunSpec]) -> list[Self]:
+        """The folder of each run under `root`, which is listed once."""
+        listing = Listing(root)
+        return [cls.of(root, spec, listing) for spec in specs]
+
+    @classmethod
+    def find_shorter(cls, listing: Listing, spec: RunSpec) -> Self | None:
         """A folder of that name in which the same run has been finished for fewer steps."""
         return cls._find_finished(
-            root, spec, lambda there: spec.with_overrides(seeds=there.seeds, steps=there.training.steps)
+            listing, spec, lambda there: spec.with_overrides(seeds=there.seeds, steps=there.training.steps)
         )
 
     @classmethod
-    def _find_finished(cls, root: Path, spec: RunSpec, change: Callable[[RunSpec], RunSpec]) -> Self | None:
+    def _find_finished(cls, listing: Listing, spec: RunSpec, change: Callable[[RunSpec], RunSpec]) -> Self | None:
         """The first finished folder of the name of `spec` whose run is what `change` makes of `spec`."""
-        for path in sorted(root.glob(f"{glob.escape(spec.name)}-*/{cls.description}")):
-            folder = cls(path.parent)
-            if folder.finished and (there := folder.spec()).content_hash == change(there).content_hash:
+        for folder in map(cls, listing.named(spec.name)):
+            if not (folder.finished and (folder.path / cls.description).exists()):
+                continue
+            there = folder.spec()
+            if there.content_hash == change(there).content_hash:
                 return folder
         return None
 
