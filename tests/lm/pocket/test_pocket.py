@@ -449,7 +449,7 @@ def wait_until(there: Callable[[], bool]) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes that train through /proc (Linux)")
 def test_suite_that_is_ended_in_every_way_is_the_suite_that_was_not(tmp_path: Path) -> None:
     """One suite, ended three times; one test, because each start takes seconds."""
-    spec = with_values(TINY, models=(SMALL,), seeds=1, steps=1200, every=20)
+    spec = with_values(TINY, models=(SMALL,), seeds=1, steps=600, every=20)
     root = tmp_path / "broken"
     script, output = tmp_path / "script.py", tmp_path / "output"
     script.write_text(SCRIPT)
@@ -478,7 +478,7 @@ def test_suite_that_is_ended_in_every_way_is_the_suite_that_was_not(tmp_path: Pa
     assert not (root / "finished.json").exists()
 
     # The process that trains is killed: its run is named.
-    listener = Ender(600, kill_worker)
+    listener = Ender(320, kill_worker)
     with pytest.raises(
         SaltusError, match=r"that trained small seed 0 ended with code -9 .* run the same command again"
     ):
@@ -487,16 +487,16 @@ def test_suite_that_is_ended_in_every_way_is_the_suite_that_was_not(tmp_path: Pa
     assert list(root.rglob("*.partial")) == []
 
     # Ctrl-C: nothing goes on, nothing half written is left.
-    listener = Ender(900, interrupt)
+    listener = Ender(460, interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_pocket(spec, root, listener)
-    assert listener.begins[0] in (580, 600, 620)
+    assert listener.begins[0] in (300, 320, 340)
     assert multiprocessing.active_children() == []
     assert list(root.rglob("*.partial")) == []
     assert not (root / "finished.json").exists()
 
     # The last part in this process, and an unbroken run to compare with.
-    assert train_here(spec, SMALL, 0, root).begins[0] >= 880
+    assert train_here(spec, SMALL, 0, root).begins[0] >= 440
     train_here(spec, SMALL, 0, tmp_path / "unbroken")
     assert_equal_runs(run_folder(root, SMALL, 0), run_folder(tmp_path / "unbroken", SMALL, 0))
 
