@@ -1,28 +1,32 @@
 """What an engine costs: 1,000 small cells on two nodes of a Ray cluster, beside the same cells here.
 
-Run as `python benchmarks/engines.py`; with --write, results/engines.md is written. Both nodes are on this machine and
-have one core each; the engine of this machine has two processes. The cells are trained in rounds that alternate between
-the two, so that a machine whose speed drifts is fair to both. Each round has its own cells.
+Run as `python benchmarks/engines.py`; with --write, results/engines.md is written, in ten minutes or so where nothing
+else is at work. Both nodes are on this machine and have one core each; the engine of this machine has two processes.
+The cells are trained in rounds that alternate between the two, so that a machine whose speed drifts is fair to both.
+Each round has its own cells.
 
-A core is busy with a cell from the moment at which its folder is described to that at which it is marked as
-finished: preparing, training, measuring and writing. What an engine costs is the share of the cores' time in which no
-core is busy with a cell: `1 - busy seconds / (wall seconds * cores)`. It is given from the first cell's beginning to
-the last one's end, in which it contains the choice of what trains next, messages, and cores that wait at the end; and
-for the whole call, with the start of processes and the look at all folders before and after. The start of the cluster
-is measured apart.
+Three seconds are measured of each round: those on the clock for the whole call, with the start of processes and the
+look at all folders before and after; of those the ones from the first cell's beginning to the last one's end; and those
+of processors, of this process and all that it started, Ray's own among them. What Ray costs is by how much each is more
+with Ray than here. The start of the cluster is measured apart.
+
+That compares two engines, of which the one here may itself be slow. So the share of the cores' time is given as well in
+which no core is busy with a cell, from the first one's beginning to the last one's end. A core is busy with a cell from
+the moment at which its folder is described to that at which it is marked as finished: preparing, training, measuring
+and writing.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
@@ -34,10 +38,13 @@ from saltus.train.folder import RunFolder
 
 RESULTS = Path(__file__).parent.parent / "results" / "engines.md"
 CORES = 2
-HEADER = (
-    "| engine | cells | wall s | busy s of a core | cost once begun | cost with the start | files of a cell | "
-    "KiB of a cell |"
-)
+HEADER = "| engine | cells | s with the start | s once begun | processor s | cores without a cell | files, KiB a cell |"
+COSTS = {
+    "wall": "on the clock, with the start of its workers",
+    "begun": "on the clock, once begun",
+    "processor": "of processors, with the start of its workers",
+}
+PARTS = (*COSTS, "busy")
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class Round:
     """Seconds of the whole call."""
     begun: float
     """Of those from the first cell's beginning to the last one's end."""
+    processor: float
+    """Of processors, of all processes of this program."""
+    others: float
+    """Of processors, of all other programs meanwhile."""
     busy: float
     """Seconds in which a core was busy with a cell, summed over cores."""
     files: float
@@ -78,19 +89,33 @@ def make_cell(number: int, steps: int) -> RunSpec:
 
 def train(cells: list[RunSpec], engine: Engine, out: Path) -> Round:
     """Train cells in a folder of their own."""
-    started = time.perf_counter()
+    started, (own, everything) = time.perf_counter(), read_processors()
     folders = api.run_all(cells, out=out, engine=engine, console=Console(quiet=True))
-    wall = time.perf_counter() - started
-    return look([folder.path for folder in folders], wall)
+    wall, (own_after, after) = time.perf_counter() - started, read_processors()
+    processor = own_after - own
+    return look([folder.path for folder in folders], wall, processor, max(0.0, after - everything - processor))
 
 
-def look(folders: list[Path], wall: float) -> Round:
+def read_processors() -> tuple[float, float]:
+    """Seconds of processors so far: of this process and those that it started, which may have ended; and of all."""
+    this = psutil.Process()
+    own = 0.0
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            own += sum(process.cpu_times()[:4])  # its own and those of its ended children, each user and system
+    everything = psutil.cpu_times()
+    return own, everything.user + everything.nice + everything.system
+
+
+def look(folders: list[Path], wall: float, processor: float, others: float) -> Round:
     """When folders were described and finished, and what they hold."""
     spans = [[(folder / name).stat().st_mtime for name in ("spec.json", "finished.json")] for folder in folders]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return Round(
         wall,
         begun=max(end for _, end in spans) - min(start for start, _ in spans),
+        processor=processor,
+        others=others,
         busy=sum(end - start for start, end in spans),
         files=len(files) / len(folders),
         size=sum(path.stat().st_size for path in files) / len(folders),
@@ -144,32 +169,39 @@ def _check_equal(root: Path, rounds: int) -> None:
 
 def write_page(found: dict[str, list[Round]], start: float, cells: int, steps: int) -> str:
     """The page of results."""
+    total = {name: [sum(getattr(each, part) for each in rounds) for part in PARTS] for name, rounds in found.items()}
+    others = sum(each.others for rounds in found.values() for each in rounds)
+    whole = sum(each.wall for rounds in found.values() for each in rounds) * CORES
     lines = [
         "# Engines\n",
         "Generated by `.venv/bin/python benchmarks/engines.py --write`, not by hand.\n",
-        f"- Machine: {describe_machine()}; others were at work on it",
+        f"- Machine: {describe_machine()}; other programs took {others / whole:.0%} of its processors meanwhile",
         f"- Date: {date.today().isoformat()}",
         f"- Work: {cells:,} cells of one seed and {steps} steps, of one shape; each has a folder with a checkpoint at "
         "its start and one at its end.",
         "- Local: two processes. Ray: two nodes of one core on this machine. Rounds alternate; the records of "
         "both are equal, bit by bit.",
-        "- Cost: of the cores' time, the share in which no core is busy with a cell: from the first cell's beginning "
-        "to the last one's end, and with the start of processes and the look at all folders.",
-        f"- The cluster started in {start:.0f} s, which is not part of it.\n",
+        "- Seconds: of the whole call, with the start of processes and the look at all folders; from the first cell's "
+        "beginning to the last one's end; of processors, of all processes.",
+        "- Cores without a cell: the share of the cores' time, once begun, in which none is busy with a cell.",
+        f"- The cluster started in {start:.0f} s, which is not part of it. Its workers start in the first round "
+        "and stay; the engine of this machine starts its own in each.\n",
         HEADER,
         "|" + " --- |" * HEADER.count(" | ") + " --- |",
     ]
-    for name, rounds in found.items():
-        wall, begun, busy = (sum(getattr(each, name) for each in rounds) for name in ("wall", "begun", "busy"))
+    for name, (wall, begun, processor, busy) in total.items():
         lines.append(
-            f"| {name} | {cells:,} | {wall:,.0f} | {busy:,.0f} | {1 - busy / begun / CORES:.1%} | "
-            f"{1 - busy / wall / CORES:.1%} | {rounds[0].files:.0f} | {rounds[0].size / 1024:.0f} |"
+            f"| {name} | {cells:,} | {wall:,.0f} | {begun:,.0f} | {processor:,.0f} | "
+            f"{1 - busy / begun / CORES:.1%} | {found[name][0].files:.0f}, {found[name][0].size / 1024:.0f} |"
         )
-    ratios = [there.wall / here.wall for here, there in zip(found["local"], found["ray"], strict=True)]
-    lines.append(
-        f"\nWall seconds with Ray for each here, round by round: {statistics.median(ratios):.3f} "
-        f"({min(ratios):.3f} to {max(ratios):.3f})."
-    )
+    lines.append("\nWhat Ray costs beside the engine of this machine; in brackets by round:\n")
+    for place, (part, said) in enumerate(COSTS.items()):
+        ratios = [
+            getattr(there, part) / getattr(here, part) - 1
+            for here, there in zip(found["local"], found["ray"], strict=True)
+        ]
+        whole = total["ray"][place] / total["local"][place] - 1
+        lines.append(f"- {said}: {whole:+.1%} ({', '.join(f'{ratio:+.1%}' for ratio in ratios)})")
     return "\n".join(lines) + "\n"
 
 
