@@ -38,6 +38,9 @@ lint: .venv/ready-to-develop ## check formatting and lint
 types: .venv/ready-to-develop ## check types, strictly
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# One thread in each process: several processes whose threads wait for each other by spinning cost many times as much.
+unit test-lowest: export OMP_NUM_THREADS := 1
+
 unit: .venv/ready-to-develop ## the tests alone
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
