@@ -77,14 +77,16 @@ def interrupt(folder: Path, study: Study, what: Callable[[], object]) -> dict[Pa
 
     def wait() -> None:
         deadline = time.monotonic() + PATIENCE
-        while not all(16 in each.checkpoint_steps() for each in folders):
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.02)
-        what()
-        paths = [path for each in folders for path in each.path.glob("checkpoints/????????/manifest.json")]
-        written.update({path: path.stat().st_mtime_ns for path in paths})
-        (folder / "go").touch()
+        try:
+            while not all(16 in each.checkpoint_steps() for each in folders):
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.02)
+            what()
+            paths = [path for each in folders for path in each.path.glob("checkpoints/????????/manifest.json")]
+            written.update({path: path.stat().st_mtime_ns for path in paths})
+        finally:  # whatever went wrong: the test fails then, and does not wait for ever
+            (folder / "go").touch()
 
     threading.Thread(target=wait, daemon=True).start()
     return written
