@@ -52,7 +52,7 @@ test-lowest: .venv/ready-to-develop ## every test, with the lowest versions that
 	.venv-lowest/bin/pip install --quiet --requirement .venv-lowest/lowest.txt
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > .venv-lowest/others
 	cp .venv-lowest/others $$(.venv-lowest/bin/python -c "import site; print(site.getsitepackages()[0])")/others.pth
-	PYTHONPATH=src .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile -W ignore::DeprecationWarning
+	PYTHONPATH=$(CURDIR)/src .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile -W ignore::DeprecationWarning
 
 bench: .venv/ready ## measure speed and memory against a plain training loop
 	$(BIN)/python benchmarks/speed.py

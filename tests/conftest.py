@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from saltus.cli.main import main as saltus_main
@@ -14,6 +15,9 @@ from saltus.specs import LinearMapSpec, RunSpec, ScheduleSpec, TrainingSpec, Tra
 from saltus.train.folder import RunFolder
 
 Saltus = Callable[..., tuple[int, str, str]]
+
+settings.register_profile("untimed", deadline=None)  # no test is timed: a busy machine is no error
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
