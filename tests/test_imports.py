@@ -17,6 +17,7 @@ from saltus.specs.curricula import PHASES
 from saltus.specs.interventions import INTERVENTIONS
 from saltus.specs.kinds import find_class
 from saltus.specs.models import MODELS
+from saltus.specs.pocket_interventions import POCKET_INTERVENTIONS
 from saltus.specs.tasks import TASKS
 
 SOURCE = Path(saltus.__file__).parent
@@ -189,6 +190,8 @@ def test_every_kind_in_a_registry_is_what_it_says_and_builds_something() -> None
     for kinds in (TASKS, MODELS, CAPABILITIES, INTERVENTIONS, PHASES):
         assert list(kinds) == [spec.model_fields["kind"].default for spec in kinds.values()]
         assert all(callable(find_class(spec.builds)) for spec in kinds.values())
+    kinds = [(spec.model_fields["kind"].default, callable(find_class(p))) for spec, p in POCKET_INTERVENTIONS.values()]
+    assert kinds == [(kind, True) for kind in POCKET_INTERVENTIONS]
     assert get_args(PatternName) == tuple(KNOWN_PATTERNS)
     streams = [spec.stream for spec in CAPABILITIES.values()]
     assert len(set(streams)) == len(streams)

@@ -64,10 +64,11 @@ class AttentionSpec(BaseInterventionSpec):
         """Raise a ValueError if the model has no attention, or not so many layers or heads."""
         if not model.attention_heads:
             raise ValueError(f"intervention changes attention, which model.kind {model.kind!r} does not have")
-        for name, chosen, number in (
-            ("layers", self.layers, model.layers),
-            ("heads", self.heads, model.attention_heads),
-        ):
+        self.check_heads(model.layers, model.attention_heads)
+
+    def check_heads(self, layers: int, heads: int) -> None:
+        """Raise a ValueError if a model has not so many layers or heads."""
+        for name, chosen, number in (("layers", self.layers, layers), ("heads", self.heads, heads)):
             if chosen and max(chosen) >= number:
                 raise ValueError(f"intervention.{name} names {max(chosen)}; the model has {name} 0 to {number - 1}")
 

@@ -4,7 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from saltus.specs.base import Spec
+from saltus.specs.base import Spec, digest
+from saltus.specs.interventions import AttentionSpec, BaseInterventionSpec
+from saltus.specs.pocket_interventions import PocketInterventionSpecs
 
 
 class PocketModelSpec(Spec):
@@ -15,6 +17,12 @@ class PocketModelSpec(Spec):
     d_model: int = Field(ge=1, le=4096)
     heads: int = Field(ge=1, le=256)
     rotary: float = Field(default=1.0, gt=0.0, le=1.0, description="share of the head that rotary positions turn")
+    d_mlp: int | None = Field(default=None, ge=1, description="width of the MLP; four times d_model if None")
+
+    @property
+    def mlp_width(self) -> int:
+        """The width of the MLP."""
+        return self.d_mlp or 4 * self.d_model
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
@@ -58,6 +66,12 @@ class PocketSpec(Spec):
     learning_rate: float = Field(default=2e-3, gt=0.0, le=10.0)
     warmup: int = Field(default=20, ge=0, description="steps over which the learning rate rises linearly")
     weight_decay: float = Field(default=0.01, ge=0.0)
+    initialisation_scale: float = Field(
+        default=1.0, gt=0.0, le=100.0, description="factor on the standard deviation of 0.02 of the first weights"
+    )
+    intervention: PocketInterventionSpecs = Field(
+        default=None, description="what is done to attention, data or loss while it trains: None, one, or several"
+    )
     master_seed: int = Field(default=0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -66,3 +80,29 @@ class PocketSpec(Spec):
         if len(set(names)) < len(names):
             raise ValueError(f"models are named {', '.join(names)}; names must differ")
         return self
+
+    @model_validator(mode="after")
+    def _check_intervention(self) -> Self:
+        for model in self.models:
+            for intervention in self.interventions:
+                if isinstance(intervention, AttentionSpec):
+                    intervention.check_heads(model.layers, model.heads)
+        return self
+
+    @property
+    def interventions(self) -> tuple[BaseInterventionSpec, ...]:
+        """All of them, in their order."""
+        if isinstance(self.intervention, tuple):
+            return self.intervention
+        return () if self.intervention is None else (self.intervention,)
+
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named its folders: of all keys but later ones that are at their defaults."""
+        values = self.model_dump(mode="json")
+        later = {"initialisation_scale": 1.0, "intervention": None, "d_mlp": None}
+        for part in (values, *values["models"]):
+            for name, default in later.items():
+                if name in part and part[name] == default:
+                    del part[name]
+        return digest(values)

@@ -531,7 +531,7 @@ def test_presets_can_be_trained(tmp_path: Path) -> None:
     text.write_text("text")
     for spec in (DEMO_POCKET, choose_pocket("periodic"), choose_pocket("stdlib", text)):
         for model in spec.models:
-            build_config(model, spec.corpus.vocabulary, spec.length)
+            build_config(spec, model)
     assert len(DEMO_POCKET.models) * DEMO_POCKET.seeds == 12
     assert choose_pocket("periodic") == PERIODIC
     assert choose_pocket("periodic", seeds=2, steps=7) == with_values(PERIODIC, seeds=2, steps=7)

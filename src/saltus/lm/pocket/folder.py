@@ -62,6 +62,12 @@ class PocketRunFolder:
         """The folder of a checkpoint."""
         return self.path / f"step{step}"
 
+    def read(self, step: int) -> Path:
+        """The folder of a checkpoint, verified."""
+        folder = self.checkpoint(step)
+        self._verify(folder)
+        return folder
+
     def moments(self, step: int) -> Path:
         """The file of the optimiser's moments at the newest checkpoint, verified."""
         folder = self.path / "moments" / str(step)

@@ -6,6 +6,7 @@ of the same seed see the same data in the same order, whatever their size.
 
 import hashlib
 import math
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -17,6 +18,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from saltus.errors import SaltusError
 from saltus.lm.pocket.corpora import Corpus
 from saltus.lm.pocket.folder import PocketRunFolder
+from saltus.lm.pocket.interventions.base import Around
+from saltus.lm.pocket.interventions.several import Several
 from saltus.seeding import Streams
 from saltus.specs.pocket import PocketModelSpec, PocketSpec
 
@@ -31,6 +34,9 @@ MICRO_BATCH_TOKENS = 4096
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
+_DEVIATION = 0.02
+"""Standard deviation of the first weights, as of GPT-NeoX."""
+
 
 class RunListener(Protocol):
     """Somebody who watches one run."""
@@ -44,8 +50,8 @@ class RunListener(Protocol):
         ...
 
 
-def build_config(model: PocketModelSpec, vocabulary: int, length: int) -> GPTNeoXConfig:
-    """What transformers needs to know of a size."""
+def build_config(spec: PocketSpec, model: PocketModelSpec) -> GPTNeoXConfig:
+    """What transformers needs to know of a size of a suite."""
     turned = model.d_model // model.heads * model.rotary
     if not math.isclose(turned, round(turned)) or round(turned) % 2 or turned < 1:
         raise SaltusError(
@@ -53,12 +59,13 @@ def build_config(model: PocketModelSpec, vocabulary: int, length: int) -> GPTNeo
             f"which is {turned:g} of them; choose a share that gives an even number"
         )
     return GPTNeoXConfig(
-        vocab_size=vocabulary,
+        vocab_size=spec.corpus.vocabulary,
         hidden_size=model.d_model,
         num_hidden_layers=model.layers,
         num_attention_heads=model.heads,
-        intermediate_size=4 * model.d_model,
-        max_position_embeddings=length,
+        intermediate_size=model.mlp_width,
+        initializer_range=_DEVIATION * spec.initialisation_scale,
+        max_position_embeddings=spec.length,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": model.rotary},
         bos_token_id=None,
         eos_token_id=None,
@@ -68,20 +75,26 @@ def build_config(model: PocketModelSpec, vocabulary: int, length: int) -> GPTNeo
 class PocketRun:
     """The weights, the optimiser and the data of one run."""
 
-    def __init__(self, spec: PocketSpec, model: PocketModelSpec, seed: int, corpus: Corpus) -> None:
+    def __init__(
+        self, spec: PocketSpec, model: PocketModelSpec, seed: int, corpus: Corpus, beside: Path | None = None
+    ) -> None:
+        """`beside` is the folder of suites, in which lie those that its interventions need."""
         self._spec, self._seed, self._corpus = spec, seed, corpus
         self._streams = Streams(spec.master_seed)
-        config = build_config(model, spec.corpus.vocabulary, spec.length)
+        self._interventions = Several(Around(spec, model, corpus, beside))
+        config = build_config(spec, model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._streams.integer("pocket_init", _number(model.name), seed))
             self._start(GPTNeoXForCausalLM(config), step=0)
+        self._interventions.initialise(self.model)
         self._block_number = -1
 
     def advance(self, step: int) -> float:
         """Train until `step` updates are done; the sum of the batches' losses on the way, in nats a token."""
         total = 0.0
         while self.step < step:
-            total += self._update(self._batch(self.step))
+            with self._interventions.steering(self.step, self.model):
+                total += self._update(self._interventions.data(self.step, self._batch(self.step)))
             self.step += 1
         return total
 
@@ -121,7 +134,7 @@ class PocketRun:
         return self._block[offset]
 
     def _update(self, tokens: Tensor) -> float:
-        """One AdamW step on [sequence, token]; the loss."""
+        """One AdamW step on [sequence, token]; the loss, without what interventions add."""
         self._optimizer.zero_grad()
         total = 0.0
         for part in tokens.split(max(1, MICRO_BATCH_TOKENS // tokens.shape[1])):
@@ -129,6 +142,8 @@ class PocketRun:
             loss = F.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten()) * (len(part) / len(tokens))
             loss.backward()
             total += loss.item()
+        if (added := self._interventions.loss(self.step, self.model, tokens)) is not None:
+            added.backward()
         rise = min(1.0, (self.step + 1) / max(1, self._spec.warmup))
         self._optimizer.param_groups[0]["lr"] = self._spec.learning_rate * rise
         self._optimizer.step()

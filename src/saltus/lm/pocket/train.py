@@ -21,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from saltus.errors import SaltusError
 from saltus.lm.pocket.folder import PocketFolder
+from saltus.lm.pocket.interventions.several import check_interventions
 from saltus.lm.pocket.run import PocketRun, build_config, train_run
 from saltus.lm.pocket.tokenizers import open_corpus, write_corpus
 from saltus.lm.suites.base import Run
@@ -50,11 +51,12 @@ def train_pocket(spec: PocketSpec, root: Path, listener: PocketListener) -> None
     What is saved after a kill and a resumption equals what an unbroken training saves.
     """
     for model in spec.models:
-        build_config(model, spec.corpus.vocabulary, spec.length)  # all are checked before the first one trains
+        build_config(spec, model)  # all are checked before the first one trains
     folder = PocketFolder(root)
     if folder.finished:
         folder.require(spec)
         return
+    check_interventions(spec, root.parent)
     started = time.monotonic()
     with folder.training(spec, lambda path: write_corpus(spec.corpus, spec.length, path)):
         train_jobs(spec, root, list_jobs(spec), listener)
@@ -151,7 +153,8 @@ def _serve(parent: Connection, spec: PocketSpec, root: Path) -> None:
         while True:
             model, seed = parent.recv()
             voice = _Voice(parent)
-            train_run(PocketRun(spec, model, seed, corpus), folder.run(Run(model.name, str(seed))), voice)
+            run = PocketRun(spec, model, seed, corpus, root.parent)
+            train_run(run, folder.run(Run(model.name, str(seed))), voice)
             voice.finished()
     except (EOFError, ConnectionError):
         return
