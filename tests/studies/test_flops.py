@@ -1,10 +1,14 @@
 """The arithmetic of a step's cost against PyTorch's own counter."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPTNeoXForCausalLM
 
 from saltus.errors import SaltusError
+from saltus.lm.pocket.run import build_config
 from saltus.models import decoder
 from saltus.models.build import build_model
 from saltus.specs import (
@@ -12,15 +16,19 @@ from saltus.specs import (
     CellularAutomatonSpec,
     DistillationSpec,
     LinearMapSpec,
+    RepeatSpec,
     RunSpec,
     SupervisionSpec,
+    TemperatureSpec,
     TrainingSpec,
     TransformerSpec,
 )
+from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.specs.pocket_interventions import KnownPatternSpec, PocketDistillationSpec
 from saltus.specs.tasks import TaskSpec
-from saltus.studies.flops import match_operations, price_run
+from saltus.studies.flops import Cost, match_operations, price_pocket, price_run
 from saltus.tasks.build import read_facts
-from saltus.train.flops import count_flops
+from saltus.train.flops import count_flops, count_pocket_flops
 
 
 @pytest.mark.parametrize(
@@ -89,3 +97,45 @@ def test_what_an_intervention_adds_is_counted_and_so_is_a_teacher() -> None:
     assert cost.operations == pytest.approx((100 + 50) * step + 50 * teacher / 3)  # the teacher goes forward alone
     assert cost.with_teacher == pytest.approx(cost.operations + 60 * teacher)
     assert price_run(taught, 100).with_teacher == price_run(taught, 100).operations
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        PocketModelSpec(name="a", layers=2, d_model=16, heads=2),
+        PocketModelSpec(name="b", layers=1, d_model=12, heads=3, d_mlp=20),
+    ],
+)
+def test_operations_of_a_pocket_suite_are_those_that_pytorch_counts(size: PocketModelSpec) -> None:
+    suite = make_suite(size)
+    module = GPTNeoXForCausalLM(build_config(suite, size))
+    module.set_attn_implementation("eager")  # of whose products the counter knows
+    tokens = torch.zeros(suite.batch, suite.length - 1, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        module(tokens, use_cache=False).logits.sum().backward()
+    positions = counter.flop_counts["GPTNeoXForCausalLM.gpt_neox.rotary_emb"]
+    expected = counter.get_total_flops() - sum(positions.values())  # the angles are no products of weights
+    assert count_pocket_flops(suite, size) == pytest.approx(expected, rel=1e-9)
+
+
+def make_suite(size: PocketModelSpec, **values: Any) -> PocketSpec:
+    corpus = PeriodicCorpusSpec(vocabulary=12)
+    return PocketSpec(name="work", models=(size,), corpus=corpus, length=9, batch=8, steps=100, every=50, **values)
+
+
+def test_what_interventions_on_a_pocket_suite_add_is_counted() -> None:
+    size, wide = (PocketModelSpec(name=f"w{width}", layers=1, d_model=width, heads=2) for width in (16, 32))
+    teachers = make_suite(wide).vary(models=(size, wide), batch=4)
+    step, teacher = count_pocket_flops(make_suite(size), size), count_pocket_flops(teachers, wide)
+    plain = price_pocket(make_suite(size), 10)
+    assert plain == Cost(10, 10 * 8 * 9, 10 * step, 10 * step)
+    for free in (TemperatureSpec(factor=2.0), RepeatSpec(sequences=9, probability=0.5)):
+        assert price_pocket(make_suite(size, intervention=free), 10) == plain
+    supervised = make_suite(size, intervention=KnownPatternSpec(pattern="induction", weight=1.0, share=0.25, until=40))
+    assert price_pocket(supervised, 100).operations == pytest.approx(110 * step)
+    learned = PocketDistillationSpec(
+        teacher=teachers.identify("work"), size="w32", checkpoints=(50, 100), stretch=10, share=0.5
+    )
+    cost = price_pocket(make_suite(size, intervention=learned), 60, teachers)
+    assert cost.operations == pytest.approx((60 + 30) * step + 30 * 2 * teacher / 3)  # twice as many sequences
+    assert cost.with_teacher == pytest.approx(cost.operations + 100 * teacher)

@@ -16,7 +16,7 @@ from saltus.specs import RunSpec, SizePhase, SparsityPhase
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Verdict
 from saltus.studies.flops import price_run
-from saltus.studies.outcome import price_median, price_result
+from saltus.studies.outcome import price_median
 from saltus.studies.results import Result, Results
 from saltus.studies.study import load_study
 from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
@@ -215,4 +215,4 @@ def test_what_phases_cost_is_counted_since_the_start_and_for_each_seed_as_it_wen
     result = replace(result, records=replace(result.records, tables=tables))
     cost, _ = price_median(result)
     assert cost.tokens == pytest.approx(8 * (200 * 6 + (cost.steps - 200) * 8))  # 200 steps is the mean
-    assert price_result(result, 1100).tokens == pytest.approx(8 * (200 * 6 + 900 * 8))  # after the last evaluation
+    assert result.price(1100).tokens == pytest.approx(8 * (200 * 6 + 900 * 8))  # after the last evaluation

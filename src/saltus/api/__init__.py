@@ -13,6 +13,7 @@ from saltus.api.shelves import WatchedStudy
 from saltus.api.splitting import split
 from saltus.api.statistics import compare, find_emergences, fit, plan
 from saltus.api.studies import draw_results, keep_results, plan_study, run_study
+from saltus.api.trials import measure_pockets
 from saltus.api.watching import watch, watch_beside
 from saltus.arguments import DEFAULT_KEPT, DEFAULT_POCKETS, DEFAULT_PORT, DEFAULT_REPORT, DEFAULT_ROOT, Arms
 from saltus.studies.study import load_study
@@ -42,6 +43,7 @@ __all__ = [
     "load_model",
     "load_study",
     "ls",
+    "measure_pockets",
     "open_engine",
     "patch",
     "plan",

@@ -29,8 +29,17 @@ if TYPE_CHECKING:
 # Modules that load torch or transformers are imported late: listing and reporting must not wait for them.
 
 
-def pocket(spec: PocketSpec, *, out: AnyPath = DEFAULT_POCKETS, console: Console | None = None) -> Path:
-    """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name."""
+def pocket(
+    spec: PocketSpec,
+    *,
+    out: AnyPath = DEFAULT_POCKETS,
+    processes: int | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Train a pocket suite in a folder of its own under `out`, or go on with it; `folder:PATH` is then its name.
+
+    `processes` is how many train at a time, one for each core unless it is given; 1 is this one.
+    """
     require_extra("lm", "training language models")
     out = Path(out)
     from saltus.lm.pocket.folder import PocketFolder
@@ -39,7 +48,7 @@ def pocket(spec: PocketSpec, *, out: AnyPath = DEFAULT_POCKETS, console: Console
 
     root = PocketFolder.find(out, spec, spec.name).path
     with PocketView(spec, console or open_console()) as view:
-        train_pocket(spec, root, view)
+        train_pocket(spec, root, view, processes)
     return root
 
 

@@ -1,6 +1,6 @@
 """Description of a pocket suite: a family of small language models that is trained here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -95,6 +95,10 @@ class PocketSpec(Spec):
         if isinstance(self.intervention, tuple):
             return self.intervention
         return () if self.intervention is None else (self.intervention,)
+
+    def vary(self, **values: Any) -> Self:
+        """The suite with other values, checked again."""
+        return type(self)(**self.model_dump() | values)
 
     @property
     def former_hash(self) -> str:

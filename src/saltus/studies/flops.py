@@ -1,11 +1,14 @@
 """What training costs, by arithmetic on the description alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from saltus.errors import SaltusError
 from saltus.specs import DistillationSpec, RunSpec
-from saltus.train.flops import Spent, count_flops, count_spent
+from saltus.specs.interventions import BaseInterventionSpec
+from saltus.specs.pocket import PocketSpec
+from saltus.specs.pocket_interventions import PocketDistillationSpec
+from saltus.train.flops import Spent, count_flops, count_pocket_flops, count_spent
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,41 @@ def price_run(spec: RunSpec, steps: float, teacher: RunSpec | None = None, spent
     A teacher that shows its patterns works through the same share of each batch, forward alone. `spent` is what the
     steps cost where the description alone does not say it, because a phase of a curriculum ends once it is solved.
     """
-    tokens, operations = spent or count_spent(spec, steps)
-    operations += count_flops(spec) * sum(each.count_work(steps) for each in spec.interventions)
+    taught = teacher and (count_flops(teacher), teacher.batch)
+    own = (count_flops(spec), spec.batch)
+    return _price(spec.interventions, steps, spent or count_spent(spec, steps), own, taught)
+
+
+def price_pocket(spec: PocketSpec, steps: float, teacher: PocketSpec | None = None) -> Cost:
+    """As `price_run`, of the first size of a pocket suite, and of the size of its teacher that is learned from."""
+    each = count_pocket_flops(spec, spec.models[0])
+    sizes = (
+        {}
+        if teacher is None
+        else {size.name: (count_pocket_flops(teacher, size), teacher.batch) for size in teacher.models}
+    )
+    named = [sizes.get(each.size) for each in spec.interventions if isinstance(each, PocketDistillationSpec)]
+    spent = Spent(steps * spec.batch * spec.length, steps * each)
+    return _price(spec.interventions, steps, spent, (each, spec.batch), named[0] if named else None)
+
+
+def _price(
+    interventions: Sequence[BaseInterventionSpec],
+    steps: float,
+    spent: Spent,
+    own: tuple[float, int],
+    taught: tuple[float, int] | None,
+) -> Cost:
+    """With what interventions add; of a student and of its teacher the operations and the sequences of a step."""
+    tokens, operations = spent
+    operations += own[0] * sum(each.count_work(steps) for each in interventions)
     with_teacher = operations
-    for each in spec.interventions:
-        if teacher is not None and isinstance(each, DistillationSpec):
-            shown = count_flops(teacher) / teacher.batch * spec.batch * each.count_work(steps) / 3.0
+    for each in interventions:
+        if taught is not None and isinstance(each, DistillationSpec):
+            step, sequences = taught
+            shown = step / sequences * own[1] * each.count_work(steps) / 3.0
             operations += shown
-            with_teacher += shown + count_flops(teacher) * max(each.checkpoints)
+            with_teacher += shown + step * max(each.checkpoints)
     return Cost(steps, tokens, operations, with_teacher)
 
 

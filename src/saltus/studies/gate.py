@@ -8,6 +8,7 @@ import numpy as np
 
 from saltus.measure.outcomes import median_step
 from saltus.studies.results import Result
+from saltus.studies.tried import S, Tried
 
 MATCHED = 0.1
 """Largest spread of parameters over arms that counts as matched, as a share of the smallest."""
@@ -67,7 +68,7 @@ def choose_rate(sweep: Mapping[float, Result]) -> float:
     return rates[max(range(len(rates)), key=rank)]
 
 
-def score_learning(result: Result) -> tuple[float, float]:
+def score_learning(result: Tried[S]) -> tuple[float, float]:
     """What is larger is better: units learned, in the mean over seeds, and less the step by which half were there."""
     half = median_step(result.units)
     return float(result.learned.mean()), -inf if half is None else -float(half)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 
@@ -9,20 +10,18 @@ from saltus.measure.bootstrap import bootstrap_emergences
 from saltus.measure.contrasts import contrast_arms
 from saltus.measure.intervals import Estimate
 from saltus.seeding import Streams
-from saltus.specs import RunSpec
 from saltus.studies.claims import Table, Verdict
-from saltus.studies.flops import Cost, price_run
+from saltus.studies.flops import Cost
 from saltus.studies.gate import Check
-from saltus.studies.results import Result
-from saltus.train.flops import Spent, count_spent
+from saltus.studies.tried import S, Tried
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[S]):
     """One change beside the control and its placebo."""
 
     arm: str
-    result: Result
+    result: Tried[S]
     ratio: Estimate
     """Operations until half of the seeds have the whole task, over the control's."""
     against_placebo: Estimate | None
@@ -30,7 +29,7 @@ class Outcome:
     has_placebo: bool
     """Whether there is to be one."""
     checks: tuple[Check, ...]
-    teacher: RunSpec | None = None
+    teacher: S | None = None
 
     @property
     def taught(self) -> float:
@@ -68,7 +67,7 @@ class Outcome:
 
 
 def tabulate_trial(
-    arms: Sequence[Result], outcomes: Sequence[Outcome], teacher: RunSpec | None = None
+    arms: Sequence[Tried[S]], outcomes: Sequence[Outcome[S]], teacher: S | None = None
 ) -> Sequence[Table]:
     """Every arm with its setting and three costs; every change against control and placebo; what the gate says."""
     costs = Table(
@@ -104,7 +103,7 @@ def tabulate_trial(
     return [costs, *([effects, gate] if outcomes else [])]
 
 
-def compare_cost(base: Result, changed: Result, teacher: RunSpec | None = None) -> Estimate:
+def compare_cost(base: Tried[S], changed: Tried[S], teacher: S | None = None) -> Estimate:
     """Operations until half of the seeds have the whole task, of `changed` over `base`; seeds are paired by name.
 
     Those of a step are the mean until the median of each. The training of a teacher is not among them.
@@ -121,30 +120,12 @@ def compare_cost(base: Result, changed: Result, teacher: RunSpec | None = None) 
     return scale_estimate(steps, each[1] / each[0])
 
 
-def price_median(result: Result, teacher: RunSpec | None = None) -> tuple[Cost, bool]:
+def price_median(result: Tried[S], teacher: S | None = None) -> tuple[Cost, bool]:
     """The cost until half of the seeds have the whole task; of the whole budget, and True, where they do not."""
     found = bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap"), draws=1)
     step = found.estimate.place_quantile(0.5)
     late = bool(np.isinf(step))
-    return price_result(result, result.budget if late else max(step, 1.0), teacher), late
-
-
-def price_result(result: Result, steps: float, teacher: RunSpec | None = None) -> Cost:
-    """What so many steps of one seed cost; where each seed left phases by itself, the mean over seeds.
-
-    A seed that stopped before is counted as if it had gone on.
-    """
-    run, records = result.cell.run, result.records
-    if not any(phase.until_solved for phase in run.curriculum):
-        return price_run(run, steps, teacher)
-    means: list[float] = []
-    for name, step in zip(Spent._fields, count_spent(run.model_copy(update={"curriculum": ()}), 1.0), strict=True):
-        costs = [
-            np.interp(min(steps, last), records.evaluated_steps, own) + max(0.0, steps - last) * step
-            for last, own in zip(records.last_steps.values(), records.cube("phases", name), strict=True)
-        ]
-        means.append(float(np.mean(costs)))
-    return price_run(run, steps, teacher, Spent(*means))
+    return result.price(result.budget if late else max(step, 1.0), teacher), late
 
 
 def scale_estimate(estimate: Estimate, factor: float) -> Estimate:
@@ -159,15 +140,15 @@ def say_estimate(estimate: Estimate) -> str:
     return f"{value} [{estimate.lower:.2f}, {'no limit' if np.isinf(estimate.upper) else f'{estimate.upper:.2f}'}]"
 
 
-def _list_costs(result: Result, teacher: RunSpec | None) -> tuple[str, ...]:
-    training, tasks = result.cell.run.training, result.tasks
+def _list_costs(result: Tried[S], teacher: S | None) -> tuple[str, ...]:
+    tasks, (rate, scale) = result.tasks, result.setting
     cost, late = price_median(result, teacher)
     beyond = "> " if late else ""
     solved = sum(not task.censored for task in tasks)
     return (
-        f"{result['arm']}{' (placebo)' if result['part'] == 'placebo' else ''}",
-        f"{training.learning_rate:g}",
-        f"{training.initialisation_scale:g}",
+        f"{result.key['arm']}{' (placebo)' if result.key['part'] == 'placebo' else ''}",
+        f"{rate:g}",
+        f"{scale:g}",
         f"{solved} of {len(tasks)}",
         f"{beyond}{cost.steps:,.0f}",
         f"{beyond}{cost.tokens:.3g}",

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saltus.curves import Emergences, Rule
+from saltus.curves import Curves, Emergences, Rule
 from saltus.errors import SaltusError
-from saltus.measure.outcomes import count_learned
 from saltus.specs import RunSpec
-from saltus.studies.cells import Cell, Value
+from saltus.studies.cells import Cell, Keys, Value
 from saltus.studies.claims import Comparison
+from saltus.studies.flops import Cost, price_run
+from saltus.studies.tried import Setting, Tried
+from saltus.train.flops import Spent, count_spent
 from saltus.train.records import RunRecords
 
 _LATELY = 500
@@ -20,7 +21,7 @@ _LATELY = 500
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Tried[RunSpec]):
     """What one cell gave."""
 
     cell: Cell
@@ -38,24 +39,41 @@ class Result:
         return self.cell.key[key]
 
     @property
+    def key(self) -> Keys:
+        """The keys of the cell."""
+        return self.cell.key
+
+    @property
     def budget(self) -> int:
         """Steps that the run could take."""
         return self.cell.run.training.steps
 
-    @cached_property
-    def units(self) -> Emergences:
-        """When each unit of each seed emerged."""
-        return self.records.curves.parts.emergences()
-
-    @cached_property
-    def tasks(self) -> Emergences:
-        """When the whole task of each seed emerged."""
-        return self.records.curves.wholes.emergences()
+    @property
+    def setting(self) -> Setting:
+        """The learning rate and the scale of the initialisation."""
+        return self.cell.run.training.learning_rate, self.cell.run.training.initialisation_scale
 
     @property
-    def learned(self) -> NDArray[np.int64]:
-        """[seed] units that emerged and were not lost again."""
-        return count_learned(self.units)
+    def curves(self) -> Curves:
+        """Of every unit of every seed, and of the whole of them."""
+        return self.records.curves
+
+    def price(self, steps: float, teacher: RunSpec | None = None) -> Cost:
+        """What so many steps of one seed cost; where each seed left phases by itself, the mean over seeds.
+
+        A seed that stopped before is counted as if it had gone on.
+        """
+        run, records = self.cell.run, self.records
+        if not any(phase.until_solved for phase in run.curriculum):
+            return price_run(run, steps, teacher)
+        means: list[float] = []
+        for name, step in zip(Spent._fields, count_spent(run.model_copy(update={"curriculum": ()}), 1.0), strict=True):
+            costs = [
+                np.interp(min(steps, last), records.evaluated_steps, own) + max(0.0, steps - last) * step
+                for last, own in zip(records.last_steps.values(), records.cube("phases", name), strict=True)
+            ]
+            means.append(float(np.mean(costs)))
+        return price_run(run, steps, teacher, Spent(*means))
 
     @property
     def final_loss(self) -> NDArray[np.float64]:

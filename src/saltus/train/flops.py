@@ -5,6 +5,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from saltus.specs import RunSpec, TransformerSpec
+from saltus.specs.models import BackboneSpec
+from saltus.specs.pocket import PocketModelSpec, PocketSpec
 
 COMPILED_FROM = 1e9
 """Operations of a step of one seed from which `compile="auto"` compiles it."""
@@ -19,11 +21,20 @@ def count_flops(spec: RunSpec, tokens: int | None = None) -> float:
     Muon the products of its updates are added, which do not depend on the batch.
     """
     model, queries = spec.model, (tokens or spec.task.tokens) - 1
-    inner = _measure_inner(spec)
-    layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
-    token = 2 * (model.layers * layer + model.d_model * spec.task.vocabulary)
     update = _count_muon(spec) if spec.training.optimizer == "muon" else 0.0
-    return 3.0 * spec.batch * queries * token + update
+    return spec.batch * _count_sequence(model, _measure_inner(spec), queries, spec.task.vocabulary) + update
+
+
+def count_pocket_flops(spec: PocketSpec, model: PocketModelSpec) -> float:
+    """As `count_flops`, of one size of a pocket suite."""
+    return spec.batch * _count_sequence(model, model.d_model, spec.length - 1, spec.corpus.vocabulary)
+
+
+def _count_sequence(model: BackboneSpec | PocketModelSpec, inner: int, queries: int, vocabulary: int) -> float:
+    """Of one sequence, the heads having `inner` dimensions together."""
+    layer = 4 * model.d_model * inner + 2 * model.d_model * model.mlp_width + 2 * queries * inner
+    token = 2 * (model.layers * layer + model.d_model * vocabulary)
+    return 3.0 * queries * token
 
 
 def _measure_inner(spec: RunSpec) -> int:

@@ -400,12 +400,13 @@ def test_a_run_that_is_resumed_is_the_same_run(beside: Path) -> None:
 
 
 def test_a_seed_is_the_same_whatever_trains_beside_it(beside: Path) -> None:
-    """In a process of its own, as `train_pocket` trains it, and in this one after another size."""
+    """In a process of its own, and in this one after another size and seed."""
     other = PocketModelSpec(name="n", layers=1, d_model=8, heads=2)
     spec = with_intervention(*TOGETHER, steps=9, seeds=1)
 
     train_pocket(spec, beside / "alone", Nobody())
-    train_whole(with_intervention(*TOGETHER, steps=9, seeds=7, models=(other, MODEL)), beside / "family")
+    family = with_intervention(*TOGETHER, steps=9, seeds=2, models=(other, MODEL))
+    train_pocket(family, beside / "family", Nobody(), processes=1)
     assert_equal_runs(run_folder(beside / "alone", MODEL, 0), run_folder(beside / "family", MODEL, 0))
 
 

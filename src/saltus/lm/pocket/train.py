@@ -1,4 +1,4 @@
-"""Train a pocket suite: one process a core with one thread each, and a run at a time in each process.
+"""Train a pocket suite: one process a core with one thread each, and a run at a time in each process; or in this one.
 
 The processes are spawned and speak over pipes; when this process dies, they end by themselves.
 """
@@ -45,10 +45,11 @@ class PocketListener(Protocol):
         ...
 
 
-def train_pocket(spec: PocketSpec, root: Path, listener: PocketListener) -> None:
+def train_pocket(spec: PocketSpec, root: Path, listener: PocketListener, processes: int | None = None) -> None:
     """Train every run of `spec` in the folder `root`, from wherever it stands; a finished suite is left as it is.
 
-    What is saved after a kill and a resumption equals what an unbroken training saves.
+    What is saved after a kill and a resumption equals what an unbroken training saves. `processes` is how many train at
+    a time, one for each core unless it is given; 1 is this one.
     """
     for model in spec.models:
         build_config(spec, model)  # all are checked before the first one trains
@@ -59,7 +60,11 @@ def train_pocket(spec: PocketSpec, root: Path, listener: PocketListener) -> None
     check_interventions(spec, root.parent)
     started = time.monotonic()
     with folder.training(spec, lambda path: write_corpus(spec.corpus, spec.length, path)):
-        train_jobs(spec, root, list_jobs(spec), listener)
+        jobs = list_jobs(spec)
+        if processes == 1:
+            _train_here(spec, root, jobs, listener)
+        else:
+            train_jobs(spec, root, jobs, listener, processes or count_cores())
         versions = {name: version(name) for name in ("saltus", "torch", "transformers", "tokenizers")}
         folder.finish({"versions": versions, "seconds": round(time.monotonic() - started, 3)})
 
@@ -74,12 +79,43 @@ def list_jobs(spec: PocketSpec) -> list[Job]:
     return [(model, seed) for model in sizes for seed in range(spec.seeds)]
 
 
-def train_jobs(spec: PocketSpec, root: Path, jobs: Sequence[Job], listener: PocketListener) -> None:
-    """Hand the jobs out to processes, one for each core, and tell the listener what they say."""
+def _train_here(spec: PocketSpec, root: Path, jobs: Sequence[Job], listener: PocketListener) -> None:
+    """One after the other, with one thread, as in a process of their own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    disable_progress_bar()
+    folder = PocketFolder(root)
+    try:
+        corpus = open_corpus(spec.corpus, folder.corpus)
+        for model, seed in jobs:
+            run = Run(model.name, str(seed))
+            trained = PocketRun(spec, model, seed, corpus, root.parent)
+            train_run(trained, folder.run(run), _Beside(run, listener))
+            listener.finished(run)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """Tells a suite's listener of one run."""
+
+    run: Run
+    listener: PocketListener
+
+    def started(self, step: int) -> None:
+        self.listener.started(self.run, step)
+
+    def advanced(self, step: int, loss: float) -> None:
+        self.listener.advanced(self.run, step, loss)
+
+
+def train_jobs(spec: PocketSpec, root: Path, jobs: Sequence[Job], listener: PocketListener, processes: int) -> None:
+    """Hand the jobs out to processes, and tell the listener what they say."""
     waiting = list(jobs)
     workers: dict[Connection, _Worker] = {}
     try:
-        for _ in range(min(len(waiting), count_cores())):
+        for _ in range(min(len(waiting), processes)):
             worker = _Worker(spec, root)
             workers[worker.connection] = worker
             worker.begin(waiting.pop(0))
