@@ -26,7 +26,7 @@ from saltus.specs import (
 from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 from saltus.specs.pocket_interventions import KnownPatternSpec, PocketDistillationSpec
 from saltus.specs.tasks import TaskSpec
-from saltus.studies.flops import Cost, match_operations, price_pocket, price_run
+from saltus.studies.flops import Cost, match_operations, match_pockets, price_pocket, price_run
 from saltus.tasks.build import read_facts
 from saltus.train.flops import count_flops, count_pocket_flops
 
@@ -121,6 +121,28 @@ def test_operations_of_a_pocket_suite_are_those_that_pytorch_counts(size: Pocket
 def make_suite(size: PocketModelSpec, **values: Any) -> PocketSpec:
     corpus = PeriodicCorpusSpec(vocabulary=12)
     return PocketSpec(name="work", models=(size,), corpus=corpus, length=9, batch=8, steps=100, every=50, **values)
+
+
+def test_suites_are_matched_by_the_width_of_their_mlp() -> None:
+    sizes = {f"h{heads}-w{width}": (heads, width) for heads, width in ((4, 32), (1, 8), (2, 16))}
+    suites = {
+        name: make_suite(PocketModelSpec(name=name, layers=2, d_model=width, heads=heads, d_mlp=40))
+        for name, (heads, width) in sizes.items()
+    }
+    matched = match_pockets(suites)
+    assert matched["h4-w32"] == suites["h4-w32"]
+    goal = count_pocket_flops(matched["h4-w32"], matched["h4-w32"].models[0])
+    for name, (_, width) in sizes.items():
+        (size,) = matched[name].models
+        unit = 3 * 8 * 8 * 2 * 2 * 2 * width  # thrice forward, sequences, queries, layers, two matrices
+        assert abs(count_pocket_flops(matched[name], size) - goal) <= unit / 2
+    assert matched["h1-w8"].models[0].mlp_width > matched["h2-w16"].models[0].mlp_width > 40
+    small, large = (
+        suites["h1-w8"],
+        suites["h4-w32"].vary(models=(PocketModelSpec(name="l", layers=9, d_model=32, heads=4),)),
+    )
+    with pytest.raises(SaltusError, match=r"large has .* operations in a step with an MLP of one unit, more than"):
+        match_pockets({"small": small, "large": large})
 
 
 def test_what_interventions_on_a_pocket_suite_add_is_counted() -> None:

@@ -1,7 +1,8 @@
 """What training costs, by arithmetic on the description alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from saltus.errors import SaltusError
 from saltus.specs import DistillationSpec, RunSpec
@@ -9,6 +10,8 @@ from saltus.specs.interventions import BaseInterventionSpec
 from saltus.specs.pocket import PocketSpec
 from saltus.specs.pocket_interventions import PocketDistillationSpec
 from saltus.train.flops import Spent, count_flops, count_pocket_flops, count_spent
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,19 @@ def match_operations(runs: Mapping[str, RunSpec]) -> dict[str, RunSpec]:
     return {name: _match(name, run, goal) for name, run in runs.items()}
 
 
+def match_pockets(suites: Mapping[str, PocketSpec]) -> dict[str, PocketSpec]:
+    """As `match_operations`, of suites of one size each."""
+
+    def widen(suite: PocketSpec, width: int) -> PocketSpec:
+        return suite.vary(models=(suite.models[0].model_copy(update={"d_mlp": width}),))
+
+    def count(suite: PocketSpec) -> float:
+        return count_pocket_flops(suite, suite.models[0])
+
+    goal = count(next(iter(suites.values())))
+    return {name: widen(suite, _find_width(name, suite, goal, widen, count)) for name, suite in suites.items()}
+
+
 def _match(name: str, run: RunSpec, goal: float) -> RunSpec:
     if not run.model.mlp_width:
         if (own := count_flops(run)) == goal:
@@ -87,15 +103,19 @@ def _match(name: str, run: RunSpec, goal: float) -> RunSpec:
             f"{name} has no MLP (d_mlp is 0) and {own:.3g} operations in a step, not the {goal:.3g} that it is matched "
             "to; the width of the MLP is what is matched, so give it one, or the first one as many operations"
         )
-    narrow, wider = (_widen(run, width) for width in (1, 2))
-    least = count_flops(narrow)
-    width = 1 + round((goal - least) / (count_flops(wider) - least))  # a unit more costs the same at every width
+    return _widen(run, _find_width(name, run, goal, _widen, count_flops))
+
+
+def _find_width(name: str, spec: S, goal: float, widen: Callable[[S, int], S], count: Callable[[S], float]) -> int:
+    """The width of the MLP with as many operations in a step, as nearly as there is one."""
+    least, more = (count(widen(spec, width)) for width in (1, 2))
+    width = 1 + round((goal - least) / (more - least))  # a unit more costs the same at every width
     if width < 1:
         raise SaltusError(
             f"{name} has {least:.3g} operations in a step with an MLP of one unit, more than the {goal:.3g} that it is "
             "matched to; make it smaller, or the first one larger"
         )
-    return _widen(run, width)
+    return width
 
 
 def _widen(run: RunSpec, width: int) -> RunSpec:
