@@ -158,6 +158,25 @@ def test_what_has_strength_changes_the_weights_and_lets_go(what: Any, beside: Pa
         assert_array_equal(logits.numpy(), changed.model(tokens).logits.numpy())
 
 
+def test_a_run_goes_on_as_a_plain_one_once_all_is_released(beside: Path, tmp_path: Path) -> None:
+    released = (
+        TemperatureSpec(factor=2.0, until=5),
+        KnownPatternSpec(pattern="previous_token", weight=1.0, until=5),
+        RepeatSpec(sequences=5, probability=1.0, until=5),
+        learn(until=5),
+    )
+    suite, changed, plain = PocketFolder(tmp_path), make_run(*released, beside=beside), make_run()
+    with suite.training(SUITE, lambda path: write_corpus(SUITE.corpus, SUITE.length, path)):
+        folder = suite.run(Run("m", "0"))
+        changed.advance(5)
+        changed.save(folder)
+        plain.load(folder, 5)
+    assert changed.advance(24) == plain.advance(24)
+    expected = list_weights(plain)
+    for name, weight in list_weights(changed).items():
+        assert_array_equal(weight.numpy(), expected[name].numpy(), name)
+
+
 # --- temperature -------------------------------------------------------------------------------------------------
 
 
