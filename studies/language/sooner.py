@@ -99,8 +99,8 @@ def main() -> None:
         claims=TRIAL.judge(results),
         tables=TRIAL.tabulate(results),
         note=f"Repetition is there where at least {RULE.level:.0%} of {ASKED.prompts} prompts are right at two "
-        "checkpoints in a row; checkpoints are models without their interventions. The placebo of supervision, wrong keys "
-        "in both layers, holds a model up: there the ratio to the control is what tells.",
+        "checkpoints in a row; checkpoints are models without their interventions. The placebo of supervision, wrong "
+        "keys in both layers, holds a model up: there the ratio to the control is what tells.",
         command="python studies/language/sooner.py",
         to=PAGE,
     )
