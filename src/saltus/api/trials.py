@@ -10,6 +10,7 @@ from saltus.api.checkpoints import pocket
 from saltus.api.scanning import scan
 from saltus.arguments import DEFAULT_POCKETS, AnyPath
 from saltus.curves import Rule
+from saltus.report.terminal.notebook import open_console
 from saltus.specs.capabilities import BaseCapabilitySpec
 from saltus.specs.checkpoints import ScanSpec
 from saltus.specs.pocket import PocketSpec
@@ -34,7 +35,7 @@ def measure_pockets(
     and what it has is not made again. Suites lie in `out`; each is removed once it is measured, unless another learns
     from it. `processes` is as of `pocket`.
     """
-    console, kept, out = console or Console(), Path(kept), Path(out)
+    console, kept, out = console or open_console(), Path(kept), Path(out)
     teachers = {each.needs for other in planned for each in other.run.interventions}
     known = {result.suite.content_hash: result for result in read_pockets(kept, rule)}
     for place, each in enumerate(planned, 1):
