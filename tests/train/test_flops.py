@@ -41,7 +41,7 @@ def test_what_muon_adds_to_a_step_is_what_pytorch_counts(d_mlp: int) -> None:
     spec = run.model_copy(update={"model": TransformerSpec(layers=2, d_model=64, heads=2, d_head=8, d_mlp=d_mlp)})
     other = spec.model_copy(update={"training": spec.training.model_copy(update={"optimizer": "muon"})})
     model = build_model(spec.model, read_facts(spec), 0)
-    matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
+    matrices = [weight for name, weight in model.named_parameters() if name.startswith("blocks.") and weight.ndim == 2]
     for weight in matrices:
         weight.grad = torch.randn_like(weight)
     with FlopCounterMode(display=False) as counter:
