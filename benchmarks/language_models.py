@@ -163,8 +163,8 @@ def draw_seeds(panel: Axes, steps: dict[str, list[int | None]], end: int, colour
 def draw(found: Emergences, curves: Sequence[Any], end: int) -> Figure:
     """The authors' seeds by size, ours in the same layout, and the curve of every seed of ours."""
     figure, axes = open_panels(3, height=3.6)
-    target = read_targets("pythia_copying")
-    draw_seeds(axes[0], target["data"], 143_000, THEIRS)
+    theirs = read_targets("pythia_copying")["data"]
+    draw_seeds(axes[0], {size: theirs[size] for size in PYTHIA}, 143_000, THEIRS)
     label(axes[0], "authors: copying, Pythia (read off)", "size; above the line: not by step 143,000", "step")
     ours = {each.size: [one.by for one in each.found] for each in list_sizes(found)}
     draw_seeds(axes[1], ours, end, OURS[0])
@@ -172,7 +172,7 @@ def draw(found: Emergences, curves: Sequence[Any], end: int) -> Figure:
     for colour, size in zip(OURS, ours, strict=False):
         for place, curve in enumerate(each for each in curves if each.key.group == size):
             axes[2].plot(curve.steps, curve.values, color=colour, linewidth=0.9, label="" if place else size)
-    axes[2].legend(fontsize=7.5, frameon=False)
+    axes[2].legend(fontsize=7.5, frameon=False, loc=(0.82, 0.45))  # between the two kinds of end
     label(axes[2], "ours: each seed", "step", "mean probability of the target")
     return figure
 
