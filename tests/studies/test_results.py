@@ -20,7 +20,7 @@ from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.costs import write_costs
 from saltus.studies.page import describe_row, write_results
-from saltus.studies.results import Results
+from saltus.studies.results import Result, Results
 from saltus.studies.sources import RunFolders, keep, open_source, read_results, slim
 from saltus.studies.study import Study, load_study
 from saltus.studies.tables import write_claims, write_comparisons, write_emergence, write_seeds
@@ -586,6 +586,18 @@ def test_costs_count_a_shared_run_once_and_name_the_largest(study: Path, tmp_pat
         "**those with the authors' numbers**": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
         "**all of these**": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
     }
+    assert [row[-1] for row in table[2:]] == ["3: 100%", "4: 100%", "4: 100%", "4: 100%"]
+
+
+def test_costs_say_what_has_no_result_at_full_size(study: Path) -> None:
+    read = load_study(study)
+    one, two, three = read.cells
+
+    def tell(*found: Result) -> str:
+        return next(line for line in write_costs([(read, Results(found))]).splitlines() if line.startswith("| little"))
+
+    assert tell(invent(one), invent(two, scale="laptop")).endswith("| 2: 67% |")
+    assert tell(invent(one), invent(two), invent(three, scale="short")).endswith("|  |")
 
 
 def test_bars_in_a_claim_do_not_break_the_table() -> None:
