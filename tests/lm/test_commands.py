@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,7 @@ import pytest
 from rich.console import Console
 
 from saltus import api
-from saltus.lm.pocket.folder import PocketFolder
-from saltus.lm.pocket.run import PocketRun, train_run
-from saltus.lm.pocket.tokenizers import open_corpus
-from saltus.lm.pocket.train import Job, PocketListener
 from saltus.lm.scanning.records import ScanRecords
-from saltus.lm.suites.base import Run
 from saltus.specs.capabilities import CopyingSpec, RepetitionSpec
 from saltus.specs.checkpoints import ScanSpec
 from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
@@ -35,29 +30,11 @@ POCKET = PocketSpec(
 )
 
 
-class Nobody:
-    """Listens to a run and says nothing."""
-
-    def started(self, step: int) -> None: ...
-
-    def advanced(self, step: int, loss: float) -> None: ...
-
-
-def train_here(spec: PocketSpec, root: Path, jobs: Sequence[Job], listener: PocketListener) -> None:
-    """As `train_jobs`, in this process: others take seconds to start."""
-    folder = PocketFolder(root)
-    corpus = open_corpus(spec.corpus, folder.corpus)
-    for model, seed in jobs:
-        train_run(PocketRun(spec, model, seed, corpus), folder.run(Run(model.name, str(seed))), Nobody())
-
-
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a trained suite: steps 0, 1, 2, 3 and 6 of two seeds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("saltus.lm.pocket.train.train_jobs", train_here)
-        root = api.pocket(POCKET, out=tmp_path_factory.mktemp("pockets"), console=Console(quiet=True))
-    return f"folder:{root}"
+    out = tmp_path_factory.mktemp("pockets")
+    return f"folder:{api.pocket(POCKET, out=out, console=Console(quiet=True), processes=1)}"
 
 
 def test_audit_scan_patch_and_report(suite: str, saltus: Saltus, tmp_path: Path) -> None:
