@@ -116,7 +116,7 @@ def draw(results: Results) -> Figure:
             for place, (ranked, result) in enumerate(seeds):
                 draw_passed(panel, ranked, result, colour, "" if place else outcome.told)
         label(panel, f"{batch:,} sequences in a batch: rows that have passed", "step", "rows of 16, a line for a seed")
-        panel.set_xlim(0, 5_000)
+        panel.set_xlim(0, 6_000)  # room for the legend
         add_legend(panel)
     for colour, batch in zip(OURS, (PAPER.linear_map.batch, *BATCHES), strict=False):
         points = [point for each in outcomes if each.batch == batch for point in each.points]
