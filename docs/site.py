@@ -20,7 +20,7 @@ LINKED = (
     "results/*.png",
     "results/*.csv",
     "examples/*",
-    "studies/*.py",
+    "studies/**/*.py",
 )
 LISTED = {"studies": "Studies", "examples": "Examples"}
 """Folders of programs, and the titles of the pages that list them."""
@@ -48,9 +48,10 @@ def expand(nav: list[Any]) -> Iterator[Any]:
 def list_programs(folder: str) -> str:
     """A page with a line for each program of a folder: what its docstring says first."""
     lines = [f"# {LISTED[folder]}", ""]
-    for path in map(Path, [*list_paths(f"{folder}/*.py"), *list_paths(f"{folder}/*.ipynb")]):
+    for path in map(Path, [*list_paths(f"{folder}/**/*.py"), *list_paths(f"{folder}/**/*.ipynb")]):
         said = "a notebook" if path.suffix == ".ipynb" else read_docstring(ROOT / path)
-        lines.append(f"- [{path.name}]({path.name}): {said}")
+        name = path.relative_to(folder).as_posix()
+        lines.append(f"- [{name}]({name}): {said}")
     return "\n".join(lines)
 
 
