@@ -12,11 +12,12 @@ import pytest
 from tests.studies.arms import STEPS, make_spec, solve
 
 from saltus.errors import SaltusError
+from saltus.measure.intervals import Estimate
 from saltus.specs import RunSpec, SizePhase, SparsityPhase
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Verdict
 from saltus.studies.flops import price_run
-from saltus.studies.outcome import price_median
+from saltus.studies.outcome import price_median, say_estimate
 from saltus.studies.results import Result, Results
 from saltus.studies.study import load_study
 from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
@@ -216,3 +217,17 @@ def test_what_phases_cost_is_counted_since_the_start_and_for_each_seed_as_it_wen
     cost, _ = price_median(result)
     assert cost.tokens == pytest.approx(8 * (200 * 6 + (cost.steps - 200) * 8))  # 200 steps is the mean
     assert result.price(1100).tokens == pytest.approx(8 * (200 * 6 + 900 * 8))  # after the last evaluation
+
+
+@pytest.mark.parametrize(
+    ("value", "lower", "upper", "said"),
+    [
+        (0.52, 0.41, 0.7, "0.52 [0.41, 0.70]"),
+        (1.5, 0.9, np.inf, "1.50 [0.90, no limit]"),
+        (0.0, 0.0, 0.21, "at most 0.21"),  # the other arm's median did not come
+        (np.inf, 1.25, np.inf, "at least 1.25"),  # its own did not
+        (None, 0.0, np.inf, "unknown [0.00, no limit]"),
+    ],
+)
+def test_a_ratio_to_what_never_comes_is_a_limit(value: float | None, lower: float, upper: float, said: str) -> None:
+    assert say_estimate(Estimate(value, lower, upper, 0.95)) == said
