@@ -85,7 +85,7 @@ def draw(ranked: list[tuple[PocketResult, Estimate]]) -> Figure:
             panel.plot([median.value], [place], "o", color=OURS[0])
     panel.set_yticks(range(len(ranked)), [f"{each.key['shape']}, {len(each.tasks)} seeds" for each, _ in ranked])
     panel.invert_yaxis()
-    label(panel, "when half of the seeds repeat, at equal operations", "step", "")
+    label(panel, "when half of the seeds repeat", "step", "")
     return figure
 
 
