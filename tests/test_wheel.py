@@ -41,7 +41,8 @@ def test_a_wheel_works_outside_of_the_repository(tmp_path: Path) -> None:
     call(*pip, f"--python={python}", "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)
     own = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
     # What else it needs is taken from here; the wheel stands before it, and before the sources.
-    (own / "others.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
+    others = [path for path in sys.path if Path(path).name == Path(site.getsitepackages()[0]).name]
+    (own / "others.pth").write_text("\n".join(others), encoding="utf-8")
     empty.mkdir()
     saltus = str(shutil.which("saltus", path=programs))
     here = call(python, "-c", "import saltus; print(saltus.__file__)", cwd=empty).strip()

@@ -227,6 +227,8 @@ def test_what_phases_cost_is_counted_since_the_start_and_for_each_seed_as_it_wen
         (0.0, 0.0, 0.21, "at most 0.21"),  # the other arm's median did not come
         (np.inf, 1.25, np.inf, "at least 1.25"),  # its own did not
         (None, 0.0, np.inf, "unknown [0.00, no limit]"),
+        (0.0, 0.0, np.inf, "unknown [0.00, no limit]"),
+        (np.inf, 0.0, np.inf, "unknown [0.00, no limit]"),
     ],
 )
 def test_a_ratio_to_what_never_comes_is_a_limit(value: float | None, lower: float, upper: float, said: str) -> None:

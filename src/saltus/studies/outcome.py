@@ -135,14 +135,14 @@ def scale_estimate(estimate: Estimate, factor: float) -> Estimate:
 
 
 def say_estimate(estimate: Estimate) -> str:
-    """Such as `0.52 [0.41, 0.70]`, or `at most 0.21` where half of the seeds of what is compared with never have it."""
-    upper = "no limit" if np.isinf(estimate.upper) else f"{estimate.upper:.2f}"
-    if estimate.value == 0.0:
-        return f"at most {upper}"
-    if estimate.value is not None and np.isinf(estimate.value):
-        return f"at least {estimate.lower:.2f}"
-    value = "unknown" if estimate.value is None else f"{estimate.value:.2f}"
-    return f"{value} [{estimate.lower:.2f}, {upper}]"
+    """Such as `0.52 [0.41, 0.70]`; `at most 0.21` where half of the seeds of what is compared with never have it."""
+    value, lower, upper = estimate.value, estimate.lower, estimate.upper
+    if value == 0.0 and np.isfinite(upper):
+        return f"at most {upper:.2f}"
+    if value == np.inf and lower > 0.0:
+        return f"at least {lower:.2f}"
+    told = f"{value:.2f}" if value and np.isfinite(value) else "unknown"
+    return f"{told} [{lower:.2f}, {'no limit' if np.isinf(upper) else f'{upper:.2f}'}]"
 
 
 def _list_costs(result: Tried[S], teacher: S | None) -> tuple[str, ...]:
