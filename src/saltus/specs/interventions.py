@@ -146,23 +146,12 @@ class ClampSpec(AttentionSpec):
     toward: Literal["truth", "placebo"] = Field(default="truth", description="as of a bias")
 
 
-class SupervisionSpec(ScheduledSpec):
-    """The divergence KL(truth || pattern) is added to the loss, the truth being even over a query's true keys.
+class PatternLossSpec(ScheduledSpec):
+    """A divergence between the patterns of heads and given ones that is added to the loss."""
 
-    In nats, mean over the queries of a unit, then over units.
-    """
-
-    builds: ClassVar[str] = "saltus.train.interventions.supervision:Supervision"
-
-    kind: Literal["supervision"] = "supervision"
     weight: float = Field(ge=0.0, le=1000.0, description="factor on the divergence; 0 once released")
-    toward: Literal["truth", "placebo"] = Field(
-        default="truth",
-        description="the placebo is that of a bias; where the truth varies it is the truth of another sequence",
-    )
-    units: Indices | None = Field(default=None, description="only the queries of these units")
     match: Literal["best", "all"] = Field(
-        default="best", description="of each unit the head with the smallest divergence, or the mean over the heads"
+        default="best", description="the head with the smallest divergence, or the mean over the chosen heads"
     )
     share: float = Field(
         default=1 / 16,
@@ -174,6 +163,22 @@ class SupervisionSpec(ScheduledSpec):
     def count_work(self, steps: float) -> float:
         """A step of training on the share, at most, until it is released."""
         return self.share * min(steps, self.until or steps) if self.weight else 0.0
+
+
+class SupervisionSpec(PatternLossSpec):
+    """The divergence KL(truth || pattern) is added to the loss, the truth being even over a query's true keys.
+
+    In nats, mean over the queries of a unit, then over units; the best head is found for each unit by itself.
+    """
+
+    builds: ClassVar[str] = "saltus.train.interventions.supervision:Supervision"
+
+    kind: Literal["supervision"] = "supervision"
+    toward: Literal["truth", "placebo"] = Field(
+        default="truth",
+        description="the placebo is that of a bias; where the truth varies it is the truth of another sequence",
+    )
+    units: Indices | None = Field(default=None, description="only the queries of these units")
 
 
 class DistillationSpec(ScheduledSpec):

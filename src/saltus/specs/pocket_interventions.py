@@ -11,14 +11,14 @@ from saltus.specs.checkpoints import PatternName
 from saltus.specs.interventions import (
     BaseInterventionSpec,
     DistillationSpec,
+    PatternLossSpec,
     RepeatSpec,
-    ScheduledSpec,
     TemperatureSpec,
 )
 from saltus.specs.kinds import some_of_kind
 
 
-class KnownPatternSpec(ScheduledSpec):
+class KnownPatternSpec(PatternLossSpec):
     """The divergence KL(known pattern || attention) is added to the loss, the pattern being even over a query's keys.
 
     In nats, mean over the queries that have a key of the pattern.
@@ -26,25 +26,11 @@ class KnownPatternSpec(ScheduledSpec):
 
     kind: Literal["supervision"] = "supervision"
     pattern: PatternName = Field(description="the known pattern, such as 'previous_token' or 'induction'")
-    weight: float = Field(ge=0.0, le=1000.0, description="factor on the divergence; 0 once released")
     toward: Literal["pattern", "placebo"] = Field(
         default="pattern",
         description="the placebo has as many keys for each query, other ones: those of the pattern moved around by a "
         "distance that is drawn once for each query",
     )
-    match: Literal["best", "all"] = Field(
-        default="best", description="the head with the smallest divergence, or the mean over the chosen heads"
-    )
-    share: float = Field(
-        default=1 / 16,
-        gt=0.0,
-        le=1.0,
-        description="of a batch's sequences, whose patterns are supervised; at least one",
-    )
-
-    def count_work(self, steps: float) -> float:
-        """A step of training on the share, at most, until it is released."""
-        return self.share * min(steps, self.until or steps) if self.weight else 0.0
 
 
 class PocketDistillationSpec(DistillationSpec):

@@ -9,7 +9,7 @@ classes import its compiler, a second and a half in every process that trains.
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,19 +38,17 @@ class _Weight(NamedTuple):
         return self.start + self.shape.numel()
 
 
-class _Rule(Protocol):
-    """What an optimiser does with its part of the parameters."""
+class _Update(NamedTuple):
+    """What a part of the optimiser is given; each of the lists has an array for each of its parameters."""
 
-    def __call__(
-        self,
-        rate: float,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        moments: Sequence[list[Tensor]],
-        counts: list[Tensor],
-    ) -> object:
-        """Change parameters and moments in place, and count the update where that is needed."""
-        ...
+    rate: float
+    parameters: list[Tensor]
+    """Changed in place."""
+    gradients: list[Tensor]
+    moments: Sequence[list[Tensor]]
+    """Changed in place."""
+    counts: list[Tensor]
+    """Updates done, counted where that is needed."""
 
 
 class _Part(NamedTuple):
@@ -60,7 +58,8 @@ class _Part(NamedTuple):
     """Of an array [seed, parameter] the views that are its parameters, gradients or moments."""
     moments: tuple[str, ...]
     """What it keeps of earlier gradients, in its own words."""
-    rule: _Rule
+    change: Callable[[_Update], object]
+    """Does an update, in place."""
 
 
 class Optimizer:
@@ -92,7 +91,7 @@ class Optimizer:
         before = None if self._factors is None else self._parameters.clone()
         rate = learning_rate_at(self._spec, step)
         for part, (parameters, moments), counts in zip(self._parts, self._given, self._counts, strict=True):
-            part.rule(rate, parameters, part.cut(gradient), moments, counts)
+            part.change(_Update(rate, parameters, part.cut(gradient), moments, counts))
         if before is not None and self._factors is not None:
             # No moment depends on the rate, and what is added is proportional to it, weight decay included.
             torch.lerp(before, self._parameters, self._factors, out=self._parameters)
@@ -122,18 +121,12 @@ def _build_adamw(
 
 
 def _build_sgd(spec: TrainingSpec, parameters: Tensor, weights: Sequence[_Weight], model: Decoder) -> tuple[_Part, ...]:
-    def change(
-        rate: float,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        moments: Sequence[list[Tensor]],
-        counts: list[Tensor],
-    ) -> None:
+    def change(given: _Update) -> None:
         sgd(
-            parameters,
-            gradients,
-            [*moments[0]],
-            lr=rate,
+            given.parameters,
+            given.gradients,
+            [*given.moments[0]],
+            lr=given.rate,
             momentum=spec.momentum or 0.0,
             dampening=0.0,
             weight_decay=spec.weight_decay,
@@ -165,16 +158,10 @@ def _build_muon(
         adjust_lr_fn="match_rms_adamw",
     )
 
-    def change(
-        rate: float,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        moments: Sequence[list[Tensor]],
-        counts: list[Tensor],
-    ) -> None:
+    def change(given: _Update) -> None:
         (group,) = muon.param_groups
-        group["lr"] = rate
-        for parameter, gradient, buffer in zip(group["params"], gradients, moments[0], strict=True):
+        group["lr"] = given.rate
+        for parameter, gradient, buffer in zip(group["params"], given.gradients, given.moments[0], strict=True):
             parameter.grad = gradient
             muon.state[parameter]["momentum_buffer"] = buffer
         muon.step()
@@ -190,26 +177,20 @@ _BUILDERS = {"adamw": _build_adamw, "sgd": _build_sgd, "muon": _build_muon}
 
 
 def _make_adamw(spec: TrainingSpec, cut: Callable[[Tensor], list[Tensor]]) -> _Part:
-    def change(
-        rate: float,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        moments: Sequence[list[Tensor]],
-        counts: list[Tensor],
-    ) -> None:
-        first, second = moments
+    def change(given: _Update) -> None:
+        first, second = given.moments
         adamw(
-            parameters,
-            gradients,
+            given.parameters,
+            given.gradients,
             first,
             second,
             [],
-            counts,
+            given.counts,
             fused=True,
             amsgrad=False,
             beta1=spec.betas[0],
             beta2=spec.betas[1],
-            lr=rate,
+            lr=given.rate,
             weight_decay=spec.weight_decay,
             eps=1e-8,
             maximize=False,
