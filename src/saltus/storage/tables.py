@@ -46,7 +46,7 @@ def write_table(table: pa.Table, path: Path, *, small: bool = False) -> None:
     if small:
         split = [field.name for field in table.schema if pa.types.is_floating(field.type)]
         others = [name for name in table.column_names if name not in split]
-        options = {"use_byte_stream_split": split, "use_dictionary": others, "compression_level": 9}
+        options = {"use_byte_stream_split": split, "use_dictionary": others, "compression_level": 19}
     pq.write_table(table, path, compression="zstd", write_page_checksum=True, **options)
 
 

@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.storage.files import explain_full_disk, write_folder
 from saltus.storage.tables import Arrays, read_any_table, verify, write_table
+from saltus.tasks.base import TaskFacts
 from saltus.train.measures import MEASURES
 from saltus.train.records import (
     RunRecords,
@@ -108,13 +110,14 @@ class Archive:
         if self._read_spec(path, row).content_hash != row["run"]:
             raise _damaged(path / "runs.parquet", f"describes {row['run']} in other words than its hash")
         pack = self._open(path)
-        tables = {name: _select(table, row["run"]) for name, table in pack.tables.items()}
+        facts = facts_from_arrays(pack.facts[row["facts"]], json.loads(row["notes"]))
+        tables = {name: _fill_progress(_select(table, row["run"]), facts) for name, table in pack.tables.items()}
         for measure in MEASURES:
             tables.setdefault(measure.name, measure.schema.empty_table())
         return RunRecords(
             path=path,
             spec=spec,
-            facts=facts_from_arrays(pack.facts[row["facts"]], json.loads(row["notes"])),
+            facts=facts,
             tables=tables,
             kept=SnapshotRows.from_arrays(pack.snapshots[row["run"]])
             if row["run"] in pack.snapshots
@@ -184,7 +187,11 @@ class Archive:
             write_table(_tabulate_arrays(facts), folder / "facts.parquet")
             write_table(_tabulate_arrays(snapshots), folder / "snapshots.parquet")
             for table in sorted(kept):
-                parts = [_mark(records.tables[table], key) for key, records in runs.items() if table in records.tables]
+                parts = [
+                    _mark(_drop_progress(records.tables[table], records.facts), key)
+                    for key, records in runs.items()
+                    if table in records.tables
+                ]
                 joined = pa.concat_tables(part for part in parts if len(part))
                 write_table(joined, folder / f"{table}.parquet", small=True)
 
@@ -220,6 +227,37 @@ def _mark(table: pa.Table, run: str) -> pa.Table:
 def _select(table: pa.Table, run: str) -> pa.Table:
     """The rows of one run, as they were."""
     return table.filter(pc.field("run") == run).drop_columns(["run"])
+
+
+def _drop_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
+    """Without the shares of the way that follow from the losses, bit by bit: a third of a pack."""
+    known = _work_out_progress(table, facts)
+    if known is None or not np.array_equal(known, table["progress"].to_numpy(), equal_nan=True):
+        return table
+    return _set_progress(table, pa.nulls(len(table), pa.float64()))
+
+
+def _fill_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
+    """With the shares of the way that were left out."""
+    known = _work_out_progress(table, facts)
+    if known is None or table["progress"].null_count < len(table):
+        return table
+    return _set_progress(table, pa.array(known))
+
+
+def _work_out_progress(table: pa.Table, facts: TaskFacts) -> NDArray[np.float64] | None:
+    """[row] by the losses of all units of each evaluation; None of another table than that of units."""
+    if not len(table) or not {"unit", "loss", "progress"} <= set(table.column_names):
+        return None
+    units = len(facts.mean_by_unit(facts.chance_loss))
+    if len(table) % units or (table["unit"].to_numpy().reshape(-1, units) != np.arange(units)).any():
+        return None
+    return facts.progress(table["loss"].to_numpy().reshape(-1, units)).reshape(-1)
+
+
+def _set_progress(table: pa.Table, values: pa.Array) -> pa.Table:
+    place = table.schema.get_field_index("progress")
+    return table.set_column(place, table.schema.field(place), values)
 
 
 def _tabulate_arrays(arrays: dict[str, Arrays]) -> pa.Table:
