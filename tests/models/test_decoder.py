@@ -140,6 +140,34 @@ def test_attention_that_keeps_no_pattern_is_the_same(biased: bool, monkeypatch: 
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+class Calls(TorchDispatchMode):
+    """Keeps the names of all operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("length", [attention.LONG, attention.LONG_BFLOAT16])
+def test_attention_on_a_cpu_is_fused_later_in_bfloat16(length: int) -> None:
+    spec = TransformerSpec(layers=1, d_model=8, heads=2)
+    facts = LinearMap(LinearMapSpec(size=length // 2, sparsity=3, states=3), np.random.default_rng(0)).facts
+    model, tokens = build_model(spec, facts, init_seed=0), torch.zeros(1, length, dtype=torch.long)
+
+    def is_fused() -> bool:
+        with Calls() as calls:
+            model(tokens)
+        return any("flash_attention" in name for name in calls.names)
+
+    assert is_fused()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_fused() == (length >= attention.LONG_BFLOAT16)
+
+
 class LargestTensor(TorchDispatchMode):
     """Keeps the number of elements of the largest tensor that any operation returned."""
 

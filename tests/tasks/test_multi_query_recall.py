@@ -157,7 +157,7 @@ def test_evaluation_scores_what_each_sequence_asks() -> None:
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_the_scored_loss_is_that_of_the_answers_alone(stacked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saltus.train.program.MICRO_BATCH_TOKENS", {"float32": 60})
+    monkeypatch.setattr("saltus.train.program.MICRO_BATCH_TOKENS", 60)
     spec, task = make_run(loss="scored"), MultiQueryRecall(SPEC)
     ensemble: Any = Ensemble([spec], list_members([spec]), CPU, stacked=stacked)
     lane = ensemble._lanes[0]

@@ -94,7 +94,7 @@ def test_a_seed_drops_the_same_in_any_company_stacked_in_micro_batches_and_compi
     assert train(make_spec(), (0, 1, 3), stacked=True) == pytest.approx(alone, rel=1e-5)
     monkeypatch.setattr(program, "_choose_backend", choose_plain_backend)
     assert train(make_spec(compile=True), (3,)) == pytest.approx(alone, rel=1e-5)
-    monkeypatch.setitem(program.MICRO_BATCH_TOKENS, "float32", 60)  # 6 sequences of 10 tokens
+    monkeypatch.setattr(program, "MICRO_BATCH_TOKENS", 60)  # 6 sequences of 10 tokens
     assert train(make_spec(), (3,)) == pytest.approx(alone, rel=1e-5)
 
 

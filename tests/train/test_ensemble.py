@@ -147,7 +147,7 @@ def test_a_compiled_step_equals_the_plain_one() -> None:
 
 def test_micro_batches_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
-    monkeypatch.setitem(program_module.MICRO_BATCH_TOKENS, "float32", 60)  # 6 sequences of 10 tokens
+    monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 60)  # 6 sequences of 10 tokens
     np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-6)
 
 
@@ -222,7 +222,7 @@ def test_targets_of_pure_noise_stay_at_chance(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_sequence_longer_than_a_micro_batch_is_trained_on_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = advance(ensemble_of(make_spec(), (0,)), STEPS)
-    monkeypatch.setitem(program_module.MICRO_BATCH_TOKENS, "float32", 3)  # of the 10 tokens of a sequence
+    monkeypatch.setattr(program_module, "MICRO_BATCH_TOKENS", 3)  # of the 10 tokens of a sequence
     np.testing.assert_allclose(advance(ensemble_of(make_spec(), (0,)), STEPS), whole, rtol=1e-5)
 
 

@@ -20,8 +20,8 @@ from saltus.tasks.base import TaskFacts
 from saltus.train.flops import is_compiled
 from saltus.train.phases.base import weigh_queries
 
-MICRO_BATCH_TOKENS = {"float32": 2048, "bfloat16": 4096}
-"""Tokens of a micro-batch on a CPU, by precision: activations of the usual widths then stay within a core's cache."""
+MICRO_BATCH_TOKENS = 2048
+"""Tokens of a micro-batch on a CPU: activations of the usual widths then stay within a core's cache."""
 
 FORMS = 64
 """Shapes of a batch that a compiled step may have; where micro-batches differ, each length has two."""
@@ -137,8 +137,7 @@ class Program:
 
     def _count_parts(self, length: int) -> int:
         """Micro-batches. A sequence is never cut: where one alone is larger than a micro-batch, it is one."""
-        tokens = MICRO_BATCH_TOKENS[self.spec.training.precision]
-        return 1 if self.stacked else min(self.batch, math.ceil(self.batch * length / tokens))
+        return 1 if self.stacked else min(self.batch, math.ceil(self.batch * length / MICRO_BATCH_TOKENS))
 
     def _loss(
         self,

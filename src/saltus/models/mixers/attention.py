@@ -16,6 +16,9 @@ ROTARY_BASE = 10_000.0
 LONG = 128
 """From so many queries on, attention is fused where its pattern is not asked for: 15% faster there, slower below."""
 
+LONG_BFLOAT16 = 512
+"""The same in bfloat16 on a CPU, where the fused gradient takes twice as long as all the rest at 128 queries."""
+
 
 class Attention(nn.Module):
     """Causal multi-head attention; the head dimension is free of d_model / heads."""
@@ -45,7 +48,8 @@ class Attention(nn.Module):
         query, key, value = self.split(projected)
         if self.rotary:
             query, key = _rotate(query), _rotate(key)
-        if q >= LONG and not keep:
+        low = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+        if q >= (LONG_BFLOAT16 if low else LONG) and not keep:
             mask = None if bias is None else (bias + self.future[:q, :q]).to(query.dtype)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
             return self.merge(mixed), None
