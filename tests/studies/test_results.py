@@ -343,6 +343,17 @@ def test_of_influence_the_last_is_kept(shelf: Shelf) -> None:
     assert kept.future_influence == whole.future_influence
 
 
+def test_of_a_preliminary_cell_what_it_has_learned_is_kept(little: Study, shelf: Shelf, tmp_path: Path) -> None:
+    run, archive = little.cells[0].run, Archive(tmp_path / "kept")
+    keep(Study(cells=[Cell(preliminary=True, run=run)], name="little"), shelf, archive)
+    whole, kept = shelf.records, archive.find(run)
+    assert kept
+    assert kept.tables["units"]["target_probability"].null_count == len(whole.tables["units"])
+    rest = whole.tables["units"].drop_columns(["target_probability"])
+    assert kept.tables["units"].drop_columns(["target_probability"]).equals(rest)
+    assert [curve.values.tolist() for curve in kept.curves] == [curve.values.tolist() for curve in whole.curves]
+
+
 def test_keeping_again_adds_only_what_is_new(little: Study, shelf: Shelf, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert keep(little, shelf, Archive(kept))[1] == 2

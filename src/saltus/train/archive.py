@@ -234,7 +234,7 @@ def _drop_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
     known = _work_out_progress(table, facts)
     if known is None or not np.array_equal(known, table["progress"].to_numpy(), equal_nan=True):
         return table
-    return _set_progress(table, pa.nulls(len(table), pa.float64()))
+    return empty_column(table, "progress")
 
 
 def _fill_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
@@ -242,7 +242,7 @@ def _fill_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
     known = _work_out_progress(table, facts)
     if known is None or table["progress"].null_count < len(table):
         return table
-    return _set_progress(table, pa.array(known))
+    return _set_column(table, "progress", pa.array(known))
 
 
 def _work_out_progress(table: pa.Table, facts: TaskFacts) -> NDArray[np.float64] | None:
@@ -255,8 +255,13 @@ def _work_out_progress(table: pa.Table, facts: TaskFacts) -> NDArray[np.float64]
     return facts.progress(table["loss"].to_numpy().reshape(-1, units)).reshape(-1)
 
 
-def _set_progress(table: pa.Table, values: pa.Array) -> pa.Table:
-    place = table.schema.get_field_index("progress")
+def empty_column(table: pa.Table, name: str) -> pa.Table:
+    """With nothing in a column of numbers."""
+    return _set_column(table, name, pa.nulls(len(table), pa.float64()))
+
+
+def _set_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    place = table.schema.get_field_index(name)
     return table.set_column(place, table.schema.field(place), values)
 
 
