@@ -1,0 +1,34 @@
+"""Do biased inputs also help on the paper's own cell? S=16, s=3, its model; beside them another map made as easy."""
+
+from saltus.paper.setting import PAPER, linear_map
+from saltus.specs import InputBiasPhase, ScheduleSpec
+from saltus.studies.trial import Trial, make_study
+from sooner_repetition import change
+
+SEEDS = 8
+STEPS = 4_000
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+SCALES = (1.0, PAPER.linear_map.initialisation_scale)
+SWEEP_SEEDS = 2
+
+CONTROL = linear_map(
+    "control", steps=STEPS, seeds=SEEDS, evaluate=ScheduleSpec(every=25), patterns=False, compile=False
+)
+"""The paper's model and the batch of its preset; uncompiled, because arms differ in shapes."""
+
+PHASES = {f"biased inputs for {steps:,} steps": InputBiasPhase(zero=0.9, steps=steps) for steps in (500, 1_500)}
+"""Annealed to uniform in so many steps."""
+
+study = make_study(
+    Trial(
+        CONTROL,
+        changes={name: change(CONTROL, curriculum=(phase,)) for name, phase in PHASES.items()},
+        placebos={
+            name: change(CONTROL, curriculum=(phase.model_copy(update={"source": "other"}),))
+            for name, phase in PHASES.items()
+        },
+        rates=RATES,
+        scales=SCALES,
+        sweep_seeds=SWEEP_SEEDS,
+    )
+)
