@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from tests.studies.arms import invent, make_result, make_spec, solve
 
 from saltus import api
@@ -343,15 +343,20 @@ def test_of_influence_the_last_is_kept(shelf: Shelf) -> None:
     assert kept.future_influence == whole.future_influence
 
 
-def test_of_a_preliminary_cell_what_it_has_learned_is_kept(little: Study, shelf: Shelf, tmp_path: Path) -> None:
+def test_of_a_brief_cell_what_it_has_learned_is_kept(little: Study, shelf: Shelf, tmp_path: Path) -> None:
     run, archive = little.cells[0].run, Archive(tmp_path / "kept")
-    keep(Study(cells=[Cell(preliminary=True, run=run)], name="little"), shelf, archive)
+    keep(Study(cells=[Cell(brief=True, run=run)], name="little"), shelf, archive)
     whole, kept = shelf.records, archive.find(run)
     assert kept
     assert kept.tables["units"]["target_probability"].null_count == len(whole.tables["units"])
-    rest = whole.tables["units"].drop_columns(["target_probability"])
-    assert kept.tables["units"].drop_columns(["target_probability"]).equals(rest)
-    assert [curve.values.tolist() for curve in kept.curves] == [curve.values.tolist() for curve in whole.curves]
+    for table, column in (("units", "loss"), ("units", "progress"), ("steps", "train_loss"), ("steps", "scored_loss")):
+        exact, short = (records.tables[table][column].to_numpy() for records in (whole, kept))
+        assert_allclose(short, exact, rtol=1e-6, atol=1e-6)
+    assert_array_equal(kept.tables["units"]["loss"].to_numpy().astype(np.float32), kept.tables["units"]["loss"])
+    came, expected = (
+        [(one.key.unit, one.after, one.by) for one in records.curves.emergences()] for records in (kept, whole)
+    )
+    assert came == expected
 
 
 def test_keeping_again_adds_only_what_is_new(little: Study, shelf: Shelf, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ class Cell:
     """Whether measures of heads and all snapshots are kept with the records, not the steps and units alone."""
     short: bool
     """Whether its budget is shorter than the paper's, though the size is the paper's."""
-    preliminary: bool
-    """Whether it only says which setting others shall have: the probabilities of targets are not kept then."""
+    brief: bool
+    """Whether of its units losses and accuracies alone are kept, not probabilities: enough to say when they came."""
 
     def __init__(
-        self, *, run: RunSpec, patterns: bool = False, short: bool = False, preliminary: bool = False, **key: Value
+        self, *, run: RunSpec, patterns: bool = False, short: bool = False, brief: bool = False, **key: Value
     ) -> None:
         """A run without a name is named by its keys."""
         if run.name == UNNAMED and key:
@@ -35,7 +35,7 @@ class Cell:
         object.__setattr__(self, "run", run)
         object.__setattr__(self, "patterns", patterns)
         object.__setattr__(self, "short", short)
-        object.__setattr__(self, "preliminary", preliminary)
+        object.__setattr__(self, "brief", brief)
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class Cell:
     def change(self, *, seeds: int | None, steps: int | None) -> "Cell":
         """The same cell with another number of seeds or steps."""
         run = self.run.with_overrides(seeds=seeds, steps=steps)
-        return Cell(run=run, patterns=self.patterns, short=self.short, preliminary=self.preliminary, **self.key)
+        return Cell(run=run, patterns=self.patterns, short=self.short, brief=self.brief, **self.key)
 
 
 def vary_run(template: RunSpec, *, training: Mapping[str, Any], **values: Any) -> RunSpec:

@@ -81,7 +81,7 @@ class Contest:
                 arm=arm,
                 sweep=cell,
                 rate=rate,
-                preliminary=True,
+                brief=True,
                 run=vary_run(
                     sweep,
                     name=f"{arm}-sweep-{cell}-{rate:g}",

@@ -9,7 +9,7 @@ from saltus.studies.cells import Cell
 from saltus.studies.race_words import describe_race
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
-from saltus.train.archive import Archive, empty_column
+from saltus.train.archive import Archive, shorten
 from saltus.train.folder import RunFolder
 from saltus.train.records import RunRecords
 
@@ -116,16 +116,16 @@ KEPT = ("steps", "units")
 def slim(cell: Cell, records: RunRecords) -> RunRecords:
     """The records of a cell as they are kept: without what is measured by position and by head, unless it asks for it.
 
-    Of the influence the last snapshot is kept, by which the gate judges. Of a preliminary cell the probabilities of
-    targets, half of its numbers, are left empty: what it has learned is told by the losses.
+    Of the influence the last snapshot is kept, by which the gate judges. Of a brief cell numbers have the
+    precision of float32, and the probabilities of targets are left empty.
     """
     wanted = {*KEPT, *(measure for measure in records.tables if measure not in ("positions", "heads"))}
     if cell.patterns:
         wanted.add("heads")
     snapshots = records.kept if cell.patterns else records.kept.last_influence()
     tables = {name: records.tables[name] for name in wanted}
-    if cell.preliminary:
-        tables["units"] = empty_column(tables["units"], "target_probability")
+    if cell.brief:
+        tables |= {name: shorten(tables[name], records.facts) for name in KEPT}
     return records.select(tables, snapshots)
 
 

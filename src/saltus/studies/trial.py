@@ -222,11 +222,11 @@ class Trial(BaseTrial[RunSpec]):
 
     def list_sweeps(self) -> list[Cell]:
         """The cells of the sweep."""
-        return _list_cells(self.plan_sweeps(), preliminary=True)
+        return _list_cells(self.plan_sweeps())
 
     def list_reported(self, results: Results) -> list[Cell]:
         """The cells that follow from the sweeps that are there."""
-        return _list_cells(self.plan_reported(results), preliminary=False)
+        return _list_cells(self.plan_reported(results))
 
 
 class PocketTrial(BaseTrial[PocketSpec]):
@@ -243,9 +243,9 @@ class PocketTrial(BaseTrial[PocketSpec]):
         return measure([*sweeps, *self.plan_reported(measure(sweeps))])
 
 
-def _list_cells(planned: Sequence[Planned[RunSpec]], *, preliminary: bool) -> list[Cell]:
+def _list_cells(planned: Sequence[Planned[RunSpec]]) -> list[Cell]:
     keys: list[dict[str, Any]] = [dict(each.key) for each in planned]
-    return [Cell(run=each.run, preliminary=preliminary, **key) for each, key in zip(planned, keys, strict=True)]
+    return [Cell(run=each.run, brief=True, **key) for each, key in zip(planned, keys, strict=True)]
 
 
 def _find(results: Sequence[Tried[S]], arm: str, part: str) -> Tried[S] | None:

@@ -234,7 +234,7 @@ def _drop_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
     known = _work_out_progress(table, facts)
     if known is None or not np.array_equal(known, table["progress"].to_numpy(), equal_nan=True):
         return table
-    return empty_column(table, "progress")
+    return _set_column(table, "progress", pa.nulls(len(table), pa.float64()))
 
 
 def _fill_progress(table: pa.Table, facts: TaskFacts) -> pa.Table:
@@ -255,9 +255,15 @@ def _work_out_progress(table: pa.Table, facts: TaskFacts) -> NDArray[np.float64]
     return facts.progress(table["loss"].to_numpy().reshape(-1, units)).reshape(-1)
 
 
-def empty_column(table: pa.Table, name: str) -> pa.Table:
-    """With nothing in a column of numbers."""
-    return _set_column(table, name, pa.nulls(len(table), pa.float64()))
+def shorten(table: pa.Table, facts: TaskFacts) -> pa.Table:
+    """With numbers rounded to float32, the shares of the way that follow from them, and no probabilities of targets."""
+    for place, name in enumerate(table.schema.names):
+        if name == "target_probability":
+            table = _set_column(table, name, pa.nulls(len(table), pa.float64()))
+        elif pa.types.is_float64(table.schema.types[place]):
+            table = _set_column(table, name, table[name].cast(pa.float32(), safe=False).cast(pa.float64()))
+    known = _work_out_progress(table, facts)
+    return table if known is None else _set_column(table, "progress", pa.array(known))
 
 
 def _set_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
