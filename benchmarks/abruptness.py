@@ -37,8 +37,9 @@ def read_runs() -> dict[str, list[RunRecords]]:
 
 
 def name_setting(spec: RunSpec) -> str:
-    """Such as `linear_map, transformer`, with what was done to its attention."""
-    kinds = [spec.task.kind, spec.model.kind, *([] if spec.intervention is None else ["intervention"])]
+    """Such as `linear_map, transformer`, and whether anything was done to its training."""
+    changed = spec.intervention is not None or spec.curriculum
+    kinds = [spec.task.kind, spec.model.kind, *(["intervention or curriculum"] if changed else [])]
     return ", ".join(kinds).replace("_", " ")
 
 

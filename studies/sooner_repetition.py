@@ -7,7 +7,7 @@ from saltus.studies.cells import vary_run
 from saltus.studies.trial import Trial, make_study
 
 SEEDS = 12
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SCALES = (1.0, 2.0)
 """Of the initialisation."""
 SWEEP_SEEDS = 3

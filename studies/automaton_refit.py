@@ -1,0 +1,214 @@
+"""At the batch that was found: bias and initialisation chosen at 8 cells alone, then larger automata predicted."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from automaton_batch import BATCH, again
+from saltus.paper.setting import PLATEAU_LEVEL, USUAL, automaton
+from saltus.paper.targets import read_plateaus, read_tolerance
+from saltus.specs import BiasSpec, ScheduleSpec
+from saltus.studies.cells import Cell
+from saltus.studies.claims import Claim, Comparison, Table, Verdict
+from saltus.studies.panels import OURS, THEIRS, add_legend, draw_plateaus, draw_theirs, label, open_panels
+from saltus.studies.results import Result, Results
+from saltus.studies.study import Study
+
+RATE = 3e-3
+"""At which the plateau without a bias ended soonest."""
+
+STRENGTHS = (1.0, 2.0, 4.0)
+"""c of the bias c*A that is chosen; 0 stands for none."""
+
+INITIALISATIONS = (1.0, 0.5)
+
+SIZE = 8
+"""S of the automata by whose plateaus strength and initialisation are chosen."""
+
+PREDICTED = (16, 32, 64)
+
+FACTOR = 1.5
+"""Within which a plateau is as long as the authors'."""
+
+NEVER = 10_000
+"""Steps in which the authors' plateau of 64 cells does not end without a bias."""
+
+Choice = tuple[float, float]
+"""Strength of the bias and scale of the initialisation."""
+
+
+def make(size: int, strength: float, initialisation: float) -> Cell:
+    """One seed, for one and a half times as long as the authors' plateau."""
+    theirs = read_plateaus(biased=strength > 0.0).get(size, NEVER)
+    setting = replace(USUAL.automaton, batch=BATCH, learning_rate=RATE, initialisation_scale=initialisation)
+    run = automaton(
+        f"refit-{size}-{strength:g}-{initialisation:g}",
+        size=size,
+        steps=min(1_500, math.ceil(FACTOR * theirs / 20) * 20),
+        seeds=1,
+        setting=setting,
+        intervention=BiasSpec(strength=strength) if strength else None,
+        precision="bfloat16",
+        checkpoint=ScheduleSpec(every=20, factor=1000),
+    )
+    if (size, strength, initialisation) == (SIZE, 0.0, 1.0):
+        run = again(0)  # trained once for both studies
+    return Cell(size=size, strength=strength, initialisation=initialisation, short=True, run=run)
+
+
+def draw(results: Results) -> Figure:
+    """Loss against step at 8 cells; plateau length against S with what was chosen there, without and with the bias."""
+    figure, axes = open_panels(3, height=3.6)
+    for place, result in enumerate(results.where(size=SIZE)):
+        steps = result.records.evaluated_steps
+        (losses,) = result.records.cube("steps", "train_loss")
+        axes[0].plot(
+            steps,
+            losses,
+            color=OURS[place % len(OURS)],
+            linestyle="-" if place < len(OURS) else "--",
+            linewidth=1.2,
+            label=describe(result),
+        )
+    axes[0].axhline(PLATEAU_LEVEL, color=THEIRS, linewidth=0.8, linestyle=":")
+    label(axes[0], f"S={SIZE}, {BATCH:,} tokens", "step", f"training loss (nats); dotted: {PLATEAU_LEVEL}")
+    add_legend(axes[0])
+    chosen = choose(results)
+    for panel, biased in zip(axes[1:], (False, True), strict=True):
+        theirs = read_plateaus(biased=biased)
+        draw_theirs(panel, list(theirs), list(theirs.values()))
+        sizes = (SIZE, *PREDICTED)
+        cells = {size: find(results, size, chosen, biased=biased) if chosen else None for size in sizes}
+        draw_plateaus(panel, cells, PLATEAU_LEVEL, OURS[biased])
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        label(panel, "with the bias that was chosen" if biased else "without a bias", "S (cells)", "plateau (steps)")
+        add_legend(panel)
+    return figure
+
+
+def describe(result: Result) -> str:
+    """What was done in a cell."""
+    strength, initialisation = float(result["strength"]), float(result["initialisation"])
+    return f"{f'bias of {strength:g}' if strength else 'no bias'}, initialisation {initialisation:g}"
+
+
+def find(results: Results, size: int, choice: Choice, *, biased: bool) -> Result | None:
+    """The cell of a size with what was chosen."""
+    return results.get(size=size, strength=choice[0] if biased else 0.0, initialisation=choice[1])
+
+
+def measure_distances(results: Results) -> dict[Choice, float]:
+    """By choice, the mean of |ln(ours / theirs)| over the plateaus of 8 cells with and without the bias.
+
+    A plateau that did not end counts as ended with its budget. What has not been run whole is not there.
+    """
+    found: dict[Choice, float] = {}
+    for choice in ((strength, scale) for scale in INITIALISATIONS for strength in STRENGTHS):
+        both = [find(results, SIZE, choice, biased=biased) for biased in (False, True)]
+        offs = [
+            abs(math.log((result.passings(PLATEAU_LEVEL)[0] or result.budget) / read_plateaus(biased=biased)[SIZE]))
+            for result, biased in zip(both, (False, True), strict=True)
+            if result is not None
+        ]
+        if len(offs) == len(both):
+            found[choice] = sum(offs) / len(offs)
+    return found
+
+
+def choose(results: Results) -> Choice | None:
+    """The choice that is nearest at 8 cells; None unless all have been run."""
+    distances = measure_distances(results)
+    whole = len(distances) == len(STRENGTHS) * len(INITIALISATIONS)
+    return min(distances, key=lambda choice: distances[choice]) if whole else None
+
+
+def follow(results: Results, scale: str) -> list[Cell]:
+    """Larger automata with what was chosen, untouched; those with the bias first, which cost less."""
+    del scale
+    chosen = choose(results)
+    if chosen is None:
+        return []
+    return [make(size, strength, chosen[1]) for strength in (chosen[0], 0.0) for size in PREDICTED]
+
+
+def compare(results: Results) -> Sequence[Comparison]:
+    """Plateau length of each cell beside the authors'; those of 8 cells are fitted."""
+    rows: list[Comparison] = []
+    within = read_tolerance("cellular_automata_plateau")
+    for result in results:
+        size, biased = int(result["size"]), float(result["strength"]) > 0.0
+        theirs = read_plateaus(biased=biased).get(size)
+        rows.append(
+            Comparison(
+                f"S={size}, {describe(result)}",
+                theirs,
+                result.passings(PLATEAU_LEVEL),
+                result.scale,
+                digits=0,
+                tolerance=None if theirs is None else within * theirs,
+                fitted=size == SIZE,
+            )
+        )
+    return rows
+
+
+def tabulate(results: Results) -> Sequence[Table]:
+    """How far each choice is from the authors at 8 cells."""
+    distances, chosen = measure_distances(results), choose(results)
+    rows = [
+        (f"{strength:g}", f"{scale:g}", f"{distance:.2f}", "chosen" if (strength, scale) == chosen else "")
+        for (strength, scale), distance in distances.items()
+    ]
+    note = "Mean of |ln(ours / theirs)| over the two plateaus; nothing is chosen until all settings are there."
+    return (
+        [Table("Distance to the authors at 8 cells", ("bias", "initialisation", "distance", ""), rows, note)]
+        if rows
+        else []
+    )
+
+
+def judge(results: Results) -> Sequence[Claim]:
+    """Whether what was chosen at 8 cells gives the authors' plateaus at more."""
+    chosen = choose(results)
+    near: list[bool] = []
+    told: list[str] = []
+    for size in PREDICTED:
+        for biased in (False, True):
+            theirs = read_plateaus(biased=biased).get(size)
+            result = find(results, size, chosen, biased=biased) if chosen else None
+            if theirs is not None and result is not None:
+                end = result.passings(PLATEAU_LEVEL)[0]
+                near.append(end is not None and theirs / FACTOR <= end <= theirs * FACTOR)
+                told.append(
+                    f"S={size}, {'bias' if biased else 'no bias'}: {end or f'> {result.budget:,}'} for {theirs:,}"
+                )
+    if not told:
+        told = ["nothing is chosen yet" if chosen is None else "no larger automaton was run yet"]
+    return [
+        Claim(
+            f"with {BATCH:,} tokens, and bias and initialisation chosen at {SIZE} cells alone, plateaus of larger "
+            f"automata end where the authors' do, within a factor of {FACTOR:g}",
+            _judge_near(near),
+            "; ".join(told),
+            ours=True,
+        )
+    ]
+
+
+def _judge_near(near: Sequence[bool]) -> Verdict:
+    if not near:
+        return "not measured"
+    return "reproduced" if all(near) else "in part" if any(near) else "not reproduced"
+
+
+study = Study(
+    cells=[make(SIZE, strength, scale) for scale in INITIALISATIONS for strength in (0.0, *STRENGTHS)],
+    draw=draw,
+    compare=compare,
+    judge=judge,
+    tabulate=tabulate,
+    follow=follow,
+)
