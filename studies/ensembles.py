@@ -132,7 +132,7 @@ def judge(results: Results) -> Sequence[Claim]:
         claims.append(
             Claim(
                 f"K seeds cover more rows than {way} at the same work",
-                "reproduced" if better else "not reproduced" if worse else "not measured",
+                "reproduced" if better else "not reproduced" if worse else "open",
                 f"{pooled.what}: {pooled.share.value:.0%} [{pooled.share.lower:.0%}, {pooled.share.upper:.0%}] for "
                 f"{pooled.work:.1f} times the work; {dearest.what}: {dearest.share.value:.0%} "
                 f"[{dearest.share.lower:.0%}, {dearest.share.upper:.0%}] for {dearest.work:.1f} times"

@@ -122,7 +122,7 @@ def judge(results: Results) -> Sequence[Claim]:
     return [
         Claim(
             "at equal operations several heads learn the map sooner than any single one",
-            "reproduced" if sooner else "not reproduced" if later else "not measured",
+            "reproduced" if sooner else "not reproduced" if later else "open",
             f"median step of the soonest with several heads and with one, {told}"
             + ("" if sooner or later else "; the intervals overlap"),
             ours=True,

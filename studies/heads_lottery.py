@@ -120,11 +120,11 @@ def judge(results: Results) -> Sequence[Claim]:
 
 
 def judge_medians(checks: Sequence[LotteryCheck]) -> Verdict:
-    """*Not measured* where no interval is bounded on both sides: such a rule could not say no."""
+    """*Open* where no interval is bounded on both sides: such a rule could not say no."""
     outside = sum(not each.holds for each in checks)
     telling = [each for each in checks if each.ratio.lower > 0.0 and np.isfinite(each.ratio.upper)]
     if not outside:
-        return "reproduced" if telling else "not measured"
+        return "reproduced" if telling else "open"
     return "in part" if outside < len(checks) else "not reproduced"
 
 

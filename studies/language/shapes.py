@@ -126,7 +126,7 @@ def judge(ranked: list[tuple[PocketResult, Estimate]]) -> list[Claim]:
     return [
         Claim(
             "at equal operations several heads learn repetition sooner than one",
-            "reproduced" if sooner else "not reproduced" if later else "not measured",
+            "reproduced" if sooner else "not reproduced" if later else "open",
             f"median step of the soonest with several and with one, {told}; one learning rate for all"
             + ("" if sooner or later else "; the intervals overlap"),
             ours=True,

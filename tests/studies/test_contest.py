@@ -117,7 +117,7 @@ def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path
     assert saltus("figures", study, "--out", kept)[0] == 0
     page = next(p for p in kept.parent.glob("*.md") if p.name != "README.md").read_text()
     assert "**This comparison fails the validity gate**" in page
-    assert "| the mean wins | **not measured** | it is written here. The gate fails: targets of pure noise" in page
+    assert "| the mean wins | **open** | it is written here. The gate fails: targets of pure noise" in page
     assert "| leaky | " in page
     assert "all 10 runs are finished" in saltus("status", study, "--out", out)[1]
 

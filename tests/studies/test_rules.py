@@ -407,8 +407,8 @@ NEVER: list[int | None] = [None] * 8
         ({"a": SOON, "b": LATE, "c": NEVER}, "a", "b", ["reproduced", "reproduced"]),
         ({"a": SOON, "b": LATE, "c": SOON}, "a", "b", ["in part", "not reproduced"]),
         ({"a": LATE, "b": SOON, "c": LATE}, "a", "b", ["not reproduced", "reproduced"]),
-        ({"a": SOON, "b": SOON, "c": SOON}, "a", "b", ["not measured", "not measured"]),
-        ({"a": [200, 200, 200], "b": [600, 600, 600], "c": [600, 600, 600]}, "a", "b", ["not measured"] * 2),  # 3 seeds
+        ({"a": SOON, "b": SOON, "c": SOON}, "a", "b", ["open", "open"]),
+        ({"a": [200, 200, 200], "b": [600, 600, 600], "c": [600, 600, 600]}, "a", "b", ["open"] * 2),  # 3 seeds
         (
             {"a": SOON, "b": LATE, "c": NEVER, "d": LATE, "e": LATE, "f": NEVER, "g": SOON},
             "a",
@@ -467,7 +467,7 @@ def test_the_lottery_of_heads_can_hold_and_fail_and_say_nothing() -> None:
     assert judge_lottery((0.7, 1.4), (1.1, inf)) == "in part"  # later than independent searchers
     assert judge_lottery((0.2, 0.9), (0.7, 1.4)) == "in part"  # sooner
     assert judge_lottery((1.1, 2.0), (1.2, inf)) == "not reproduced"
-    assert judge_lottery((0.0, 3.0), (0.8, inf)) == "not measured"
+    assert judge_lottery((0.0, 3.0), (0.8, inf)) == "open"
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_the_lottery_of_heads_can_hold_and_fail_and_say_nothing() -> None:
     [
         ([[0 if row == seed % 8 else None for row in range(8)] for seed in range(32)], [0], "reproduced"),
         ([[]] * 32, [0] * 8, "not reproduced"),
-        ([[0, 0]] * 32, [0, 0], "not measured"),
+        ([[0, 0]] * 32, [0, 0], "open"),
     ],
 )
 def test_seeds_can_cover_more_than_one_model_and_less(base: Sequence[Rows], wide: Rows, verdict: str) -> None:
@@ -498,7 +498,7 @@ def test_seeds_can_cover_more_than_one_model_and_less(base: Sequence[Rows], wide
     [
         ([8] * 16, [1] * 16, "reproduced"),
         ([1] * 16, [8] * 16, "not reproduced"),
-        ([2, 8] * 8, [1, 9] * 8, "not measured"),
+        ([2, 8] * 8, [1, 9] * 8, "open"),
     ],
 )
 def test_several_heads_can_be_sooner_than_one_and_later(

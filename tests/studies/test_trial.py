@@ -82,9 +82,9 @@ def test_arms_are_swept_apart_and_run_at_their_own_best() -> None:
         (LATE, EARLY, EARLY, "in part", "not shown to be sooner than its placebo"),
         (EARLY, LATE, EARLY, "not reproduced", "operations over the control's 1."),
         (LATE, LATE, LATE, "not reproduced", "1.00"),
-        ([100, 900] * 6, [200, 800] * 6, LATE, "not measured", "it takes more seeds"),
-        (NEVER, NEVER, NEVER, "not measured", "unknown [0.00, no limit]"),
-        (LATE, EARLY, None, "not measured", "its placebo was not run"),
+        ([100, 900] * 6, [200, 800] * 6, LATE, "open", "it takes more seeds"),
+        (NEVER, NEVER, NEVER, "open", "unknown [0.00, no limit]"),
+        (LATE, EARLY, None, "open", "its placebo was not run"),
     ],
 )
 def test_each_verdict(
@@ -111,7 +111,7 @@ def test_each_verdict(
 def test_no_winner_is_named_without_equal_sweeps(values: dict[str, object], best: float, words: str) -> None:
     trial = make_trial(**values)
     (claim,) = trial.judge(follow(trial, LATE, EARLY, LATE, best=best))
-    assert (claim.verdict, words in claim.why) == ("not measured", True), claim.why
+    assert (claim.verdict, words in claim.why) == ("open", True), claim.why
 
 
 def test_no_winner_is_named_at_another_cost() -> None:
@@ -119,7 +119,7 @@ def test_no_winner_is_named_at_another_cost() -> None:
     wide = spec.model_copy(update={"model": spec.model.model_copy(update={"d_model": 64})})
     trial = make_trial(changes={"trick": wide}, placebos={})
     (claim,) = trial.judge(follow(trial, LATE, EARLY, None))
-    assert claim.verdict == "not measured"
+    assert claim.verdict == "open"
     assert "1.5 times the operations" in claim.why
 
 

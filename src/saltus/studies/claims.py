@@ -6,7 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-Verdict = Literal["reproduced", "in part", "not reproduced", "not measured"]
+Verdict = Literal["reproduced", "in part", "not reproduced", "open", "not measured"]
+"""*Open* was measured, and the seeds cannot tell or the comparison failed its gate; *not measured* was not run, or not
+for long enough."""
 
 
 @dataclass(frozen=True)

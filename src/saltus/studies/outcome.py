@@ -41,12 +41,12 @@ class Outcome(Generic[S]):
     def verdict(self) -> Verdict:
         """*Reproduced* is sooner than control and placebo, *in part* than the control alone, or without a placebo."""
         if any(not check.passed for check in self.checks) or (self.has_placebo and self.against_placebo is None):
-            return "not measured"
+            return "open"
         if self.ratio.upper < 1.0:
             better = self.against_placebo is not None and self.against_placebo.upper < 1.0
             return "reproduced" if better else "in part"
         telling = self.ratio.lower > 1.0 or (self.ratio.lower > 0.5 and self.ratio.upper < 2.0)
-        return "not reproduced" if telling else "not measured"
+        return "not reproduced" if telling else "open"
 
     @property
     def why(self) -> str:
@@ -61,7 +61,7 @@ class Outcome(Generic[S]):
         if self.verdict == "in part":
             placebo = "not shown to be sooner than its placebo" if self.has_placebo else "there is no placebo"
             return f"{told}: sooner than the control, and {placebo}"
-        if self.verdict == "not measured":
+        if self.verdict == "open":
             return f"{told}: neither sooner nor as late is shown; it takes more seeds"
         return told
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -293,14 +293,19 @@ def _write_study(judged: _Judged) -> str:
     return "\n".join(text)
 
 
+_WORDS: Mapping[Verdict, str] = {
+    "reproduced": "Holds",
+    "in part": "Holds in part",
+    "not reproduced": "Does not hold",
+    "open": "Open",
+    "not measured": "Not measured",
+}
+
+
 def _summarise(claims: Sequence[Claim]) -> str:
     """A sentence on what agrees, and one on what does not."""
-    told = {
-        verdict: "; ".join(claim.text for claim in claims if claim.verdict == verdict)
-        for verdict in ("reproduced", "in part", "not reproduced", "not measured")
-    }
-    words = (("reproduced", "Holds"), ("in part", "Holds in part"), ("not reproduced", "Does not hold"))
-    lines = [f"**{word}:** {told[verdict]}." for verdict, word in (*words, ("not measured", "Open")) if told[verdict]]
+    told = {verdict: "; ".join(claim.text for claim in claims if claim.verdict == verdict) for verdict in _WORDS}
+    lines = [f"**{word}:** {told[verdict]}." for verdict, word in _WORDS.items() if told[verdict]]
     return "\n\n".join(lines) + "\n"
 
 
@@ -322,11 +327,11 @@ def _limit(claim: Claim) -> Claim:
 
 
 def _doubt(claim: Claim, checks: Sequence[Check]) -> Claim:
-    """What a comparison that fails the gate can say: nothing."""
+    """What a comparison that fails the gate leaves of a claim: a question."""
     failed = [check.name for check in checks if check.concerns(claim.cell)]
     if not failed:
         return claim
-    return replace(claim, verdict="not measured", why=f"{claim.why}. The gate fails: {'; '.join(failed)}")
+    return replace(claim, verdict="open", why=f"{claim.why}. The gate fails: {'; '.join(failed)}")
 
 
 def _describe_machines(results: Results) -> str:

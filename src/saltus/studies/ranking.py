@@ -57,7 +57,7 @@ def _compare(one: Result, other: Result) -> tuple[float, bool]:
 def _judge_best(results: Mapping[str, Result], best: str, cell: str) -> Claim:
     found = find_sooner(results[best], {name: result for name, result in results.items() if name != best})
     behind, ahead = _split(found)
-    verdict: Verdict = "in part" if behind else "not measured"
+    verdict: Verdict = "in part" if behind else "open"
     if ahead:
         verdict = "not reproduced"
     elif len(behind) == len(found):
@@ -77,7 +77,7 @@ def _judge_most(results: Mapping[str, Result], best: str, over: str, cell: str) 
     if 2 * len(behind) > len(others):
         verdict = "reproduced"
     elif not behind and not ahead:
-        verdict = "not measured"
+        verdict = "open"
     return Claim(
         f"most others are behind {over}, {cell}",
         verdict,
