@@ -14,7 +14,7 @@ from saltus.specs import CellularAutomatonSpec, RunSpec, ScheduleSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison, Verdict
 from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
-from saltus.studies.results import Results
+from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 
 BATCH = 131_072
@@ -28,6 +28,9 @@ KNOWN = {"the shares of symbols": (), "one cell above": (0,), "two cells above":
 
 ENDS = (250, 565)
 """Steps between which the plateau ends if the batch decides: the authors' 377 within a factor of 1.5."""
+
+HARMLESS = 0.1
+"""Share of the plateau by which it may be longer or shorter in bfloat16: two evaluations."""
 
 
 def make(name: str, rate: float, *, steps: int = 600, master_seed: int = 0, **training: Any) -> RunSpec:
@@ -57,7 +60,7 @@ def draw(results: Results) -> Figure:
     for place, result in enumerate(results):
         steps = result.records.evaluated_steps
         for losses in result.records.cube("steps", "train_loss"):
-            panel.plot(steps, losses, color=OURS[place], linewidth=1.2, label=f"rate {result['rate']:g}")
+            panel.plot(steps, losses, color=OURS[place], linewidth=1.2, label=describe(result))
     panel.axhline(PLATEAU_LEVEL, color=THEIRS, linewidth=0.8, linestyle=":")
     theirs = read_plateaus(biased=False)[8]
     panel.axvline(theirs, color=THEIRS, linewidth=1.4, label=f"authors' plateau ends (read off): {theirs}")
@@ -65,6 +68,12 @@ def draw(results: Results) -> Figure:
     label(panel, f"S=8, no bias, {BATCH:,} tokens", "step", f"training loss (nats); dotted: {PLATEAU_LEVEL}")
     add_legend(panel)
     return figure
+
+
+def describe(result: Result) -> str:
+    """Rate, and of a seed that came again also which, and that it is in bfloat16."""
+    again = result.key.get("again")
+    return f"rate {result['rate']:g}" + ("" if again is None else f", seed {again}, bfloat16")
 
 
 def compare(results: Results) -> Sequence[Comparison]:
@@ -81,7 +90,7 @@ def compare(results: Results) -> Sequence[Comparison]:
     ]
     return levels + [
         Comparison(
-            f"S=8, no bias, {BATCH:,} tokens, rate {result['rate']:g}",
+            f"S=8, no bias, {BATCH:,} tokens, {describe(result)}",
             read_plateaus(biased=False)[8],
             result.passings(PLATEAU_LEVEL),
             result.scale,
@@ -92,8 +101,10 @@ def compare(results: Results) -> Sequence[Comparison]:
 
 
 def judge(results: Results) -> Sequence[Claim]:
-    """Whether the plateau ends where it has to if the batch decides, at any of the rates."""
-    ends = {float(result["rate"]): result.passings(PLATEAU_LEVEL) for result in results}
+    """Whether the plateau ends where it has to if the batch decides, at any rate; and whether bfloat16 harms."""
+    ends: dict[float, list[int | None]] = {}
+    for result in results:
+        ends.setdefault(float(result["rate"]), []).extend(result.passings(PLATEAU_LEVEL))
     told = [
         f"{rate:g}: {', '.join('censored' if end is None else f'{end:,}' for end in seeds)}"
         for rate, seeds in ends.items()
@@ -105,6 +116,24 @@ def judge(results: Results) -> Sequence[Claim]:
             f"{ENDS[1]} steps",
             _judge_ends([end for seeds in ends.values() for end in seeds]),
             f"step at which it ends, by rate: {'; '.join(told)}",
+            ours=True,
+        ),
+        *_judge_precision(results),
+    ]
+
+
+def _judge_precision(results: Results) -> Sequence[Claim]:
+    """Whether the seed that was trained in both precisions leaves the plateau at about the same step in both."""
+    both = [each for each in results.where(rate=3e-3) if each.key.get("again", 0) == 0]
+    exact, low = (each.passings(PLATEAU_LEVEL)[0] for each in both) if len(both) == 2 else (None, None)
+    if exact is None:
+        return []
+    near = low is not None and abs(low - exact) <= HARMLESS * exact
+    return [
+        Claim(
+            f"in bfloat16 the same seed leaves the plateau within {HARMLESS:.0%} of its step in float32",
+            "reproduced" if near else "not reproduced",
+            f"{exact:,} in float32, {'censored' if low is None else f'{low:,}'} in bfloat16, of one seed",
             ours=True,
         )
     ]
