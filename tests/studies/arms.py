@@ -12,6 +12,7 @@ from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.studies.cells import Cell
 from saltus.studies.gate import Arm
 from saltus.studies.results import Result
+from saltus.studies.tried import Setting
 from saltus.tasks.build import read_facts
 from saltus.train.measures import MEASURES
 from saltus.train.records import RunRecords, SnapshotRows, state_rule
@@ -76,9 +77,10 @@ def make_result(
     return solve(Cell(run=spec.model_copy(update={"master_seed": master_seed})), solved_at, loss=loss)
 
 
-def make_sweeps(solved_at: Mapping[float, int | None], *, master_seed: int = 9) -> dict[str, dict[float, Result]]:
+def make_sweeps(solved_at: Mapping[float, int | None], *, master_seed: int = 9) -> dict[str, dict[Setting, Result]]:
     """The same sweep for both cells: at each rate one seed that solves at the step given, and one that never does."""
-    sweep = {rate: make_result([at, None], rate=rate, master_seed=master_seed) for rate, at in solved_at.items()}
+    tried = [make_result([at, None], rate=rate, master_seed=master_seed) for rate, at in solved_at.items()]
+    sweep = {result.setting: result for result in tried}
     return {"easy": sweep, "hard": sweep}
 
 

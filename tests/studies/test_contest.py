@@ -12,9 +12,9 @@ from saltus import api
 from saltus.errors import SaltusError
 from saltus.specs import TransformerSpec
 from saltus.specs.models import MODELS
-from saltus.studies.cells import Cell
+from saltus.studies.cells import Cell, vary_run
 from saltus.studies.contest import Contest, list_architectures, make_study
-from saltus.studies.gate import check_comparison, choose_rate
+from saltus.studies.gate import check_comparison, choose_steady
 from saltus.studies.results import Results
 from saltus.studies.sources import RunFolders, list_cells, open_source, read_results
 from saltus.studies.study import load_study
@@ -91,12 +91,12 @@ def test_it_runs_whole_and_the_gate_catches_the_leak(study: Path, tmp_path: Path
     loaded = load_study(study)
     results = read_results(loaded, RunFolders(out))
     for arm in ("mean", "leaky"):
-        sweep = {float(rate): result for rate, result in results.where(arm=arm, sweep="s1").by("rate").items()}
-        assert list(sweep) == [3e-4, 1e-3, 3e-3]
+        sweep = {result.setting: result for result in results.where(arm=arm, sweep="s1")}
+        assert list(sweep) == [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)]
         for cell in ("s1", "noise"):
             result = results.get(arm=arm, cell=cell)
             assert result
-            assert result.cell.run.training.learning_rate == choose_rate(sweep)
+            assert result.setting == choose_steady(sweep)
         assert {result.cell.run.master_seed for result in sweep.values()} == {1000}
     # From what is kept, as from the runs themselves.
     assert api.keep_results(loaded, out, kept) == 10
@@ -200,8 +200,36 @@ def test_a_cell_takes_the_rate_of_its_own_sweep_or_of_the_last_easier_one() -> N
     reported = [solve(Cell(arm=arm, cell="c", run=cell), [500]) for arm in arms]
     judged = {arm.name: arm.sweeps["c"] for arm in contest.list_arms(Results(results + reported))}
     for arm, sweep in (("transformer", "c"), ("mlp-mixer", "a")):
-        assert list(judged[arm]) == [3e-4, 1e-3, 3e-3]
-        assert judged[arm] == Results(results).where(arm=arm, sweep=sweep).by("rate")
+        assert list(judged[arm]) == [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)]
+        assert list(judged[arm].values()) == list(Results(results).where(arm=arm, sweep=sweep))
+
+
+def test_initialisations_are_swept_with_the_rates() -> None:
+    arms, cell = dict(list(list_architectures(layers=1, d_model=32, heads=4).items())[:2]), make_spec(2)
+    contest = Contest(arms, {"a": cell}, {"a": cell}, scales=(1.0, 3.0))
+    sweeps = contest.list_sweeps()
+    assert [each.name for each in sweeps if each.key["arm"] == "transformer"] == [
+        f"transformer-sweep-a-{rate:g}-{scale:g}" for rate in (3e-4, 1e-3, 3e-3) for scale in (1.0, 3.0)
+    ]
+    best = {"transformer-sweep-a-0.001-3", "mlp-mixer-sweep-a-0.001-1"}
+    results = [solve(each, [500 if each.name in best else None, None]) for each in sweeps]
+    assert contest.list_reported(Results(results[:-1])) == contest.list_reported(Results(results))[:2]
+    reported = [each for each in contest.list_reported(Results(results)) if each.key["cell"] == "a"]
+    chosen = {each.key["arm"]: each.run.training for each in reported}
+    assert {arm: (found.learning_rate, found.initialisation_scale) for arm, found in chosen.items()} == {
+        "transformer": (1e-3, 3.0),
+        "mlp-mixer": (1e-3, 1.0),
+    }
+    # Run at another initialisation than its best one, an arm fails.
+    wrong = [
+        Cell(arm=each.key["arm"], cell="a", run=vary_run(each.run, training={"initialisation_scale": 1.0}))
+        for each in reported
+    ]
+    judged = contest.list_arms(Results(results + [solve(each, [500, 500]) for each in wrong]))
+    checks = {check.name: check for check in check_comparison(judged)}
+    assert checks["each arm has its own best learning rate"].why == (
+        "transformer (a) is reported at 0.001 and an initialisation of 1, its best is 0.001 and an initialisation of 3"
+    )
 
 
 def test_what_follows_is_of_the_scale_of_its_sweeps() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.studies.arms import make_arm, make_result, make_sweeps
 
-from saltus.studies.gate import Arm, Check, check_comparison, choose_rate
+from saltus.studies.gate import Arm, Check, check_comparison, choose_steady
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
@@ -84,7 +84,8 @@ def test_a_cell_that_nobody_solves_says_nothing() -> None:
 
 def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_with_less_loss() -> None:
     def choose(*tried: tuple[list[int | None], float]) -> float:
-        return choose_rate({i: make_result(at, rate=1e-3 * i, loss=loss) for i, (at, loss) in enumerate(tried, 1)})
+        sweep = {(float(i), 1.0): make_result(at, rate=1e-3 * i, loss=loss) for i, (at, loss) in enumerate(tried, 1)}
+        return choose_steady(sweep)[0]
 
     assert choose(([300, 500], 0.2), ([500, None], 0.1)) == 1
     assert choose(([500], 0.1), ([300], 0.2)) == 2
@@ -95,13 +96,25 @@ def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_wit
 
 def test_of_rates_that_learn_as_much_one_between_others_that_do_is_best() -> None:
     def choose(*at: int | None) -> float:
-        return choose_rate({rate: make_result([step], rate=rate) for rate, step in zip(RATES, at, strict=False)})
+        tried = zip(RATES, at, strict=False)
+        return choose_steady({(rate, 1.0): make_result([step], rate=rate) for rate, step in tried})[0]
 
     assert choose(500, 300, 200, 100, None) == 3e-3  # 1e-2 is sooner, and next to one that learns nothing
     assert choose(500, 300, 200, 100) == 3e-3  # beyond the edge nothing is known
     assert choose(None, 300, 200, None) == 3e-3
     assert choose(None, 300, None, 100) == 1e-3
     assert choose(None, None, None, 100) == 1e-2  # what learned more is better, wherever it is
+
+
+def test_neighbours_are_those_of_the_same_initialisation() -> None:
+    """At an initialisation of 2 a rate of 1e-3 stands alone, at 1 between two that learn as much."""
+    sweep = {
+        (rate, scale): make_result([step], rate=rate)
+        for scale, steps in ((1.0, (500, 300, 400)), (2.0, (None, 100, None)))
+        for rate, step in zip(RATES, steps, strict=False)
+    }
+    assert choose_steady(sweep) == (1e-3, 1.0)
+    assert choose_steady(sweep | {(1e-3, 1.0): make_result([None], rate=1e-3)}) == (1e-3, 2.0)
 
 
 def test_a_sweep_in_which_nothing_is_learned_chooses_no_rate() -> None:

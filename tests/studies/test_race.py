@@ -17,7 +17,7 @@ from saltus.report.html.blocks import Table
 from saltus.specs import RunSpec, ScheduleSpec
 from saltus.studies.cells import Cell
 from saltus.studies.contest import Contest, list_architectures, make_study
-from saltus.studies.gate import choose_rate
+from saltus.studies.gate import choose_steady
 from saltus.studies.race import Race, carry_out
 from saltus.studies.race_words import describe_race, write_race
 from saltus.studies.results import Results
@@ -223,8 +223,11 @@ def replace_name(cell: Cell) -> Cell:
 
 def test_a_rate_that_a_race_has_dropped_is_not_chosen() -> None:
     few, many = (make_spec(n, **ON_SCHEDULE) for n in (2, 4))
-    sweep = {1e-3: solve(Cell(run=few), [100, 100]), 3e-3: solve(Cell(run=many), [300, 300, 300, None])}
-    assert choose_rate(sweep) == 3e-3
+    sweep = {
+        (1e-3, 1.0): solve(Cell(run=few), [100, 100]),
+        (3e-3, 1.0): solve(Cell(run=many), [300, 300, 300, None]),
+    }
+    assert choose_steady(sweep) == (3e-3, 1.0)
 
 
 @pytest.mark.parametrize(

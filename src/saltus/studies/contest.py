@@ -1,7 +1,8 @@
-"""A contest of architectures: on the same cells, each at its own best learning rate, with what the gate asks for."""
+"""A contest of architectures: on the same cells, each at its own best setting, with what the gate asks for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -24,11 +25,12 @@ from saltus.specs import (
 from saltus.specs.models import BackboneSpec
 from saltus.studies.cells import Cell, vary_run
 from saltus.studies.claims import Claim, Comparison
-from saltus.studies.gate import Arm, choose_rate
+from saltus.studies.gate import Arm, choose_steady
 from saltus.studies.panels import OURS, add_shared_legend, label, open_panels, say_not_run
 from saltus.studies.race import Race
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
+from saltus.studies.tried import Setting, describe_setting
 from saltus.tasks.build import read_facts
 
 SWEPT = 1_000
@@ -40,26 +42,28 @@ NOISE_STEPS = 500
 
 @dataclass(frozen=True)
 class Contest:
-    """Which models, on which cells, at which learning rates.
+    """Which models, on which cells, at which learning rates and initialisations.
 
-    First every arm is swept over the rates, on seeds that are not reported. Only then is it known at which rate its
-    cells are run, on its own best one, and with it a run on pure noise.
+    First every arm is swept over them, on seeds that are not reported. Only then is it known with which setting its
+    cells are run, its own best one, and with it a run on pure noise.
     """
 
     arms: Mapping[str, BackboneSpec]
     """By name. In each cell the width of the MLP is chosen so that all have as many parameters as the first."""
     cells: Mapping[str, RunSpec]
-    """By name, the easiest first: templates, whose name, model and learning rate each arm replaces by its own."""
+    """By name, the easiest first: templates, whose name, model and setting each arm replaces by its own."""
     sweeps: Mapping[str, RunSpec]
-    """By cell, what each rate is tried on: the run of the cell with fewer seeds and perhaps fewer steps.
+    """By cell, what each setting is tried on: the run of the cell with fewer seeds and perhaps fewer steps.
 
     It is moved to other maps and other seeds than the cell has. A cell without a sweep of its own takes the
-    rate of the last easier one that has one, so the easiest needs one.
+    setting of the last easier one that has one, so the easiest needs one.
     """
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3)
     """At least three; the best must not lie at the edge."""
+    scales: Sequence[float] = ()
+    """Of the initialisation, each with every rate; none for that of the cell alone."""
     race: Race | None = None
-    """Train each sweep only until its best rate is known; the sweeps say the most seeds and steps of a rate."""
+    """Train each sweep only until its best setting is known; the sweeps say the most seeds and steps of one."""
 
     def __post_init__(self) -> None:
         rates = len(set(self.rates))
@@ -80,19 +84,20 @@ class Contest:
             Cell(
                 arm=arm,
                 sweep=cell,
-                rate=rate,
+                rate=setting[0],
+                scale_of_initialisation=setting[1],
                 brief=True,
                 run=vary_run(
                     sweep,
-                    name=f"{arm}-sweep-{cell}-{rate:g}",
+                    name=f"{arm}-sweep-{cell}-{setting[0]:g}" + (f"-{setting[1]:g}" if self.scales else ""),
                     model=model,
-                    training={"learning_rate": rate},
+                    training=describe_setting(setting),
                     master_seed=sweep.master_seed + SWEPT,
                 ),
             )
             for cell, sweep in self.sweeps.items()
             for arm, model in self._match(sweep).items()
-            for rate in self.rates
+            for setting in self._list_settings(sweep)
         ]
 
     def list_reported(self, results: Results) -> list[Cell]:
@@ -104,9 +109,9 @@ class Contest:
         for arm in self.arms:
             for cell, spec in self.cells.items():
                 sweep = next(self._find_sweeps(arm, cell, results))
-                if len(sweep) < len(self.rates):
+                if len(sweep) < len(self._list_settings(spec)):
                     continue
-                training = {"learning_rate": choose_rate(sweep), "influence": True}
+                training = {**describe_setting(choose_steady(sweep)), "influence": True}
                 run = vary_run(spec, name=f"{arm}-{cell}", model=matched[cell][arm], training=training)
                 cells.append(Cell(arm=arm, cell=cell, run=run))
                 if cell == easiest:
@@ -178,16 +183,20 @@ class Contest:
         add_shared_legend(figure)
         return figure
 
+    def _list_settings(self, run: RunSpec) -> list[Setting]:
+        """Every rate with every scale."""
+        return list(product(self.rates, self.scales or (run.training.initialisation_scale,)))
+
     def _match(self, cell: RunSpec) -> dict[str, BackboneSpec]:
         return match_parameters(self.arms, read_facts(cell))
 
-    def _find_sweeps(self, arm: str, cell: str, results: Results) -> Iterator[dict[float, Result]]:
-        """By rate, the results of the sweep that decides for a cell; then those of each easier cell."""
+    def _find_sweeps(self, arm: str, cell: str, results: Results) -> Iterator[dict[Setting, Result]]:
+        """By setting, the results of the sweep that decides for a cell; then those of each easier cell."""
         order = list(self.cells)
         for other in reversed(order[: order.index(cell) + 1]):
             if other in self.sweeps:
-                found = results.where(arm=arm, sweep=other).by("rate")
-                yield {rate: found[rate] for rate in self.rates if rate in found}
+                found = {result.setting: result for result in results.where(arm=arm, sweep=other)}
+                yield {each: found[each] for each in self._list_settings(self.sweeps[other]) if each in found}
 
 
 def make_study(
@@ -198,7 +207,7 @@ def make_study(
     judge: Callable[[Results], Sequence[Claim]] | None = None,
     about: str = "",
 ) -> Study:
-    """The study of a contest: its sweeps, then its cells, each arm at the rate that its sweep chooses.
+    """The study of a contest: its sweeps, then its cells, each arm with what its sweep chooses.
 
     `laptop` is the same contest, smaller and with fewer cells; `compare`, `judge` and `about` go to the study.
     """

@@ -8,7 +8,7 @@ import numpy as np
 
 from saltus.measure.outcomes import median_step
 from saltus.studies.results import Result
-from saltus.studies.tried import S, Tried
+from saltus.studies.tried import S, Setting, Tried
 
 MATCHED = 0.1
 """Largest spread of parameters over arms that counts as matched, as a share of the smallest."""
@@ -19,7 +19,7 @@ NOISE = 0.01
 
 @dataclass(frozen=True)
 class Arm:
-    """One architecture of a comparison, everything in it trained as in the others but for the learning rate."""
+    """One architecture of a comparison, everything in it trained as in the others but for rate and initialisation."""
 
     name: str
     parameters: Mapping[str, int]
@@ -28,8 +28,8 @@ class Arm:
     """By difficulty, the easiest first: the reported runs."""
     noise: Result | None
     """A run on targets of pure noise."""
-    sweeps: Mapping[str, Mapping[float, Result]]
-    """By cell, and by learning rate: the runs that decided its rate, on other seeds and maps than the reported ones."""
+    sweeps: Mapping[str, Mapping[Setting, Result]]
+    """By cell, and by setting: the runs that decided its own, on other seeds and maps than the reported ones."""
     future: float | None
     """The largest influence of a token on a prediction before it, after training; None if not measured."""
 
@@ -49,23 +49,25 @@ class Check:
         return not self.passed and (not self.cells or cell is None or cell in self.cells)
 
 
-def choose_rate(sweep: Mapping[float, Result]) -> float:
-    """The learning rate with the most units learned over seeds, among those that no race has dropped.
+def choose_steady(sweep: Mapping[Setting, Result]) -> Setting:
+    """The setting with the most units learned over seeds, among those that no race has dropped.
 
-    Of equal ones that whose worse neighbour in the sweep learned most, because the fastest rate is often the last
+    Of equal ones that whose worse neighbour in the rates learned most, because the fastest rate is often the last
     before training becomes unstable, so one at the edge of the sweep only where no other learned as much; then that by
     which half of all units came soonest; and where that says nothing, that with the lowest loss.
     """
-    rates = sorted(sweep)
-    scores = [score_learning(sweep[rate]) for rate in rates]
-    units = [-1.0, *(count for count, _ in scores), -1.0]  # beyond its edge nothing is known
+    settings = sorted(sweep)
+    scores = {setting: score_learning(sweep[setting]) for setting in settings}
 
-    def rank(place: int) -> tuple[int, float, float, float, float]:
-        count, soonest = scores[place]
-        loss = float(sweep[rates[place]].records.cube("steps", "scored_loss")[:, -1].mean())
-        return len(sweep[rates[place]].tasks), count, min(units[place], units[place + 2]), soonest, -loss
+    def rank(setting: Setting) -> tuple[int, float, float, float, float]:
+        count, soonest = scores[setting]
+        alike = [other for other in settings if other[1] == setting[1]]
+        units = [-1.0, *(scores[other][0] for other in alike), -1.0]  # beyond its edge nothing is known
+        place = alike.index(setting)
+        loss = float(sweep[setting].records.cube("steps", "scored_loss")[:, -1].mean())
+        return len(sweep[setting].tasks), count, min(units[place], units[place + 2]), soonest, -loss
 
-    return rates[max(range(len(rates)), key=rank)]
+    return max(settings, key=rank)
 
 
 def score_learning(result: Tried[S]) -> tuple[float, float]:
@@ -140,21 +142,21 @@ def _check_tokens(arms: Sequence[Arm]) -> Check:
 
 
 def _check_sweeps(arms: Sequence[Arm]) -> Check:
-    """Each arm has its own best rate, from at least three, found on other seeds, and not at the edge of the sweep."""
+    """Each arm has its own best setting, from three rates or more, on other seeds, and not at the edge of the rates."""
     problems: dict[str, str] = {}
     """What is wrong, and the cell that it is wrong for."""
     for arm in arms:
         for cell, reported in arm.cells.items():
-            sweep, used, name = arm.sweeps[cell], reported.cell.run.training.learning_rate, f"{arm.name} ({cell})"
-            best = choose_rate(sweep) if sweep else None
+            sweep, used, name = arm.sweeps[cell], reported.setting, f"{arm.name} ({cell})"
+            rates = sorted({rate for rate, _ in sweep})
             if sweep and not any(score_learning(result)[0] for result in sweep.values()):
                 problems[f"{name} learned nothing at any rate"] = cell
-            if len(sweep) < 3:
-                problems[f"{name} was swept over {len(sweep)} rates"] = cell
-            elif used != best:
-                problems[f"{name} is reported at {used:g}, its best is {best:g}"] = cell
-            elif best in (min(sweep), max(sweep)):
-                problems[f"{name} is best at the edge of its sweep, {best:g}"] = cell
+            if len(rates) < 3:
+                problems[f"{name} was swept over {len(rates)} rates"] = cell
+            elif used != (best := choose_steady(sweep)):
+                problems[f"{name} is reported at {_say(used, sweep)}, its best is {_say(best, sweep)}"] = cell
+            elif best[0] in (rates[0], rates[-1]):
+                problems[f"{name} is best at the edge of its sweep, {_say(best, sweep)}"] = cell
             if reported.cell.run.master_seed in {swept.cell.run.master_seed for swept in sweep.values()}:
                 problems[f"{name} was swept on the master seed that is reported"] = cell
     steps = {swept.budget for arm in arms for sweep in arm.sweeps.values() for swept in sweep.values()}
@@ -164,6 +166,12 @@ def _check_sweeps(arms: Sequence[Arm]) -> Check:
         "; ".join(problems) or f"all swept apart, for {' or '.join(f'{n:,}' for n in sorted(steps))} steps",
         tuple(dict.fromkeys(problems.values())),
     )
+
+
+def _say(setting: Setting, sweep: Mapping[Setting, Result]) -> str:
+    """A rate, and the initialisation where several were tried."""
+    rate, scale = setting
+    return f"{rate:g}" + (f" and an initialisation of {scale:g}" if len({other for _, other in sweep}) > 1 else "")
 
 
 def _check_budget(arms: Sequence[Arm]) -> Check:

@@ -70,15 +70,16 @@ def write_gate(checks: Sequence[Check]) -> str:
 def write_arms(arms: Sequence[Arm]) -> str:
     """A Markdown table with a line for each arm and cell: how many seeds solve it, with an exact interval, and when."""
     lines = [
-        "| architecture | parameters | learning rate | cell | seeds that solve it | median step | units, mean |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| architecture | parameters | learning rate | initialisation | cell | seeds that solve it | median step "
+        "| units, mean |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for arm in arms:
         for cell, result in arm.cells.items():
             line = (
                 escape(arm.name),
                 f"{arm.parameters[cell]:,}",
-                f"{result.cell.run.training.learning_rate:g}",
+                *(f"{value:g}" for value in result.setting),
                 escape(cell),
                 _say_share(result.tasks),
                 _say_median(result.tasks),

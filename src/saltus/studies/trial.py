@@ -26,7 +26,7 @@ from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
 from saltus.studies.pockets import PocketResult
 from saltus.studies.results import Results
 from saltus.studies.study import Study
-from saltus.studies.tried import S, Setting, Tried, find_tried
+from saltus.studies.tried import S, Setting, Tried, describe_setting, find_tried
 
 CONTROL = "control"
 
@@ -256,11 +256,6 @@ def _find(results: Sequence[Tried[S]], arm: str, part: str) -> Tried[S] | None:
 def choose_setting(sweep: Mapping[Setting, Tried[S]]) -> Setting:
     """The setting with the most units learned over seeds; of equal ones that by which half of them came soonest."""
     return max(sorted(sweep), key=lambda setting: score_learning(sweep[setting]))
-
-
-def describe_setting(setting: Setting) -> dict[str, float]:
-    """The keys of `TrainingSpec`, and of `PocketSpec`, that it stands for."""
-    return {"learning_rate": setting[0], "initialisation_scale": setting[1]}
 
 
 def make_study(full: Trial, laptop: Trial | None = None, *, about: str = "") -> Study:

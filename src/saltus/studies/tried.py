@@ -75,3 +75,8 @@ T = TypeVar("T", bound=Tried[Any])
 def find_tried(results: Iterable[T], **key: Value) -> list[T]:
     """Those whose keys have these values."""
     return [each for each in results if key.items() <= each.key.items()]
+
+
+def describe_setting(setting: Setting) -> dict[str, float]:
+    """The keys of `TrainingSpec`, and of `PocketSpec`, that it stands for."""
+    return {"learning_rate": setting[0], "initialisation_scale": setting[1]}
