@@ -6,8 +6,11 @@ from saltus.specs import DistillationSpec, ScheduleSpec, TransformerSpec
 from saltus.studies.trial import Trial, make_study
 from sooner_repetition import RATES, SCALES, SWEEP_SEEDS, change
 
-STEPS, EVERY = 600, 100
-"""Of the teacher's training, and between its checkpoints."""
+STEPS, EVERY = 1_000, 100
+"""Of the teacher's training, and between its checkpoints: one that does not know all rows yet holds its students up."""
+
+UNTIL = 600
+"""Steps in which a student is taught."""
 
 TEACHER = change(
     name="teacher",
@@ -21,8 +24,8 @@ STUDENT = change(model=TransformerSpec(d_model=32, heads=4, d_head=4))
 
 
 def learn(**values: Any) -> DistillationSpec:
-    """From the teacher, until the student has taken as many steps as the teacher."""
-    return DistillationSpec(teacher=TEACHER.run_id, until=STEPS, **values)
+    """From the teacher, for so long."""
+    return DistillationSpec(teacher=TEACHER.run_id, until=UNTIL, **values)
 
 
 WAYS = {
