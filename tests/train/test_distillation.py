@@ -22,6 +22,7 @@ from saltus.specs import (
     TrainingSpec,
     TransformerSpec,
 )
+from saltus.studies.cells import vary_run
 from saltus.tasks.build import build_task_of, read_facts
 from saltus.train.ensemble import Ensemble, Member, list_members
 from saltus.train.folder import RunFolder
@@ -222,6 +223,19 @@ def test_a_teacher_is_trained_before_its_students_and_one_that_is_missing_is_nam
     folders = run_all([student, TEACHER], out=tmp_path, device="cpu")
     assert all(folder.finished for folder in folders)
     assert folders[0].weights(20, 0)["unembedding.weight"].any()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_teacher_that_is_finished_for_fewer_steps_is_trained_further_first(tmp_path: Path) -> None:
+    grid = ScheduleSpec(first=10, every=10)
+    teacher = vary_run(TEACHER, training={"evaluate": grid, "snapshot": grid})
+    run(teacher, out=tmp_path, device="cpu")
+    student = make("student", NARROW, distil(teacher=teacher.run_id, checkpoints=(30,)))
+    with pytest.raises(SaltusError, match=r"student: step: 30 was given"):
+        run(student, out=tmp_path, device="cpu")
+    folders = run_all([student, teacher.with_overrides(steps=30)], out=tmp_path, device="cpu")
+    assert all(folder.finished for folder in folders)
+    assert folders[1].path == tmp_path / teacher.run_id
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -91,9 +91,10 @@ def run_all(
             waiting.append(spec)
             if not folder.path.exists() and (told := _tell_shorter(listing, spec)):
                 console.print(Text(told), soft_wrap=True)
+    coming = {folders[spec.content_hash].path.name for spec in waiting}
     for spec in waiting:
         check_run(spec, chosen.processes if chosen.local else None)
-        check_needs(spec, out, {folder.path.name for folder in folders.values()})
+        check_needs(spec, out, coming)
     for concern in dict.fromkeys(concern for spec in waiting for concern in list_concerns(spec, chosen.device)):
         console.print(Text(f"note: {concern}"), soft_wrap=True)
     if failed := send(waiting, out, chosen, recorded, console, alone=len(specs) == 1):
@@ -136,21 +137,21 @@ def check_run(spec: RunSpec, processes: int | None) -> None:
         raise SaltusError(f"{spec.name}: {error}") from None
 
 
-def check_needs(spec: RunSpec, out: Path, asked: Collection[str]) -> None:
-    """Raise a SaltusError if a run needs another one that is neither finished in `out` nor `asked` for as well.
+def check_needs(spec: RunSpec, out: Path, coming: Collection[str]) -> None:
+    """Raise a SaltusError if a run needs another one that is neither finished in `out` nor `coming`: trained before it.
 
-    One that is finished already is looked at too.
+    One that is finished already is looked at too, unless it is trained further first.
     """
     from saltus.train.interventions.several import build_interventions
 
-    finished = {name for name in spec.needs if RunFolder(out / name).finished}
-    for name in sorted(spec.needs - finished):
-        if name not in asked:
+    here = spec.needs - set(coming)
+    for name in sorted(here):
+        if not RunFolder(out / name).finished:
             raise SaltusError(
                 f"{spec.name}: intervention.teacher: {name!r} was given, and {out} has no finished run of that name; "
                 "train it first, into the same folder, or put it into the same study"
             )
-    if spec.needs and not spec.needs - finished:
+    if here and here == spec.needs:
         try:
             build_interventions(spec, build_task_of(spec, 0), out)
         except SaltusError as error:
