@@ -7,10 +7,11 @@ export PIP_NO_COMPILE := 1
 
 # In the order of the page.
 STUDIES := $(addprefix studies/,$(addsuffix .py,calibration loss_jumps sparsity automaton_loss automaton_plateau \
-	automaton_batch linear_map_batch sparsity_maps linear_map_bias heads_and_dimension heads_at_fixed_width trajectory_length mixer_vs_transformer \
-	architectures_on_map architectures_on_automaton architectures_on_recall race_heads heads_lottery \
-	heads_at_equal_operations ensembles sooner_attention sooner_bias sooner_dense sooner_distillation \
-	sooner_repetition sooner_curricula sooner_optimisers sooner_examples))
+	automaton_batch automaton_refit linear_map_batch sparsity_maps linear_map_bias heads_and_dimension \
+	heads_at_fixed_width trajectory_length mixer_vs_transformer architectures_on_map \
+	architectures_on_automaton architectures_on_recall race_heads heads_lottery heads_at_equal_operations \
+	ensembles sooner_attention sooner_bias sooner_dense sooner_distillation sooner_repetition sooner_curricula \
+	sooner_at_size sooner_optimisers sooner_examples))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-lm demo-watch test test-lowest lint types unit bench device simulate real language-models \

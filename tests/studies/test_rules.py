@@ -513,3 +513,28 @@ def test_several_heads_can_be_sooner_than_one_and_later(
     assert study.judge is not None
     (claim,) = study.judge(results)
     assert claim.verdict == verdict, claim.why
+
+
+@pytest.mark.parametrize(
+    ("rows", "helps", "told", "chance"),
+    [
+        ({1e-3: ([9, 16], [0, 8], [2, 1])}, "reproduced", "0.001: all", "not reproduced"),
+        ({1e-3: ([0, 16], [0, 8], [2, 1])}, "in part", "0.001: some", "not reproduced"),
+        ({1e-3: ([0, 0], [0, 0], [0, 0])}, "not reproduced", "0.001: none", "reproduced"),
+        ({1e-3: ([0, 0],) * 3, 3e-3: ([9, 9], [0, 8], [2, 1])}, "reproduced", "0.001: none; 0.003: all", "reproduced"),
+        ({}, "not measured", "not run", "not measured"),
+    ],
+)
+def test_the_truth_helps_dense_rows_where_its_seeds_have_more(
+    rows: dict[float, tuple[list[int], list[int], list[int]]], helps: str, told: str, chance: str
+) -> None:
+    results = [
+        learn(find("sooner_dense", rate=rate, bias=bias), *[(1,) * number for number in seeds])
+        for rate, cells in rows.items()
+        for bias, seeds in zip(("toward the truth", "no bias", "toward a wrong map"), cells, strict=True)
+    ]
+    claims = judge("sooner_dense", results)
+    some = claims["the true map as a bias makes dense rows come, at some rate"]
+    assert some.verdict == helps
+    assert some.why.endswith(told)
+    assert claims["at a rate of 0.001 the biased model stays at chance, as a replication reports"].verdict == chance

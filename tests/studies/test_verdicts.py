@@ -28,6 +28,11 @@ def batch() -> Study:
 
 
 @pytest.fixture(scope="module")
+def refit() -> Study:
+    return load_study(STUDIES / "automaton_refit.py")
+
+
+@pytest.fixture(scope="module")
 def calibration() -> Study:
     return load_study(STUDIES / "calibration.py")
 
@@ -245,3 +250,49 @@ def test_rows_that_were_not_due_within_the_budget_say_nothing() -> None:
 def test_a_cell_of_the_search_is_found_by_its_keys(calibration: Study, key: dict[str, Value], name: str) -> None:
     assert [cell.name for cell in calibration.cells if cell.fits(key)] == [name]
     assert [cell.patterns for cell in calibration.cells if cell.fits(key)] == [key["kind"] == "whole"]
+
+
+def fit(refit: Study, *, nearest: tuple[float, float]) -> list[Result]:
+    """All plateaus of 8 cells: the authors' lengths at one strength and initialisation, too long at the others."""
+    ends = {True: 200, False: 380}
+    return [
+        fall(cell, ends[biased] if cell.key["initialisation"] == nearest[1] and strength in (0.0, nearest[0]) else None)
+        for cell in refit.cells
+        for strength in [cell.key["strength"]]
+        for biased in [strength != 0.0]
+    ]
+
+
+def test_larger_automata_wait_for_all_of_8_cells_and_take_what_was_nearest_there(refit: Study) -> None:
+    fitted = fit(refit, nearest=(2.0, 0.5))
+    assert refit.following(Results(fitted[:-1], refit.cells)) == []
+    following = refit.following(Results(fitted, refit.cells))
+    assert [(cell.key["size"], cell.key["strength"]) for cell in following] == [
+        (size, strength) for strength in (2.0, 0.0) for size in (16, 32, 64)
+    ]
+    assert {cell.key["initialisation"] for cell in following} == {0.5}
+    assert {cell.run.training.initialisation_scale for cell in following} == {0.5}
+    assert [cell.run.intervention is None for cell in following] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict", "told"),
+    [
+        ([200, 180, 180, 400, 640], "reproduced", "S=16, no bias: 400 for 400; S=16, bias: 200 for 199; "),
+        ([200, 180, 180, None, 640], "in part", "S=16, no bias: > 600 for 400; "),
+        ([20, 20, 20, None, None], "not reproduced", "S=16, no bias: > 600 for 400; S=16, bias: 20 for 199; "),
+        ([], "not measured", "no larger automaton was run yet"),
+    ],
+)
+def test_what_was_chosen_at_8_cells_predicts_or_does_not(
+    refit: Study, ends: list[int | None], verdict: str, told: str
+) -> None:
+    assert refit.judge
+    fitted = fit(refit, nearest=(4.0, 1.0))
+    following = refit.following(Results(fitted, refit.cells))
+    results = Results([*fitted, *(fall(cell, end) for cell, end in zip(following, ends, strict=False))], refit.cells)
+    (claim,) = refit.judge(results)
+    assert claim.verdict == verdict
+    assert claim.why.startswith(told)
+    (unchosen,) = refit.judge(Results(fitted[1:], refit.cells))
+    assert (unchosen.verdict, unchosen.why) == ("not measured", "nothing is chosen yet")
