@@ -516,6 +516,21 @@ def test_several_heads_can_be_sooner_than_one_and_later(
 
 
 @pytest.mark.parametrize(
+    ("helper", "placebo", "claim"),
+    [
+        (
+            "bias toward the truth",
+            "bias toward a wrong map",
+            "the true map as a bias makes dense rows come, at some rate",
+        ),
+        (
+            "biased inputs first",
+            "biased inputs of another map",
+            "biased inputs first, which know nothing of the truth, make dense rows come, at some rate",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
     ("rows", "helps", "told", "chance"),
     [
         ({1e-3: ([9, 16], [0, 8], [2, 1])}, "reproduced", "0.001: all", "not reproduced"),
@@ -525,16 +540,22 @@ def test_several_heads_can_be_sooner_than_one_and_later(
         ({}, "not measured", "not run", "not measured"),
     ],
 )
-def test_the_truth_helps_dense_rows_where_its_seeds_have_more(
-    rows: dict[float, tuple[list[int], list[int], list[int]]], helps: str, told: str, chance: str
+def test_what_helps_dense_rows_has_seeds_with_more(
+    helper: str,
+    placebo: str,
+    claim: str,
+    rows: dict[float, tuple[list[int], list[int], list[int]]],
+    helps: str,
+    told: str,
+    chance: str,
 ) -> None:
     results = [
-        learn(find("sooner_dense", rate=rate, bias=bias), *[(1,) * number for number in seeds])
+        learn(find("sooner_dense", rate=rate, arm=arm), *[(1,) * number for number in seeds])
         for rate, cells in rows.items()
-        for bias, seeds in zip(("toward the truth", "no bias", "toward a wrong map"), cells, strict=True)
+        for arm, seeds in zip((helper, "neither", placebo), cells, strict=True)
     ]
     claims = judge("sooner_dense", results)
-    some = claims["the true map as a bias makes dense rows come, at some rate"]
-    assert some.verdict == helps
-    assert some.why.endswith(told)
-    assert claims["at a rate of 0.001 the biased model stays at chance, as a replication reports"].verdict == chance
+    assert claims[claim].verdict == helps
+    assert claims[claim].why.endswith(told)
+    if helper.startswith("bias toward"):
+        assert claims["at a rate of 0.001 the biased model stays at chance, as a replication reports"].verdict == chance
