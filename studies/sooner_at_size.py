@@ -6,6 +6,9 @@ from saltus.studies.trial import Trial, make_study
 from sooner_repetition import change
 
 SEEDS = 8
+TRIED = 16
+"""Seeds of the change: one of its first eight never learned, and then eight cannot say where the median ends."""
+
 STEPS = 4_000
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 SCALES = (1.0, PAPER.linear_map.initialisation_scale)
@@ -22,7 +25,7 @@ FIRST = InputBiasPhase(zero=0.9, steps=500)
 study = make_study(
     Trial(
         CONTROL,
-        changes={"biased inputs": change(CONTROL, curriculum=(FIRST,))},
+        changes={"biased inputs": change(CONTROL, curriculum=(FIRST,), seeds=TRIED)},
         placebos={"biased inputs": change(CONTROL, curriculum=(FIRST.model_copy(update={"source": "other"}),))},
         rates=RATES,
         scales=SCALES,
