@@ -89,7 +89,7 @@ def tabulate_trial(
             )
             for outcome in outcomes
         ],
-        "Below 1 is sooner. Brackets: 95%, paired by seed, from a bootstrap over seeds.",
+        "Below 1 is sooner. Brackets: 95%, from a bootstrap over seeds, paired where both have the same ones.",
     )
     gate = Table(
         "Whether arms may be compared",
