@@ -22,7 +22,7 @@ study = make_study(
         placebos={
             name: change(intervention=bias.model_copy(update={"toward": "placebo"})) for name, bias in BIASES.items()
         },
-        rates=(*RATES, 3e-2, 1e-1),
+        rates=(*RATES, 3e-2),
         scales=SCALES,
         sweep_seeds=SWEEP_SEEDS,
     )
