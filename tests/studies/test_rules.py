@@ -392,7 +392,7 @@ def test_a_longer_run_confirms_no_row_that_a_shorter_one_could_not() -> None:
     ("p_value", "sooner", "verdict"),
     [(0.01, True, "reproduced"), (0.01, False, "not reproduced"), (0.11, True, "open")],
 )
-def test_what_seeds_do_not_show_of_two_arms_is_not_measured(p_value: float, sooner: bool, verdict: str) -> None:
+def test_what_seeds_do_not_show_of_two_arms_is_open(p_value: float, sooner: bool, verdict: str) -> None:
     assert rules("mixer_vs_transformer")["_judge_pair"](p_value, mixer_sooner=sooner) == verdict
 
 

@@ -275,6 +275,11 @@ def test_larger_automata_wait_for_all_of_8_cells_and_take_what_was_nearest_there
     assert [cell.run.intervention is None for cell in following] == [False] * 3 + [True] * 3
 
 
+def test_nothing_is_chosen_where_no_plateau_of_8_cells_ends(refit: Study) -> None:
+    """All distances are lower bounds, and the smallest of them is no nearest one."""
+    assert refit.following(Results(fit(refit, nearest=(9.0, 9.0)), refit.cells)) == []
+
+
 @pytest.mark.parametrize(
     ("ends", "verdict", "told"),
     [

@@ -22,7 +22,7 @@ class Cell:
     short: bool
     """Whether its budget is shorter than the paper's, though the size is the paper's."""
     brief: bool
-    """Whether of its units losses and accuracies alone are kept, not probabilities: enough to say when they came."""
+    """Whether its records are kept in float32 and without probabilities of targets: enough to say when units came."""
 
     def __init__(
         self, *, run: RunSpec, patterns: bool = False, short: bool = False, brief: bool = False, **key: Value

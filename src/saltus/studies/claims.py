@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 Verdict = Literal["reproduced", "in part", "not reproduced", "open", "not measured"]
-"""*Open* was measured, and the seeds cannot tell or the comparison failed its gate; *not measured* was not run, or not
-for long enough."""
+"""A claim is *open* where its cells were run, and the seeds cannot tell or the comparison failed its gate; it is *not
+measured* where they were not run, or not for long enough."""
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,17 @@ class Archive:
             raise _damaged(path / "runs.parquet", f"describes no run ({error})") from None
 
 
+def shorten(table: pa.Table, facts: TaskFacts) -> pa.Table:
+    """With numbers rounded to float32, the shares of the way that follow from them, and no probabilities of targets."""
+    for place, name in enumerate(table.schema.names):
+        if name == "target_probability":
+            table = _set_column(table, name, pa.nulls(len(table), pa.float64()))
+        elif pa.types.is_float64(table.schema.types[place]):
+            table = _set_column(table, name, table[name].cast(pa.float32(), safe=False).cast(pa.float64()))
+    known = _work_out_progress(table, facts)
+    return table if known is None else _set_column(table, "progress", pa.array(known))
+
+
 def _mark(table: pa.Table, run: str) -> pa.Table:
     """With the run in each row."""
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), np.int32)), pa.array([run]))
@@ -253,17 +264,6 @@ def _work_out_progress(table: pa.Table, facts: TaskFacts) -> NDArray[np.float64]
     if len(table) % units or (table["unit"].to_numpy().reshape(-1, units) != np.arange(units)).any():
         return None
     return facts.progress(table["loss"].to_numpy().reshape(-1, units)).reshape(-1)
-
-
-def shorten(table: pa.Table, facts: TaskFacts) -> pa.Table:
-    """With numbers rounded to float32, the shares of the way that follow from them, and no probabilities of targets."""
-    for place, name in enumerate(table.schema.names):
-        if name == "target_probability":
-            table = _set_column(table, name, pa.nulls(len(table), pa.float64()))
-        elif pa.types.is_float64(table.schema.types[place]):
-            table = _set_column(table, name, table[name].cast(pa.float32(), safe=False).cast(pa.float64()))
-    known = _work_out_progress(table, facts)
-    return table if known is None else _set_column(table, "progress", pa.array(known))
 
 
 def _set_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
