@@ -1,6 +1,7 @@
 """How a study's verdicts treat what is censored, and what cannot tell."""
 
 import runpy
+from collections.abc import Sequence
 from math import inf, log
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def test_the_batch_decides_where_the_plateau_ends_in_time_at_one_rate(
     assert batch.judge
     assert batch.compare
     cells = {cell.key["rate"]: cell for cell in batch.cells if "again" not in cell.key}
+    assert set(cells) == {3e-3, 1e-2, 1e-3}
     results = Results([fall(cells[rate], end) for rate, end in ends.items()], batch.cells)
     (claim,) = batch.judge(results)
     assert claim.text.startswith("the batch is what decides: with 131,072 tokens")
@@ -124,6 +126,24 @@ def test_the_batch_decides_where_the_plateau_ends_in_time_at_one_rate(
     assert claim.why == f"step at which it ends, by rate: {told}"
     rows = [row for row in batch.compare(results) if row.scale != "arithmetic"]
     assert [(row.theirs, list(row.ours)) for row in rows] == [(377, [end]) for end in ends.values()]
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ([420, 440, 380, 300], "reproduced"),
+        ([420, 440, 380, 600], "in part"),  # of the seeds of one rate not all
+        ([420, 440, 380, None], "in part"),
+        ([200, 220, 600, None], "not reproduced"),
+    ],
+)
+def test_the_batch_decides_where_all_seeds_of_a_rate_end_in_time(
+    batch: Study, ends: Sequence[int | None], verdict: str
+) -> None:
+    assert batch.judge
+    cells = [cell for cell in batch.cells if cell.key["rate"] == 3e-3]
+    claim = batch.judge(Results([fall(cell, end) for cell, end in zip(cells, ends, strict=True)], batch.cells))[0]
+    assert claim.verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -150,10 +170,9 @@ def test_a_precision_is_harmless_where_the_same_seed_ends_at_the_same_step(
 
 def test_the_batch_is_tried_by_the_runs_that_are_being_trained(batch: Study) -> None:
     """Their folders are of the version before, which had seeds and steps in the name."""
-    assert [f"{cell.name}-{cell.run.content_hash}" for cell in batch.cells][:3] == [
+    assert [f"{cell.name}-{cell.run.content_hash}" for cell in batch.cells][:2] == [
         "batch-131072-3e-3-6c4ea36636",
         "batch-131072-1e-2-85060e4c99",
-        "batch-131072-1e-3-b0200bb7da",
     ]
 
 
