@@ -1,6 +1,7 @@
 """Callbacks: what the trainers call, in their order, without the trainers."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,17 +12,20 @@ import torch
 from tests.monitor.test_monitor import Known, watch_known
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from saltus.errors import SaltusError
 from saltus.monitor import Monitor
 
 
-def drive_trainer(monitor: Monitor, model: nn.Module, first: int, last: int, *, zero: bool = True) -> None:
-    """As the Trainer calls its callbacks: it logs the mean loss every four steps, after the step."""
-    arguments: Any = TrainingArguments
-    state, control = TrainerState(is_world_process_zero=zero, global_step=first), TrainerControl()
-    handler = CallbackHandler([monitor.callback()], model, None, None, None)
+def drive_trainer(
+    monitor: Monitor, model: nn.Module, first: int, last: int, *, zero: bool = True, logs: int = 5
+) -> None:
+    """As the Trainer calls its callbacks: its own first, by which it logs the mean loss of so many steps, after one."""
+    arguments: Any = TrainingArguments(logging_steps=logs, use_cpu=True, save_strategy="no", report_to=[])
+    state = TrainerState(is_world_process_zero=zero, global_step=first, logging_steps=logs, max_steps=100)
+    control = TrainerControl()
+    handler = CallbackHandler([DefaultFlowCallback(), monitor.callback()], model, None, None, None)
     handler.on_init_end(arguments, state, control)
     handler.on_train_begin(arguments, state, control)
     handler.on_epoch_begin(arguments, state, control)
@@ -32,7 +36,7 @@ def drive_trainer(monitor: Monitor, model: nn.Module, first: int, last: int, *, 
         handler.on_optimizer_step(arguments, state, control)
         state.global_step = step
         handler.on_step_end(arguments, state, control)
-        if step % 4 == 0:
+        if control.should_log:
             handler.on_log(arguments, state, control, {"loss": float(step)})
             handler.on_log(arguments, state, control, {"eval_loss": 7.0})
             handler.on_save(arguments, state, control)
@@ -41,15 +45,24 @@ def drive_trainer(monitor: Monitor, model: nn.Module, first: int, last: int, *, 
     handler.on_train_end(arguments, state, control)
 
 
-def test_the_trainer_of_transformers_is_followed_and_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("logs", "losses"),
+    [
+        (5, [None, None, None, None, 5.0, 10.0, None, 15.0, 20.0, None]),
+        (3, [None, None, None, 3.0, None, 7.5, 12.0, 15.0, 18.0, 21.0]),  # 6 and 9 before 10
+    ],
+)
+def test_the_trainer_of_transformers_is_followed_and_resumed(
+    tmp_path: Path, logs: int, losses: Sequence[float | None]
+) -> None:
     model = Known()
     assert isinstance(watch_known(tmp_path / "none").callback(), TrainerCallback)
-    drive_trainer(watch_known(tmp_path), model, 0, 12)
+    drive_trainer(watch_known(tmp_path), model, 0, 12, logs=logs)
     monitor = watch_known(tmp_path)
-    drive_trainer(monitor, model, 12, 22)
+    drive_trainer(monitor, model, 12, 22, logs=logs)
     rows = monitor.folder.rows()
     assert [row.step for row in rows] == [0, 1, 2, 4, 5, 10, 12, 15, 20, 22]
-    assert [row.loss for row in rows] == [None, None, None, None, 4.0, 8.0, None, None, 16.0, 20.0]
+    assert [row.loss for row in rows] == losses
     assert monitor.folder.finished
 
 

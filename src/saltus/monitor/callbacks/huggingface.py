@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 class MonitorCallback(TrainerCallback):
     """Measures at the beginning, after every update and at the end.
 
-    The loss is what the Trainer logs, every `logging_steps`: it hands no other to its callbacks.
+    The loss is what the Trainer logs, the mean since it logged last: it hands no other to its callbacks.
     """
 
     def __init__(self, monitor: "Monitor") -> None:
         self._monitor = monitor
-        self._loss: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -26,8 +25,9 @@ class MonitorCallback(TrainerCallback):
         self._follow(state, kwargs["model"])
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Measure if it is due."""
-        self._follow(state, kwargs["model"])
+        """Measure if it is due; where the Trainer is about to log, when it has told the loss of this step."""
+        if not control.should_log:
+            self._follow(state, kwargs["model"])
 
     def on_log(
         self,
@@ -37,8 +37,9 @@ class MonitorCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep the loss until the next step."""
-        self._loss = (logs or {}).get("loss", self._loss)
+        """Measure if it is due, with the loss that is told now; other logs are none of training."""
+        if logs and "loss" in logs:
+            self._follow(state, kwargs["model"], logs["loss"])
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -46,7 +47,6 @@ class MonitorCallback(TrainerCallback):
         """Measure the last step and close the monitor."""
         self._monitor.close()
 
-    def _follow(self, state: TrainerState, model: nn.Module) -> None:
+    def _follow(self, state: TrainerState, model: nn.Module, loss: float | None = None) -> None:
         if state.is_world_process_zero:
-            self._monitor.step(state.global_step, model, loss=self._loss)
-            self._loss = None
+            self._monitor.step(state.global_step, model, loss=loss)
