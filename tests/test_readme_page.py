@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from tests.lm.tiny_suite import make_model, make_word_tokenizer, save_checkpoint, teach
+from tests.monitor.trainings import TOKENIZER, make_llama
 from tests.studies.arms import make_spec, solve
 
 from saltus.lm.capabilities.build import make_prompts
+from saltus.monitor.folder import MonitorFolder
 from saltus.specs.capabilities import RepetitionSpec
 from saltus.studies.cells import Cell
 from saltus.studies.results import Results
@@ -24,7 +26,7 @@ def list_blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-RUN, STUDY, LOGS, SCAN = list_blocks(ROOT / "README.md")
+RUN, STUDY, LOGS, WATCH, SCAN = list_blocks(ROOT / "README.md")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,22 @@ def test_the_study_has_a_cell_for_each_sparsity() -> None:
 
 def test_the_part_on_logs_is_run_elsewhere() -> None:
     assert "saltus.read" in LOGS
+
+
+def test_a_training_is_watched() -> None:
+    model = make_llama()
+    names: dict[str, Any] = {
+        "tokenizer": TOKENIZER,
+        "model": model,
+        "batches": [torch.randint(0, 32, (2, 12)) for _ in range(3)],
+        "optimiser": torch.optim.AdamW(model.parameters()),
+    }
+    exec(compile(WATCH, "README.md", "exec"), names)
+    folder = MonitorFolder(Path("runs", "mine"))
+    assert folder.finished
+    assert folder.records().notes == ()
+    assert [folder.rows()[place].step for place in (0, -1)] == [1, 3]
+    assert folder.records().spec.patterns == ("induction",)
 
 
 def test_the_jump_of_a_scan_is_patched_and_reported() -> None:
