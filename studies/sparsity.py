@@ -1,6 +1,7 @@
 """Final loss against sparsity: medium sparsity is hardest, and the dense end is solved by copying (S=8, 16, 32)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import comb, log
 
 from matplotlib.figure import Figure
@@ -9,13 +10,20 @@ from saltus.measure.outcomes import estimate_share
 from saltus.paper.claims import ON_SEARCH
 from saltus.paper.setting import FITTED_SPARSITIES, linear_map
 from saltus.paper.targets import read_rows, read_targets, read_tolerance
-from saltus.studies.cells import Cell
+from saltus.specs import ScheduleSpec
+from saltus.studies.cells import Cell, vary_run
 from saltus.studies.claims import Claim, Comparison
 from saltus.studies.panels import OURS, add_legend, draw_ours, draw_theirs, label, open_panels
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 
 SIZES = (8, 16, 32)
+
+LARGE = (1, 2, 3, 4, 5, 8, 16, 24, 28, 29, 30, 31, 32)
+"""s at S=32: most of them hopeless."""
+
+HOPELESS = 3_000
+"""Steps after which a cell of S=32 is given up unless a seed has found a row."""
 
 
 def make(size: int, sparsities: Sequence[int], *, seeds: int, steps: int = 10_000) -> list[Cell]:
@@ -30,9 +38,37 @@ def make(size: int, sparsities: Sequence[int], *, seeds: int, steps: int = 10_00
     ]
 
 
+def begin(sparsity: int) -> Cell:
+    """The first steps of a cell of S=32, in which it may be found hopeless."""
+    often = ScheduleSpec(every=1_000, factor=1000)  # a run goes on only from a step at which patterns are kept
+    run = linear_map(f"size-32-s{sparsity}", size=32, sparsity=sparsity, seeds=2, steps=HOPELESS, snapshot=often)
+    return Cell(size=32, sparsity=sparsity, short=True, run=run)
+
+
+def follow(results: Results, scale: str) -> list[Cell]:
+    """The cells of S=32 that are not given up, trained on from where they are."""
+    begun = results.where(size=32) if scale == "full" else ()
+    return [
+        Cell(
+            size=32,
+            sparsity=result["sparsity"],
+            whole=True,
+            run=vary_run(result.cell.run, name=f"{result.name}-whole", training={"steps": 10_000}),
+        )
+        for result in begun
+        if not is_hopeless(result)
+    ]
+
+
+def is_hopeless(result: Result) -> bool:
+    """Whether no seed has found a row by the end."""
+    return all(unit.censored for unit in result.units)
+
+
 def find(results: Results, size: int) -> dict[int, Result]:
-    """By sparsity, the cells of a size that have been run."""
-    return {int(s): result for s, result in results.where(size=size).by("sparsity").items()}
+    """By sparsity, the cells of a size that have been run; of one that was trained on, the whole."""
+    found = sorted(results.where(size=size), key=lambda result: "whole" in result.key)
+    return {int(result["sparsity"]): result for result in found}
 
 
 def list_theirs(size: int) -> dict[int, float]:
@@ -80,9 +116,9 @@ def compare(results: Results) -> Sequence[Comparison]:
         for s, result in find(results, size).items():
             cell, loss = f"S={size}, s={s}", list_theirs(size).get(s)
             fitted = size == 16 and s in FITTED_SPARSITIES
-            rows.append(
-                result.compare_loss(f"{cell}: loss", loss, read_tolerance("linear_map_sparsity"), fitted=fitted)
-            )
+            row = result.compare_loss(f"{cell}: loss", loss, read_tolerance("linear_map_sparsity"), fitted=fitted)
+            given_up = result.budget == HOPELESS and is_hopeless(result)
+            rows.append(replace(row, note=f"given up: no row by step {HOPELESS:,}") if given_up else row)
             learned = read_rows(size, s)
             if learned is not None:
                 ours = [float(n) for n in result.learned]
@@ -141,7 +177,11 @@ def judge(results: Results) -> Sequence[Claim]:
 
 
 study = Study(
-    cells=[cell for size in SIZES for cell in make(size, range(1, size + 1), seeds=3)],
+    cells=[
+        *make(8, range(1, 9), seeds=3),
+        *make(16, range(1, 17), seeds=3),
+        *(begin(s) for s in LARGE),
+    ],
     laptop=[
         *make(8, range(1, 9), seeds=1, steps=2_500),
         *make(16, (1, 2, 3, 4, 8, 13, 15, 16), seeds=1, steps=2_500),
@@ -150,5 +190,6 @@ study = Study(
     draw=draw,
     compare=compare,
     judge=judge,
+    follow=follow,
     about=ON_SEARCH,
 )

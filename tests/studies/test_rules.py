@@ -294,6 +294,22 @@ def test_the_hardest_sparsity_is_in_the_middle_or_not(losses: Mapping[int, float
     assert claims["at S=16 medium sparsity is hardest"].verdict == verdict
 
 
+def test_a_cell_of_32_goes_on_where_a_seed_has_a_row_and_is_given_up_where_none_has() -> None:
+    study = load("sparsity")
+    assert study.follow
+    assert study.compare
+    begun = [at(32, 2, (), (3,)), at(32, 8, (), ())]
+    (whole,) = study.follow(Results(begun, study.cells), "full")
+    assert (whole.key["sparsity"], whole.run.seeds, whole.run.training.steps) == (2, 2, 10_000)
+    assert whole.run.includes(begun[0].cell.run)
+    assert not study.follow(Results(begun, study.cells), "laptop")
+    results = Results([*begun, learn(whole, (3,), (3,), loss=0.35)], [*study.cells, whole])
+    assert [(row.cell, list(row.ours), row.note) for row in study.compare(results)] == [
+        ("S=32, s=2: loss", [0.35, 0.35], ""),  # and not that of its beginning
+        ("S=32, s=8: loss", [0.4, 0.4], "given up: no row by step 3,000"),
+    ]
+
+
 def pair(task: str, width: int, small: float, large: float) -> list[Result]:
     """The smallest and the largest heads of a width, with these losses at the end."""
     return [
