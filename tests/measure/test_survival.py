@@ -1,7 +1,6 @@
 """The survival curve and the log-rank test: properties that hold for every sample, and corners by hand."""
 
 import warnings
-from math import erfc, sqrt
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from saltus.curves import Emergence
-from saltus.measure.survival import SurvivalCurve, compare_survival, estimate_survival, times_of
+from saltus.measure.survival import SurvivalCurve, estimate_survival, times_of
 
 Sample = list[tuple[int, bool]]
 SAMPLES = st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=25)
@@ -162,48 +161,6 @@ def test_no_seed_is_dropped_or_given_a_time() -> None:
     assert curve.median is None
 
 
-@given(SAMPLES, SAMPLES)
-def test_comparison_is_symmetric_and_a_probability(one: Sample, other: Sample) -> None:
-    a, b = (np.array(one), np.array(other))
-    first = compare_survival(a[:, 0], a[:, 1] == 1, b[:, 0], b[:, 1] == 1)
-    second = compare_survival(b[:, 0], b[:, 1] == 1, a[:, 0], a[:, 1] == 1)
-    assert_allclose([first.statistic, first.p_value], [second.statistic, second.p_value], atol=1e-9)
-    assert_allclose(first.z, -second.z, atol=1e-9)
-    assert np.isnan(first.p_value) or 0.0 <= first.p_value <= 1.0
-
-
-@given(SAMPLES, SAMPLES)
-def test_comparison_agrees_with_the_hypergeometric_sums(one: Sample, other: Sample) -> None:
-    excess, variance = 0.0, 0.0  # observed less expected in group A, Mantel (1966)
-    for time in {time for time, seen in one + other if seen}:
-        at_risk_a = sum(t >= time for t, _ in one)
-        at_risk = at_risk_a + sum(t >= time for t, _ in other)
-        events = sum(seen and t == time for t, seen in one + other)
-        share = at_risk_a / at_risk
-        excess += sum(seen and t == time for t, seen in one) - events * share
-        if at_risk > 1:
-            variance += events * share * (1 - share) * (at_risk - events) / (at_risk - 1)
-    a, b = (np.array(one), np.array(other))
-    found = compare_survival(a[:, 0], a[:, 1] == 1, b[:, 0], b[:, 1] == 1)
-    if variance < 1e-9:
-        assert np.isnan(found.statistic)
-    else:
-        assert found.z == pytest.approx(excess / sqrt(variance), abs=1e-9)
-        assert found.statistic == pytest.approx(found.z**2)
-        assert found.p_value == pytest.approx(erfc(sqrt(found.statistic / 2)), abs=1e-9)  # of chi-square, df 1
-
-
-def test_sooner_group_has_the_positive_sign() -> None:
-    seen = np.ones(6, dtype=bool)
-    assert compare_survival(np.arange(1, 7), seen, np.arange(11, 17), seen).z > 0
-
-
-def test_events_in_a_group_alone_tell_nothing() -> None:
-    # 49 seeds of A at times when nobody of B is at risk: rounding alone must not make a p-value
-    found = compare_survival(np.arange(10, 59), np.ones(49, dtype=bool), np.ones(3), np.zeros(3, dtype=bool))
-    assert np.isnan([found.statistic, found.z, found.p_value]).all()
-
-
 @pytest.mark.parametrize(
     ("times", "observed", "level", "message"),
     [
@@ -221,10 +178,3 @@ def test_events_in_a_group_alone_tell_nothing() -> None:
 def test_bad_input_is_named(times: list[float], observed: list[bool], level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         estimate_survival(times, np.array(observed, dtype=None if observed else bool), level)
-
-
-def test_bad_group_is_named() -> None:
-    with pytest.raises(ValueError, match=r"times_b contains -1\.0"):
-        compare_survival([1.0], [True], [-1.0], [True])
-    with pytest.raises(ValueError, match="observed_a has shape"):
-        compare_survival([1.0], [True, False], [1.0], [True])

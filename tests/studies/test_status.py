@@ -1,11 +1,13 @@
 """The time that a study still takes, from the runs of it that are finished."""
 
 import pytest
+from rich.console import Console
 
 from saltus.paper.setting import linear_map
 from saltus.specs import RunSpec, TransformerSpec
 from saltus.studies.flops import count_flops
-from saltus.studies.status import Standing, estimate_left
+from saltus.studies.status import Standing, estimate_left, tabulate_status
+from saltus.train.folder import RunFolder
 
 
 def make(name: str, width: int) -> RunSpec:
@@ -51,3 +53,12 @@ def test_a_run_that_failed_counts_by_its_rest_too() -> None:
     done, spec = finish(make("done", 8), 10.0), make("failed", 16)
     failed = Standing(spec, "failed", 75, None, None, "out of memory")
     assert estimate_left([done, failed], "cpu") == estimate_left([done, wait(spec, step=75)], "cpu")
+
+
+def test_a_run_whose_folder_has_more_steps_ends_at_its_own(tiny: RunSpec, finished: RunFolder) -> None:
+    spec = tiny.with_overrides(steps=20)
+    assert finished.covers(spec)
+    console = Console(record=True, width=120)
+    console.print(tabulate_status([tiny, spec], finished.path.parent))
+    steps = [line.split("│")[3:5] for line in console.export_text().splitlines() if "finished" in line]
+    assert [[each.strip() for each in line] for line in steps] == [["40", "40"], ["20", "20"]]

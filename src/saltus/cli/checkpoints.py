@@ -127,7 +127,7 @@ def patch(
     donor: Annotated[int, typer.Option(help="Step of the checkpoint that gives its patterns, after the jump.")],
     seed: Annotated[str, typer.Option(help="Seed of the recipient.")] = "0",
     donor_seed: Annotated[str | None, typer.Option(help="Seed of the donor, if it is another one.")] = None,
-    capability: Annotated[str | None, typer.Option(help=ALLOWED)] = None,
+    capability: Annotated[str | None, typer.Option(help=f"{ALLOWED}; not a text, which has no single answer.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A JSONL file of your own prompts instead.")] = None,
     number: Numbers = None,
     length: Lengths = None,
@@ -219,11 +219,11 @@ def pocket(
     console.print(Text(f"scan it: saltus scan folder:{root} --capability repetition"), soft_wrap=True)
 
 
-def demonstrate(out: Path, device: str, console: Console) -> None:
+def demonstrate(out: Path, device: str, processes: int | None, console: Console) -> None:
     """The demo of the language-model half: train a pocket suite, scan it, patch across one jump, write the report."""
     from saltus.lm.pocket.presets import DEMO_POCKET
 
-    root = saltus.api.pocket(DEMO_POCKET, out=out, console=console)
+    root = saltus.api.pocket(DEMO_POCKET, out=out, processes=processes, console=console)
     name, asked = f"folder:{root}", (RepetitionSpec(prompts=32), CopyingSpec(prompts=32))
     spec = ScanSpec(suite=name, capabilities=asked, strategy="grid")
     scanned = saltus.api.scan(spec, out=out, device=device, console=console)

@@ -36,7 +36,7 @@ def demo(
             raise SaltusError(f"steps: {steps} was given, but the demo of language models has a fixed number of them")
         from saltus.cli.checkpoints import demonstrate
 
-        demonstrate(out, device, console)
+        demonstrate(out, device, processes, console)
         return
     from saltus.demo import DEMO
 

@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from saltus.curves import Emergence
 
@@ -44,18 +43,6 @@ class SurvivalCurve:
         return float(self.times[reached[0]]) if len(reached) else None
 
 
-@dataclass(frozen=True)
-class SurvivalComparison:
-    """Log-rank test of two groups of seeds."""
-
-    statistic: float
-    """Chi-square statistic with one degree of freedom; NaN where the data cannot tell the groups apart."""
-    z: float
-    """Its signed root: positive where group A emerges sooner than it would if the groups were alike."""
-    p_value: float
-    """Two-sided, from the normal approximation; NaN with the statistic."""
-
-
 def times_of(emergences: Sequence[Emergence]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Right-censored times in steps and whether each was observed, both [seed], from intervals.
 
@@ -79,7 +66,7 @@ def estimate_survival(times: ArrayLike, observed: ArrayLike, level: float = 0.95
     leave the band missing there. Here it is [1, 1] before the first event; and where S is 0 it reaches from 0 to the
     last upper end before, which holds at that earlier time and so, as survival cannot rise, at the later one too.
     """
-    times, observed = _check_sample(times, observed, "times", "observed")
+    times, observed = _check_sample(times, observed)
     if not 0.0 < level < 1.0:
         raise ValueError(f"level is {level}; allowed is a number between 0 and 1, such as 0.95")
     distinct, point = np.unique(times, return_inverse=True)
@@ -100,27 +87,6 @@ def estimate_survival(times: ArrayLike, observed: ArrayLike, level: float = 0.95
     )
 
 
-def compare_survival(
-    times_a: ArrayLike, observed_a: ArrayLike, times_b: ArrayLike, observed_b: ArrayLike
-) -> SurvivalComparison:
-    """Log-rank test (Mantel 1966) that two groups of seeds, each [seed] as in `estimate_survival`, emerge alike.
-
-    It says nothing, hence NaN, if there is no time at which a unit emerged, both groups were at risk, and not all of
-    them emerged together: without an event in either group, for example.
-    """
-    times_a, observed_a = _check_sample(times_a, observed_a, "times_a", "observed_a")
-    times_b, observed_b = _check_sample(times_b, observed_b, "times_b", "observed_b")
-    if not _can_tell(times_a, observed_a, times_b, observed_b):
-        # scipy would divide by a variance of 0 here, and rounding above it can make that a p-value of 0
-        return SurvivalComparison(statistic=float("nan"), z=float("nan"), p_value=float("nan"))
-    result = stats.logrank(
-        stats.CensoredData(uncensored=times_a[observed_a], right=times_a[~observed_a]),
-        stats.CensoredData(uncensored=times_b[observed_b], right=times_b[~observed_b]),
-    )
-    z = float(result.statistic)
-    return SurvivalComparison(statistic=z * z, z=z, p_value=float(result.pvalue))
-
-
 def _find_band(
     survival: NDArray[np.float64], at_risk: NDArray[np.int64], events: NDArray[np.int64], level: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -139,35 +105,16 @@ def _find_band(
     return lower, upper
 
 
-def _can_tell(
-    times_a: NDArray[np.float64],
-    observed_a: NDArray[np.bool_],
-    times_b: NDArray[np.float64],
-    observed_b: NDArray[np.bool_],
-) -> bool:
-    """Whether the log-rank statistic has a variance above 0."""
-    times, observed = np.concatenate([times_a, times_b]), np.concatenate([observed_a, observed_b])
-    both = min(times_a.max(), times_b.max())  # until then both groups have someone at risk
-    return any(
-        (times[observed] == time).sum() < (times >= time).sum() for time in np.unique(times[observed & (times <= both)])
-    )
-
-
-def _check_sample(
-    times: ArrayLike, observed: ArrayLike, times_name: str, observed_name: str
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _check_sample(times: ArrayLike, observed: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Both as arrays [seed], or a ValueError that says what was given and what is allowed."""
-    checked_times, checked_observed = np.asarray(times, dtype=np.float64), np.asarray(observed)
-    if checked_times.ndim != 1 or not len(checked_times):
-        raise ValueError(f"{times_name} has shape {checked_times.shape}; allowed is one axis with at least one seed")
-    if checked_observed.shape != checked_times.shape:
-        raise ValueError(
-            f"{observed_name} has shape {checked_observed.shape}; it needs one value for each of the "
-            f"{len(checked_times)} {times_name}"
-        )
-    if checked_observed.dtype != np.bool_:
-        raise ValueError(f"{observed_name} has type {checked_observed.dtype}; allowed are booleans, true if it emerged")
-    wrong = checked_times[~(np.isfinite(checked_times) & (checked_times >= 0.0))]
+    checked, seen = np.asarray(times, dtype=np.float64), np.asarray(observed)
+    if checked.ndim != 1 or not len(checked):
+        raise ValueError(f"times has shape {checked.shape}; allowed is one axis with at least one seed")
+    if seen.shape != checked.shape:
+        raise ValueError(f"observed has shape {seen.shape}; it needs one value for each of the {len(checked)} times")
+    if seen.dtype != np.bool_:
+        raise ValueError(f"observed has type {seen.dtype}; allowed are booleans, true if it emerged")
+    wrong = checked[~(np.isfinite(checked) & (checked >= 0.0))]
     if len(wrong):
-        raise ValueError(f"{times_name} contains {wrong[0]}; allowed are finite numbers of at least 0")
-    return checked_times, checked_observed
+        raise ValueError(f"times contains {wrong[0]}; allowed are finite numbers of at least 0")
+    return checked, seen

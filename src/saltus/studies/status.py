@@ -89,7 +89,7 @@ def tabulate_status(specs: Sequence[RunSpec], out: Path) -> Table:
         table.add_row(
             Text(standing.spec.name),
             str(standing.spec.seeds),
-            f"{standing.step:,}",
+            f"{min(standing.step, standing.spec.training.steps):,}",  # its folder may have more
             f"{standing.spec.training.steps:,}",
             Text(f"{standing.state}: {standing.failure}" if standing.failure else standing.state),
             "" if standing.seconds is None else f"{standing.seconds:,.0f}",
