@@ -526,6 +526,21 @@ def test_a_page_of_another_command_has_its_row_on_the_first_page(study: Path, tm
     assert "Also here: [models](models.md), [speed](speed.md)." in first
 
 
+def test_every_page_is_linked_from_the_first_whatever_it_says(tmp_path: Path) -> None:
+    cell = Cell(run=make_spec())
+    plain, waiting = (Study(cells=[cell], name=name) for name in ("plain", "waiting"))
+
+    def judge(results: Results) -> Sequence[Claim]:
+        return [Claim("a", "reproduced", f"of {len(results)}")]
+
+    judged = Study(cells=[cell], judge=judge, name="judged")
+    there, none = Results([solve(cell, [300])], [cell]), Results([], [cell])
+    first = write_results([(judged, there), (plain, there), (waiting, none)], tmp_path).read_text()
+    assert "| [judged](judged.md) | a |" in first
+    assert "Without a verdict: [plain](plain.md).\n" in first
+    assert "Not run yet: [waiting](waiting.md).\n" in first
+
+
 def test_status_says_what_is_done_and_what_is_left(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:

@@ -80,9 +80,12 @@ def write_results(studies: Sequence[tuple[Study, Results]], to: Path) -> Path:
         if rows := [row for each in judged for row in _list_claims(each, ours=ours)]:
             table = ["| study | claim | verdict | seeds | run |", "| --- | --- | --- | --- | --- |", *rows]
             parts.append(f"## {title}\n\n" + "\n".join(table) + "\n")
-    if waiting := [each.study for each in judged if not each.results]:
-        listed = ", ".join(f"[{study.name}]({study.name}.md)" for study in waiting)
-        parts.append(f"Not run yet: {listed}.\n")
+    for told, names in (
+        ("Not run yet", [each.study.name for each in judged if not each.results]),
+        ("Without a verdict", [each.study.name for each in judged if each.results and not each.claims]),
+    ):
+        if names:
+            parts.append(f"{told}: {', '.join(f'[{name}]({name}.md)' for name in names)}.\n")
     parts += [_list_others(to, [study.name for study, _ in studies]), write_costs(studies)]
     parts.append(_SHOWN.format(" ".join(study.name for study, _ in studies)))
     write_file(first, _writer("\n".join(parts) + "\n"))
