@@ -1,5 +1,6 @@
 """Curves and rules: when a unit emerges, on curves drawn by hand and against a reference that walks them one by one."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,15 +48,39 @@ def found(after: int, by: int | None, lost: int | None = None, missing: tuple[in
         pytest.param(".", 3, -1, None, None, id="fewer evaluations than hold"),
         pytest.param(".#.#..", 1, 0, 10, 20, id="hold of one: the first crossing and the first fall"),
         pytest.param(".....#", 1, 40, 50, None, id="hold of one, at the last evaluation"),
-        pytest.param("..?###", 2, 20, 30, None, id="NaN before counts as below"),
-        pytest.param(".#?##.", 2, 20, 30, None, id="NaN breaks a run"),
-        pytest.param("##??##", 2, -1, 0, 20, id="NaN counts towards a loss"),
     ],
 )
 def test_drawn_trajectories(picture: str, hold: int, after: int, by: int | None, lost: int | None) -> None:
     emergence = find_emergence(draw(picture), Rule(above=0.9, hold=hold))
     assert emergence == found(after, by, lost)
     assert emergence.censored == (by is None)
+
+
+@pytest.mark.parametrize(
+    ("picture", "hold", "expected"),
+    [
+        ("..?###", 2, found(10, 30, missing=(20,))),
+        (".#?##.", 2, found(0, 10)),
+        ("##??##", 2, found(-1, 0)),
+        ("##?..?", 2, found(-1, 0, 30)),
+        ("...??", 1, found(20, None, missing=(30, 40))),
+        ("??", 1, found(-1, None, missing=(0, 10))),
+    ],
+)
+def test_where_nothing_was_measured_nothing_is_known(picture: str, hold: int, expected: Emergence) -> None:
+    assert find_emergence(draw(picture), Rule(above=0.9, hold=hold)) == expected
+
+
+def test_a_value_without_its_standard_error_is_not_known_to_be_below() -> None:
+    errors = np.array([0.01, 0.01, np.nan, 0.01, np.nan, 0.01])
+    curve = make_curve(np.arange(6) * 10, [0.1, 0.1, 0.95, 0.95, 0.95, 0.95], standard_error=errors)
+    assert find_emergence(curve, Rule(above=0.9, hold=2, errors=2)) == found(10, 30, missing=(20,))
+
+
+def test_after_a_divergence_a_unit_is_known_to_be_away() -> None:
+    curve = make_curve(np.arange(5) * 10, [0.1, 0.95, np.nan, np.nan, np.nan], diverged=20)
+    assert find_emergence(curve, Rule(above=0.9, hold=1)) == replace(found(0, 10, 20), diverged=20)
+    assert find_emergence(curve, Rule(above=0.9, hold=2)) == replace(found(30, None), diverged=20)
 
 
 def test_the_level_is_met_when_reached_from_below_and_not_from_above() -> None:

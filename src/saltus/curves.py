@@ -121,6 +121,21 @@ class Curve:
             SaltusError: if the rule needs chance, ceiling or standard errors and the curve does not have them.
 
         """
+        judged = self._judge(rule)
+        return judged >= rule.level if rule.above is not None else judged < rule.level
+
+    def known(self, rule: Rule) -> NDArray[np.bool_]:
+        """[evaluation] whether it says anything by the rule: a number was measured, or the training had diverged.
+
+        Raises:
+            SaltusError: as `there`.
+
+        """
+        gone = np.inf if self.diverged is None else self.diverged
+        return ~np.isnan(self._judge(rule)) | (self.steps >= gone)
+
+    def _judge(self, rule: Rule) -> NDArray[np.float64]:
+        """[evaluation] the numbers that are held against the rule's level."""
         values, sign = self.values, 1.0 if rule.above is not None else -1.0
         if rule.share:
             way = self.ceiling - self.chance
@@ -138,7 +153,7 @@ class Curve:
                 )
             scale = abs(self.ceiling - self.chance) if rule.share else 1.0
             values = values - sign * rule.errors * self.standard_error / scale
-        return values >= rule.level if rule.above is not None else values < rule.level
+        return values
 
 
 @dataclass(frozen=True)
@@ -315,13 +330,15 @@ def find_emergence(curve: Curve, rule: Rule) -> Emergence:
     is censored at the last evaluation at which an emergence could still have been confirmed, which with a hold of 1 is
     the last of all: later crossings are unknown for every unit alike, whether or not it has crossed. With fewer
     evaluations than `hold` nothing is known at all, and the left end is -1. The same number of evaluations in a row
-    without the unit makes a loss.
+    without the unit makes a loss. An evaluation at which nothing was measured counts as one that is missing.
     """
-    there, steps = curve.there(rule), curve.steps
+    known = curve.known(rule)
+    there, steps = curve.there(rule)[known], curve.steps[known]
+    lacking = sorted({*curve.missing, *curve.steps[~known].tolist()})
     first = _find_first(there, rule.hold)
     if first is None:
         after = int(steps[-rule.hold]) if len(steps) >= rule.hold else -1
-        missing = tuple(step for step in curve.missing if step > after)
+        missing = tuple(step for step in lacking if step > after)
         return Emergence(after, None, None, missing, curve.key, curve.diverged)
     loss = _find_first(~there[first:], rule.hold)
     after, by = int(steps[first - 1]) if first else -1, int(steps[first])
@@ -329,7 +346,7 @@ def find_emergence(curve: Curve, rule: Rule) -> Emergence:
         after=after,
         by=by,
         lost=None if loss is None else int(steps[first + loss]),
-        missing=tuple(step for step in curve.missing if after < step < by),
+        missing=tuple(step for step in lacking if after < step < by),
         key=curve.key,
         diverged=curve.diverged,
     )
