@@ -28,8 +28,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size, middle in (("160m", 300), ("410m", 100)):
         for seed in range(4):
             model = f"EleutherAI/pythia-{size}-seed{seed}"
-            for step in (0, 100, 200, 300, 400, 500, 600):
-                value = 0.6 if step > middle + 30 * seed else 0.1
+            for step in range(0, 900, 100):
+                value = 0.6 if step > middle + 100 * seed else 0.1
                 metrics = {"acc,none": value, "acc_stderr,none": 0.02, "perplexity,none": 5.0 / value}
                 results: dict[str, dict[str, float]] = dict.fromkeys(("lambada_openai", "piqa"), metrics)
                 write_new(

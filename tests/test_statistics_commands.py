@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from saltus import Curve, Curves, Key, Rule, api
 from saltus.errors import SaltusError
@@ -100,12 +101,58 @@ def test_twenty_nine_seeds_show_a_capability_of_one_in_ten(saltus: Saltus) -> No
         (("--see", "--ratio", "2", "--median", "100"), "ratio, see was given; ask one"),
         (("--see",), "give a pilot or a guess"),
         (("--ratio", "1", "--median", "100"), "ratio is 1.0; allowed is a finite number above 0 other than 1"),
+        (("--ratio", "2", "--median", "nan"), "median is nan"),
+        (("--ratio", "2", "--median", "100", "--share", "0"), "share 0.0"),
+        (("--ratio", "2", "--median", "100", "--spread", "0"), "spread 0.0"),
+        (("--ratio", "2", "--median", "100", "--power", "0"), "power is 0.0"),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(saltus: Saltus, options: tuple[str, ...], message: str) -> None:
     code, out, error = saltus("plan", *options)
     assert (code, out, error.count("\n")) == (2, "", 1)
     assert message in error
+
+
+def test_watching_at_all_times_takes_no_more_seeds_than_a_coarse_grid() -> None:
+    always, coarse = (
+        api.plan(ratio=2.0, guess=(100.0, 0.45, 1.0), every=every, budgets=(1000.0,)).answer for every in (0.0, 100.0)
+    )
+    assert always is not None
+    assert coarse is not None
+    assert always.seeds < coarse.seeds
+
+
+def test_seeds_of_several_groups_are_no_pilot() -> None:
+    """Sizes that differ by a factor of ten are no spread of seeds."""
+    curves = draw_curves({"70m": 3000.0, "160m": 1000.0, "410m": 300.0})
+    with pytest.raises(SaltusError, match=r"^group: none was given, and the pilot has 3: 70m, 160m, 410m; name one"):
+        api.plan(curves, ratio=2.0)
+    alone = api.plan(draw_curves({"160m": 1000.0}), ratio=2.0, budgets=(3000.0,)).answer
+    one = api.plan(curves, group="410m", ratio=2.0, budgets=(3000.0,)).answer
+    assert alone is not None
+    assert one is not None
+    assert one.seeds <= 2 * alone.seeds
+
+
+def test_a_seed_that_was_only_begun_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a hold of two a single evaluation, and two at steps 0 and 20, say nothing of when it comes."""
+    curves = draw_curves({"70m": 1500.0, "160m": 500.0})
+    begun = tuple(
+        Curve(Key(group, name, "lambada"), np.arange(count) * 20, np.zeros(count))
+        for group in ("70m", "160m")
+        for name, count in (("once", 1), ("twice", 2))
+    )
+    held = replace(curves, rule=Rule(above=0.5, hold=2))
+    more = replace(held, curves=(*curves, *begun))
+    console = Console(width=200)
+    one, other = (api.compare(each, console=console) for each in (held, more))
+    assert (other.arms, other.horizon, other.unwatched) == (one.arms, one.horizon, 4)
+    assert "4 units were not watched for long enough to say anything, and take no part." in capsys.readouterr().out
+    pilots = [api.plan(each, group="160m", see=True, console=console).answer for each in (held, more)]
+    assert pilots[0] == pilots[1]
+    assert "2 units were not watched for long enough" in capsys.readouterr().out
+    with pytest.raises(SaltusError, match=r"^a comparison needs units that were watched .* 70m has none"):
+        api.compare(replace(held, curves=(*begun[:2], *(c for c in curves if c.key.group == "160m"))))
 
 
 def test_a_pilot_in_which_nothing_emerged_asks_for_a_guess() -> None:

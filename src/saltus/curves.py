@@ -183,6 +183,11 @@ class Emergence:
         """Whether training ended before the unit was confirmed to be there; all that is known is that it came later."""
         return self.by is None
 
+    @property
+    def unwatched(self) -> bool:
+        """Whether it was not watched beyond step 0: nothing at all is known of when it comes."""
+        return self.by is None and self.after <= 0 and self.diverged is None
+
 
 @dataclass(frozen=True)
 class Emergences(Shown, Sequence[Emergence]):

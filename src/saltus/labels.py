@@ -1,12 +1,15 @@
 """Group, seed and step from paths and names of models: by a pattern of the user's, or by the usual words in them."""
 
 import re
+from decimal import Decimal
 from math import isfinite
 from re import Pattern
 from typing import Any, NamedTuple
 
 STEP = re.compile(
-    r"(?<![a-z])(?:global[-_]?step|checkpoint|ckpt|step|iteration|iter)s?[-_=]?(\d+)(?!\d)", re.IGNORECASE
+    r"(?<![a-z])(?:global[-_]?step|checkpoint|ckpt|step|iteration|iter)s?[-_=]?"
+    r"(\d+(?:\.\d+)?[kmb](?![a-z0-9])|\d+(?!\d|\.\d))",
+    re.IGNORECASE,
 )
 SEED = re.compile(r"(?<![a-z])seed[-_=]?(\d+)(?!\d)", re.IGNORECASE)
 TOKENS = re.compile(r"(?<![a-z])tokens?[-_=]?(\d+(?:\.\d+)?[kmbt]?)(?![a-z0-9])", re.IGNORECASE)
@@ -18,6 +21,9 @@ _GENERAL = re.compile(
     r"(?:eval[-_])?results?|metrics|history|logs?|evals?|trainer_state|events\.out\.tfevents.*", re.IGNORECASE
 )
 """Parts of a path that name no group."""
+
+_FOLDER = re.compile(r"(?:checkpoint|ckpt|model|output|weight)s?|hf", re.IGNORECASE)
+"""Folders of checkpoints that name no model."""
 
 _TIME = re.compile(r"\d{2,4}-\d\d-\d{2,4}(?:[T_-]\d\d-\d\d-\d\d(?:[.-]\d+)?)?")
 
@@ -69,7 +75,7 @@ def read_tokens(pattern: Pattern[str], path: str) -> int | None:
     """The number of tokens that a path says by a pattern; None where it says none."""
     match = pattern.fullmatch(path)
     text = match.groupdict().get("tokens") if match is not None else None
-    return to_tokens(text) if text else None
+    return to_count(text) if text else None
 
 
 def guess_labels(path: str) -> Labels:
@@ -81,10 +87,14 @@ def guess_labels(path: str) -> Labels:
 
 
 def describe_model(model: str, revision: str = "") -> Labels:
-    """What the name of a model says: `EleutherAI/pythia-160m-seed3` at `step1000` is seed 3 of pythia-160m there."""
+    """What the name of a model says: `EleutherAI/pythia-160m-seed3` at `step1000` is seed 3 of pythia-160m there.
+
+    Of `runs/wide/checkpoints/step7` it is `wide`.
+    """
     left = [part for part in map(_strip, model.replace("\\", "/").split("/")) if part]
+    named = [part for part in left if not _FOLDER.fullmatch(part)] or left
     step = find_step(revision)
-    return Labels(clean(left[-1]) if left else None, find_seed(model), find_step(model) if step is None else step)
+    return Labels(clean(named[-1]) if named else None, find_seed(model), find_step(model) if step is None else step)
 
 
 def describe_run(name: str) -> Labels:
@@ -95,7 +105,7 @@ def describe_run(name: str) -> Labels:
 def find_step(text: str) -> int | None:
     """The last step that a text names."""
     found = STEP.findall(text)
-    return to_step(found[-1]) if found else None
+    return to_step(to_count(found[-1])) if found else None
 
 
 def find_seed(text: str) -> str | None:
@@ -107,17 +117,18 @@ def find_seed(text: str) -> str | None:
 def find_tokens(text: str) -> int | None:
     """The last number of tokens that a text names, as in `tokens5B`."""
     found = TOKENS.findall(text)
-    return to_tokens(found[-1]) if found else None
+    return to_count(found[-1]) if found else None
 
 
-def to_tokens(text: str) -> int | None:
-    """A number of tokens, such as `4194304`, `5B` or `1.5T`; None where it is none.
+def to_count(text: str) -> int | None:
+    """A number of steps or tokens, such as `4194304`, `5B` or `1.5T`; None where it is none.
 
-    >>> to_tokens("2.5m")
-    2500000
+    >>> to_count("2.5m"), to_count("2.5")
+    (2500000, None)
     """
     match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([KMBT]?)", text.strip(), re.IGNORECASE)
-    return round(float(match[1]) * 1000 ** " KMBT".index(match[2].upper() or " ")) if match else None
+    count = Decimal(match[1]) * 1000 ** " KMBT".index(match[2].upper() or " ") if match else None
+    return int(count) if count is not None and count == int(count) else None
 
 
 def strip_step(text: str) -> str:
@@ -125,9 +136,14 @@ def strip_step(text: str) -> str:
     return _strip_signs(TOKENS.sub("", STEP.sub("", text)))
 
 
+def strip_time(text: str) -> str:
+    """A text without dates, times and steps."""
+    return STEP.sub("", _TIME.sub("", text))
+
+
 def _strip(part: str) -> str:
     """A part of a path without its step, its seed and its time, and the signs around them."""
-    return _strip_signs(SEED.sub("", STEP.sub("", _TIME.sub("", part))))
+    return _strip_signs(SEED.sub("", strip_time(part)))
 
 
 def _strip_signs(text: str) -> str:

@@ -7,7 +7,7 @@ from tests.ingest.files import accuracy, write_new, write_old
 
 import saltus
 from saltus.ingest.audit import find_contradiction
-from saltus.labels import guess_labels
+from saltus.labels import Labels, guess_labels
 
 MODELS = [f"EleutherAI/pythia-{size}{seed}" for size in ("70m", "160m") for seed in ("", "-seed1", "-seed2")] + [
     "EleutherAI/pythia-160m-deduped",
@@ -36,6 +36,9 @@ MODELS = [f"EleutherAI/pythia-{size}{seed}" for size in ("70m", "160m") for seed
         ("pythia-410m-deduped/step8.json", "EleutherAI/pythia-v1.1-410m", True),
         ("pythia-2.8b/step8.json", "EleutherAI/pythia-160m", True),  # of another size, and no model has the path's
         ("pythia-160m/step9.json", "EleutherAI/pythia-160m", True),
+        ("c4-10b/run/step8/results.json", "EleutherAI/pythia-160m", False),  # a size of the data
+        ("pythia-160m/pile-300b/step8.json", "EleutherAI/pythia-160m", False),
+        ("10b/run/step8/results.json", "EleutherAI/pythia-160m", True),
     ],
 )
 def test_paths_and_contents_that_contradict_each_other(path: str, model: str, contradicts: bool) -> None:
@@ -46,6 +49,18 @@ def test_paths_and_contents_that_contradict_each_other(path: str, model: str, co
 def test_names_that_share_no_word_with_their_paths_are_left_in_peace() -> None:
     for path, model in (("exp1/step8.json", "me/small"), ("exp2/step8.json", "me/small-v2"), ("exp3/a.json", "out/8")):
         assert find_contradiction(path, guess_labels(path), model, "", ["me/small", "me/small-v2", "out/8"]) is None
+
+
+def test_numbers_of_steps_and_times_are_no_words_of_a_model() -> None:
+    models = [f"out/checkpoint-{step}" for step in (5, 10, 20, 40)]
+    for day, model in zip((5, 6, 7, 8), models, strict=True):
+        path = f"results_2024-10-{day:02}T20-40-00.123.json"
+        assert find_contradiction(path, guess_labels(path), model, "", models) is None
+
+
+def test_the_size_that_contradicts_is_said() -> None:
+    said = find_contradiction("me/pythia-410m/x.json", Labels(), "EleutherAI/pythia-160m", "", MODELS)
+    assert said == "EleutherAI/pythia-160m in its content, 410m in its path"
 
 
 def test_a_step_is_compared_where_no_model_is_named() -> None:

@@ -88,3 +88,25 @@ def test_labels_of_rows_come_before_those_of_the_path(tmp_path: Path) -> None:
     assert (curve.key, curve.steps.tolist()) == (Key("m", "5", "acc"), [3])
     (curve,) = saltus.read(tmp_path, pattern="{group}/seed{seed}/step{step}.jsonl")  # and a pattern before both
     assert (curve.key, curve.steps.tolist()) == (Key("g", "1", "acc"), [9])
+
+
+def test_folders_of_checkpoints_name_no_model() -> None:
+    assert describe_model("/scratch/lr1/checkpoints/step100") == Labels("lr1", None, 100)
+    assert describe_model("out/wide/hf") == Labels("wide", None, None)
+    assert describe_model("checkpoints/step5") == Labels("checkpoints", None, 5)
+    assert guess_labels("a/step1.5k/results.json") == Labels("a", None, 1_500)
+    assert guess_labels("a/step1000final.json").step == 1_000
+
+
+def test_files_that_are_asked_for_themselves_are_told_apart_by_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lr1", "lr2"):
+        write(tmp_path / "all" / name / "log.csv", "step,acc\n1,0.5\n")
+    files = [tmp_path / "all" / name / "log.csv" for name in ("lr1", "lr2")]
+    absolute = saltus.read(*files)
+    monkeypatch.chdir(tmp_path)
+    relative = saltus.read(*(path.relative_to(tmp_path) for path in files))
+    for curves in (absolute, relative):
+        assert [curve.key[:2] for curve in curves] == [("all/lr1", "0"), ("all/lr2", "0")]
+        assert not any("came again" in note for note in curves.notes)

@@ -1,6 +1,7 @@
 """Tables: CSV, JSON lines and Parquet, long and wide, with columns that are named or guessed."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -205,3 +206,68 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, name: str, content:
     assert "there is nothing to read" in str(caught.value)
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["step{}", "{}", "iter_{}"])
+def test_a_step_may_be_written_in_thousands(tmp_path: Path, form: str) -> None:
+    texts = {"500": 500, "1k": 1_000, "1.5k": 1_500, "143k": 143_000, "2M": 2_000_000}
+    rows = [f"{form.format(text)},0.5" for text in texts]
+    (curve,) = saltus.read(write(tmp_path / "evals.csv", "\n".join(["checkpoint,acc", *rows])))
+    assert curve.steps.tolist() == list(texts.values())
+
+
+def test_percent_is_seen_where_most_values_are_0_and_a_split_is_named(tmp_path: Path) -> None:
+    text = "step,exact_match,eval/accuracy,train_acc\n0,0,25,0.25\n1,0,40,0.4\n2,0,60,0.6\n3,0.6,80,0.8\n4,80,90,0.9\n"
+    curves = saltus.read(write(tmp_path / "log.csv", text))
+    assert [(curve.key.unit, curve.values.tolist(), curve.ceiling) for curve in curves] == [
+        ("eval/accuracy", [0.25, 0.4, 0.6, 0.8, 0.9], 1.0),
+        ("exact_match", [0.0, 0.0, 0.0, 0.006, 0.8], 1.0),
+        ("train_acc", [0.25, 0.4, 0.6, 0.8, 0.9], 1.0),
+    ]
+    assert "2 metrics are in percent and were divided by 100: eval/accuracy; exact_match" in curves.notes
+
+
+def test_names_of_columns_may_have_spaces_around_them(tmp_path: Path) -> None:
+    curves = saltus.read(write(tmp_path / "log.csv", "seed, step, acc\n1, 5, 0.5\n"), step="step", value=["acc"])
+    assert read_all(curves) == {Key("log", "1", "acc"): ([5], [0.5])}
+
+
+@pytest.mark.parametrize(
+    ("names", "metric"),
+    [(("seed0", "seed1", "seed2"), "value"), (("acc_seed0", "acc_seed1", "acc_seed2"), "acc")],
+)
+def test_each_seed_may_have_a_column(tmp_path: Path, names: Sequence[str], metric: str) -> None:
+    curves = saltus.read(write(tmp_path / "wide.csv", f"step,{','.join(names)}\n1,0.1,0.2,0.3\n2,0.4,0.5,\n"))
+    assert read_all(curves) == {
+        Key("wide", "0", metric): ([1, 2], [0.1, 0.4]),
+        Key("wide", "1", metric): ([1, 2], [0.2, 0.5]),
+        Key("wide", "2", metric): ([1], [0.3]),
+    }
+    assert any(
+        "a seed from each of 'seed0'" in note or "a seed from each of 'acc_seed0'" in note for note in curves.notes
+    )
+
+
+def test_columns_that_differ_in_more_than_a_seed_are_metrics(tmp_path: Path) -> None:
+    curves = saltus.read(write(tmp_path / "log.csv", "step,acc_seed1,loss_seed2\n1,0.1,0.2\n"))
+    assert curves.units == ["acc_seed1", "loss_seed2"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "keys"),
+    [
+        (["run,model", "lr1,m", "lr2,m"], [("m/lr1", "0"), ("m/lr2", "0")]),
+        (["run,model", "m-seed1,m", "m-seed2,m"], [("m", "1"), ("m", "2")]),
+        (["run,model,seed", "x1,m,1", "x2,m,2"], [("m", "1"), ("m", "2")]),  # the seed tells them apart
+        (["run,model,seed", "lr1,m,1", "lr2,m,1"], [("m/lr1", "1"), ("m/lr2", "1")]),
+        (["run,model", "x,a", "y,b"], [("a", "0"), ("b", "0")]),
+        (["run", "lr1", "lr2"], [("lr1", "0"), ("lr2", "0")]),
+    ],
+)
+def test_runs_of_one_model_are_kept_apart(
+    tmp_path: Path, lines: Sequence[str], keys: Sequence[tuple[str, str]]
+) -> None:
+    rows = [f"{lines[0]},step,acc", *(f"{line},{step},0.5" for line in lines[1:] for step in (1, 2))]
+    curves = saltus.read(write(tmp_path / "runs.csv", "\n".join(rows)))
+    assert [curve.key[:2] for curve in curves] == keys
+    assert not any("came again" in note for note in curves.notes)

@@ -52,6 +52,16 @@ def test_sixteen_seeds_of_one_cell_agree_and_a_factor_of_two_is_seen() -> None:
     assert middle.lower <= 876 <= middle.value <= 894 <= middle.upper  # the middle of 16
 
 
+def test_what_no_seeds_could_show_over_all_pairs_is_said() -> None:
+    """Four against four can give 2/70, but three times that over three pairs; eight against eight far less."""
+    steps = {"a": 100, "b": 1_000, "c": 10_000}
+    few = compare({name: arm(name, [step + n for n in range(4)], 20_000) for name, step in steps.items()})
+    assert [pair.least for pair in few.pairs] == pytest.approx([3 * 2 / 70] * 3)
+    assert all("no difference could be shown at all" in pair.sentence for pair in few.pairs)
+    many = compare({name: arm(name, [step + n for n in range(8)], 20_000) for name, step in steps.items()})
+    assert all("they differ (p = 0.000466, exact, Holm over 3 pairs)" in pair.sentence for pair in many.pairs)
+
+
 def test_published_intervals_give_the_published_p_value() -> None:
     """Fay and Shaw (2010): Wilcoxon, p = .03022 by the normal approximation of the permutations."""
     arms = {

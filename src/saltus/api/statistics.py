@@ -11,7 +11,7 @@ from saltus.arguments import Arms
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
 from saltus.measure.comparison import ArmComparison, compare_emergences
-from saltus.measure.outlook import Outlook, fit_outlook, guess_outlook
+from saltus.measure.outlook import fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
 from saltus.measure.sizes import SizeFit, fit_sizes
 from saltus.monitor.folder import MonitorFolder
@@ -24,7 +24,7 @@ from saltus.seeding import Streams
 Source = Folder | Curves | Emergences
 """What has emergences, or gives them by a rule."""
 
-_SHOWN_UNITS = 8
+_SHOWN = 8
 
 
 def compare(
@@ -68,6 +68,8 @@ def compare(
             console.print(table)
         for pair in compared.pairs:
             console.print(f"{pair.sentence}.", markup=False, highlight=False)
+        if compared.unwatched:
+            console.print(_tell_unwatched(compared.unwatched), markup=False, highlight=False)
     return compared
 
 
@@ -105,6 +107,7 @@ def plan(
     power: float | None = None,
     budgets: Sequence[float] = (),
     unit: str | None = None,
+    group: str | None = None,
     master_seed: int = 0,
     to: AnyPath | None = None,
     console: Console | None = None,
@@ -122,12 +125,13 @@ def plan(
         power: wanted probability of success; .8, or .95 to see it once.
         budgets: in steps, to be tried; looked for if there are none.
         unit: of the pilot, as in `compare`.
+        group: of the pilot, whose seeds alone are alike; it may be left out where there is one.
         master_seed: of the simulation.
         to: an HTML file for the sentence, a figure of success against seeds, and the table.
         console: where the sentence and the table are printed, if anywhere.
 
     Raises:
-        SaltusError: if there is not exactly one question, or neither a pilot nor a guess.
+        SaltusError: if there is not exactly one question, neither a pilot nor a guess, or a pilot of several groups.
 
     """
     asked = [name for name, value in (("ratio", ratio), ("width", width), ("factor", factor)) if value is not None]
@@ -137,17 +141,20 @@ def plan(
     if (pilot is None) == (guess is None):
         raise SaltusError("plan: give a pilot or a guess (median step, spread of log steps, share), one of the two")
     generator = Streams(master_seed).generator("bootstrap")
-    outlook, grid = _read_pilot(pilot, unit, generator) if pilot is not None else (guess_outlook(*(guess or ())), None)
-    step = every or grid or outlook.estimate.median[0] / 20
+    wanted = (0.95 if see else 0.8) if power is None else power
+    seeds, unwatched = (None, 0) if pilot is None else _read_pilot(pilot, unit, group)
     try:
+        outlook = guess_outlook(*(guess or ())) if seeds is None else fit_outlook(*seeds.intervals(), generator)
+        grid = None if seeds is None else _find_grid(seeds)
+        step = float(outlook.estimate.median[0] / 20 if grid is None else grid) if every is None else every
         if ratio is not None:
-            found = plan_comparison(outlook, ratio, step, generator, power=power or 0.8, budgets=budgets)
+            found = plan_comparison(outlook, ratio, step, generator, power=wanted, budgets=budgets)
         elif width is not None:
-            found = plan_share(outlook, width, step, certainty=power or 0.8, budgets=budgets)
+            found = plan_share(outlook, width, step, certainty=wanted, budgets=budgets)
         elif factor is not None:
-            found = plan_median(outlook, factor, step, generator, certainty=power or 0.8, budgets=budgets)
+            found = plan_median(outlook, factor, step, generator, certainty=wanted, budgets=budgets)
         else:
-            found = plan_sighting(outlook, step, certainty=power or 0.95, budgets=budgets)
+            found = plan_sighting(outlook, step, certainty=wanted, budgets=budgets)
     except ValueError as error:
         raise SaltusError(f"plan: {error}") from None
     question = {
@@ -161,6 +168,8 @@ def plan(
     if console is not None:
         console.print(describe_plan(found, question), markup=False, highlight=False)
         console.print(tabulate_plan(found))
+        if unwatched:
+            console.print(_tell_unwatched(unwatched), markup=False, highlight=False)
     return found
 
 
@@ -178,8 +187,7 @@ def find_emergences(
     if unit is not None:
         return found.unit(unit)
     if len(found.units) > 1:
-        shown = ", ".join(found.units[:_SHOWN_UNITS]) + (", ..." if len(found.units) > _SHOWN_UNITS else "")
-        raise SaltusError(f"unit: none was given, and there are {len(found.units)}: {shown}; name one")
+        raise SaltusError(f"unit: none was given, and there are {_list_some(found.units)}; name one")
     return found
 
 
@@ -206,13 +214,46 @@ def read_emergences(
     return curves.emergences(curves.rule.change(threshold=threshold, hold=hold)), curves.whole
 
 
-def _read_pilot(source: Source, unit: str | None, generator: np.random.Generator) -> tuple[Outlook, float | None]:
-    """What a pilot says, and the usual distance between its evaluations where emergences lie."""
-    left, right = find_emergences(source, unit=unit).intervals()
+def _read_pilot(source: Source, unit: str | None, group: str | None) -> tuple[Emergences, int]:
+    """The seeds of a pilot of which something is known, and how many others there are.
+
+    Raises:
+        SaltusError: if there are several groups and none is named, or no seed has emerged.
+
+    """
+    found = find_emergences(source, unit=unit)
+    if group is not None:
+        found = found.group(group)
+    elif len(found.groups) > 1:
+        raise SaltusError(
+            f"group: none was given, and the pilot has {_list_some(found.groups)}; name one, since only its seeds are "
+            "alike"
+        )
+    watched = Emergences(tuple(e for e in found if not e.unwatched), found.rule)
+    if not any(not e.censored for e in watched):
+        raise SaltusError(
+            f"plan: none of the pilot's {len(found)} seeds emerged, so it says nothing of how long; guess"
+        )
+    return watched, len(found) - len(watched)
+
+
+def _find_grid(seeds: Emergences) -> float | None:
+    """The usual distance between evaluations where seeds emerged, in steps; None where all were there at step 0."""
+    left, right = seeds.intervals()
     known = np.isfinite(right)
-    if not known.any():
-        raise SaltusError(f"plan: none of the pilot's {len(left)} seeds emerged, so it says nothing of how long; guess")
-    return fit_outlook(left, right, generator), float(np.median((right - np.maximum(left, 0.0))[known])) or None
+    return float(np.median((right - np.maximum(left, 0.0))[known])) or None
+
+
+def _tell_unwatched(units: int) -> str:
+    one = units == 1
+    return (
+        f"{units:,} {'unit was' if one else 'units were'} not watched for long enough to say anything, and "
+        f"{'takes' if one else 'take'} no part."
+    )
+
+
+def _list_some(names: Sequence[str]) -> str:
+    return f"{len(names)}: {', '.join(names[:_SHOWN])}" + (", ..." if len(names) > _SHOWN else "")
 
 
 def _name(source: Source, found: Emergences) -> str:

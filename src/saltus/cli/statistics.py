@@ -68,6 +68,7 @@ def plan(
     power: Annotated[float | None, typer.Option(help="Wanted probability of success.")] = None,
     budget: Annotated[list[float] | None, typer.Option(help="A budget in steps; may be given again.")] = None,
     unit: Unit = None,
+    group: Annotated[str | None, typer.Option(help="The group of the pilot, where it has several.")] = None,
     to: Annotated[Path | None, typer.Option(help="An HTML file to write, with a figure of success by seeds.")] = None,
     out: Out = DEFAULT_ROOT,
 ) -> None:
@@ -83,6 +84,7 @@ def plan(
         power=power,
         budgets=tuple(budget or ()),
         unit=unit,
+        group=group,
         to=to,
         console=Console(),
     )

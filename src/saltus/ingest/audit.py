@@ -7,7 +7,7 @@ a seed where the wrong model was loaded. Nothing in the numbers shows it.
 import re
 from collections.abc import Sequence
 
-from saltus.labels import Labels, describe_model
+from saltus.labels import Labels, describe_model, strip_time
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?[kmbt]")
 
@@ -30,8 +30,9 @@ def find_contradiction(path: str, said: Labels, model: str, revision: str, model
         return f"seed {named.seed} in its content, seed {said.seed} in its path"
     if not model:
         return None
-    words = _split(path)
-    if _find_better(words, model, models) or _contradicts_size(words, _split(model)):
+    if size := _find_size(path, model):
+        return f"{model} in its content, {size} in its path"
+    if _find_better(_split(path), model, models):
         return f"{model} in its content"
     # That a content names no seed says something only where others do.
     if named.seed is None and said.seed is not None and any(describe_model(other).seed for other in models):
@@ -51,15 +52,24 @@ def _find_better(words: frozenset[str], model: str, models: Sequence[str]) -> st
     return None
 
 
-def _contradicts_size(words: frozenset[str], own: frozenset[str]) -> bool:
-    """Whether both name sizes, such as `160m`, and none in common."""
-    sizes, named = (frozenset(filter(_SIZE.fullmatch, each)) for each in (words, own))
-    return bool(sizes and named and not sizes & named)
+def _find_size(path: str, model: str) -> str | None:
+    """A size, such as `410m`, that a path names for its model while the model has another.
+
+    A size belongs to the model where it stands alone in a part of the path, or beside a word of the model: `c4-10b`
+    says how much data there was.
+    """
+    own = _split(model)
+    named = frozenset(filter(_SIZE.fullmatch, own))
+    sizes: list[str] = []
+    for words in map(_split, path.split("/")):
+        there = frozenset(filter(_SIZE.fullmatch, words))
+        sizes += sorted(there) if words == there or words & (own - named) else []
+    return sizes[0] if named and sizes and not named & {*sizes} else None
 
 
 def _split(name: str) -> frozenset[str]:
-    """The words of a name or a path, without those of steps."""
-    label = re.sub(r"seed[-_=]?0*(\d)", r"seed\1", name.lower())
+    """The words of a name or a path, without those of steps and times."""
+    label = re.sub(r"seed[-_=]?0*(\d)", r"seed\1", strip_time(name).lower())
     return frozenset(word for word in re.split(r"[^a-z0-9.]+", label) if word.strip(".")) - {"json"}
 
 

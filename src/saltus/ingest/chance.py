@@ -4,11 +4,12 @@ The level of a guess among the choices that a question offers. Where questions d
 that of most of them. A constant answer may do better, where the right answers are not spread evenly.
 """
 
+import re
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-SHARES = frozenset({"acc", "acc_norm", "accuracy", "eval_accuracy", "exact_match", "em"})
-"""Metrics that lie between 0 and 1, where 1 is the ceiling."""
+SHARES = frozenset({"acc", "acc_norm", "accuracy", "exact_match", "em"})
+"""Metrics that lie between 0 and 1, where 1 is the ceiling; a split may stand before, as in `eval_accuracy`."""
 
 
 class Chance(NamedTuple):
@@ -69,5 +70,10 @@ def find_chance(task: str, metric: str) -> float | None:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of right answers, so that 1 is its ceiling."""
-    return metric.split(",")[0].lower() in SHARES
+    """Whether a metric is a share of right answers, so that 1 is its ceiling.
+
+    >>> is_share("acc,none"), is_share("eval/Accuracy"), is_share("val_acc"), is_share("loss")
+    (True, True, True, False)
+    """
+    name = metric.split(",")[0].lower().rpartition("/")[2]
+    return re.sub(r"^(?:eval|val|valid|validation|dev|test|train)_", "", name) in SHARES

@@ -209,9 +209,12 @@ def _leave_out(curves: Sequence[Curve], rule: Rule, ledger: Ledger) -> list[Curv
 
 
 def _is_percent(values: Values, metric: str) -> bool:
-    """Whether a metric that is a share is given in percent: half of it lies above 1, and all of it up to 100."""
+    """Whether a metric that is a share is given in percent.
+
+    Then half of what is not 0, as much is before a skill comes, lies above 1, and all of it up to 100.
+    """
     numbers = np.array([v.value for origin, own in values.items() if origin.metric == metric for v in own])
-    numbers = numbers[np.isfinite(numbers)]
+    numbers = numbers[np.isfinite(numbers) & (numbers != 0.0)]
     return is_share(metric) and bool(len(numbers) and np.median(numbers) > 1.0 and numbers.max() <= 100.0)
 
 

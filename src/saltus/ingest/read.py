@@ -89,6 +89,7 @@ def list_sources(paths: Sequence[str], skip: Callable[[Path], bool], ledger: Led
         ledger.tell(one, many, clean(path.as_posix()))
         return False
 
+    common = _find_common([Path(path) for path in paths if not Path(path).is_dir()])
     for root in map(Path, paths):
         if root.is_dir():
             for folder, folders, names in os.walk(root, onerror=tell, followlinks=True):
@@ -98,7 +99,15 @@ def list_sources(paths: Sequence[str], skip: Callable[[Path], bool], ledger: Led
         elif not root.exists():
             raise SaltusError(f"{root} is no file and no folder; give the path of results")
         elif is_new(root):
-            yield Source(root, root)
+            yield Source(root, common if common and root.is_absolute() else root)
+
+
+def _find_common(files: Sequence[Path]) -> Path | None:
+    """The folder that several files are in, by whose paths below it they are told apart; None of a single one."""
+    folders = [path.parent for path in files if path.is_absolute()]
+    if len(folders) < 2 or len({path.anchor for path in folders}) > 1:
+        return None
+    return Path(os.path.commonpath(folders))
 
 
 def _read_all(spec: ReadSpec, sources: Iterable[Source], ledger: Ledger) -> Iterator[Labelled]:

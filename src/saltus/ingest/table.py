@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from saltus.ingest.ledger import Ledger
 from saltus.ingest.rows import MOST_BYTES, MOST_VALUES, Reading, Row, Source, UnreadableError, name_task, to_label
-from saltus.labels import Labels, clean, describe_run, find_step, to_number, to_step
+from saltus.labels import SEED, Labels, clean, describe_run, find_seed, find_step, to_count, to_number, to_step
 from saltus.specs.reading import ReadSpec
 
 USUAL: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     ),
     "seed": ("seed", "run_seed", "random_seed"),
     "group": ("group", "size", "arm", "model", "model_name", "run", "run_name", "experiment"),
+    "run": ("run", "run_name", "run_id"),
     "unit": ("unit", "task", "benchmark", "dataset"),
     "metric": ("metric", "metric_name", "tag"),
     "shots": ("num_fewshot", "fewshot", "n_shot", "shots"),
@@ -37,7 +38,7 @@ _VALUES = ("value", "score")
 _ERRORS = ("stderr", "standard_error", "std_err", "se")
 """Columns of standard errors; after the name of a column of values, such as `acc_stderr`, of that column."""
 
-_NO_METRICS = {*USUAL["step"], *_ERRORS, "epoch", "timestamp", "time", "wall_time", "index", ""}
+_NO_METRICS = {*USUAL["step"], *USUAL["run"], *_ERRORS, "epoch", "timestamp", "time", "wall_time", "index", ""}
 
 
 def is_csv(source: Source) -> bool:
@@ -72,7 +73,7 @@ def list_records(source: Source, ledger: Ledger) -> list[Mapping[str, Any]]:
     try:
         with source.path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, dialect="excel-tab" if source.path.suffix.lower() == ".tsv" else "excel")
-            names = lines.fieldnames or ()
+            lines.fieldnames = names = [name.strip() for name in lines.fieldnames or ()]
             if repeated := {name for name in names if names.count(name) > 1}:
                 raise UnreadableError(f"has the column {clean(min(repeated))!r} more than once")
             for number, record in enumerate(lines, 1):
@@ -133,6 +134,10 @@ class Columns:
     values: tuple[str, ...]
     errors: Mapping[str, str]
     """From a column of values to that of its standard errors."""
+    seeds: Mapping[str, str]
+    """From a column of values to the seed that it is of, where each seed has a column of its own."""
+    metric: str
+    """What the columns of seeds have in common."""
 
 
 def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Columns:
@@ -144,6 +149,8 @@ def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Colu
     """
     names = list(dict.fromkeys(name for record in records for name in record))
     labels = _choose_labels(names, spec)
+    if "run" in labels and not _tells_apart(labels, records):
+        del labels["run"]
     others = [name for name in names if name not in labels.values()]
     numeric = [name for name in others if any(to_number(record.get(name)) is not None for record in records)]
     lowered = {name.lower(): name for name in numeric}
@@ -163,15 +170,35 @@ def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Colu
     alone = next((name for name in numeric if name.lower() in _ERRORS), None)
     if len(values) == 1 and alone is not None:
         errors = {values[0]: alone} | errors
-    return Columns(labels, tuple(values), errors)
+    return Columns(labels, tuple(values), errors, *({}, "") if "seed" in labels else _find_seeds(values))
 
 
-def _choose_labels(names: Sequence[str], spec: ReadSpec) -> Mapping[str, str]:
+def _tells_apart(labels: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether several runs have the same group and seed, so that only their names keep them apart."""
+    named = [
+        tuple(str(record.get(labels[part])) for part in ("group", "seed", "run") if part in labels)
+        for record in records
+    ]
+    return len(set(named)) > len({name[:-1] for name in named})
+
+
+def _find_seeds(values: Sequence[str]) -> tuple[Mapping[str, str], str]:
+    """The seed of each column, and what is left of their names, where they differ in nothing else: `acc_seed1`."""
+    seeds = {name: seed for name in values if (seed := find_seed(name)) is not None}
+    left = {describe_run(name).group if SEED.sub("", name).strip("-_. ") else "value" for name in values}
+    if len(values) < 2 or len(set(seeds.values())) < len(values) or len(left) > 1:
+        return {}, ""
+    return seeds, str(left.pop())
+
+
+def _choose_labels(names: Sequence[str], spec: ReadSpec) -> dict[str, str]:
     labels: dict[str, str] = {}
     named: dict[str, str | None] = {part: getattr(spec, part, None) for part in USUAL}
     free = [name for name in names if name not in (*named.values(), *spec.value)]
     for part, usual in USUAL.items():
         column = named[part] or next((name for word in usual for name in free if name.lower() == word), None)
+        if part == "run" and (spec.group is not None or column == labels.get("group")):
+            continue
         if column is not None and column not in names:
             raise UnreadableError(f"has no column {column!r}; it has {_list_names(names)}")
         if column is not None:
@@ -186,7 +213,8 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
     found = [
         f"{part} from {clean(name)!r}" for part, name in columns.labels.items() if getattr(spec, part, None) is None
     ]
-    found += [f"values from {_list_names(columns.values)}"] if not spec.value else []
+    found += [f"a seed from each of {_list_names([*columns.seeds])}"] if columns.seeds else []
+    found += [f"values from {_list_names(columns.values)}"] if not spec.value and not columns.seeds else []
     if found:
         said = f"read with columns that were guessed ({', '.join(found)})"
         ledger.tell(f"table was {said}", f"tables were {said}", source.name)
@@ -194,15 +222,16 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
 
 
 def _to_step(value: Any) -> int | None:
-    """A step, or the one that a text such as `step1000` names."""
-    step = to_step(value)
-    return find_step(str(value)) if step is None else step
+    """A step, or the one that a text such as `step1000` or `1k` names."""
+    text = str(value)
+    return next((step for step in (to_step(value), find_step(text), to_step(to_count(text))) if step is not None), None)
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "step": _to_step,
     "seed": to_label,
     "group": to_label,
+    "run": to_label,
     "unit": to_label,
     "metric": to_label,
     "shots": to_number,
@@ -219,7 +248,9 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
             ledger.add(f"row has {what} and is left out", f"rows have {what} and are left out", place)
             continue
         labels = Labels(found.get("group"), found.get("seed"), found.get("step"))
-        if labels.group is not None and labels.seed is None:
+        if "run" in found:
+            labels = _add_run(labels, found["run"])
+        elif labels.group is not None and labels.seed is None:
             labels = describe_run(labels.group)._replace(step=labels.step)
         unit = name_task(found.get("unit", ""), found.get("shots", 0.0)) if "unit" in found else ""
         for name in columns.values:
@@ -227,12 +258,20 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
             value = to_number(given)
             if value is not None:
                 error = to_number(record.get(columns.errors[name])) if name in columns.errors else None
-                metric = found.get("metric", clean(name))
-                if "metric" in found and len(columns.values) > 1:
+                metric = found.get("metric", columns.metric or clean(name))
+                if "metric" in found and len(columns.values) > 1 and not columns.seeds:
                     metric += f" {clean(name)}"
-                yield Row(unit, metric, value, labels, float("nan") if error is None else error)
+                own = labels._replace(seed=columns.seeds[name]) if columns.seeds else labels
+                yield Row(unit, metric, value, own, float("nan") if error is None else error)
             elif given not in (None, ""):
                 ledger.add("value is no number and is left out", "values are no numbers and are left out", place)
+
+
+def _add_run(labels: Labels, run: str) -> Labels:
+    """With the name of a run, which tells it from others of its group, and may say a seed."""
+    said = describe_run(run)
+    group = labels.group if said.group in (None, labels.group) else f"{labels.group}/{said.group}"
+    return labels._replace(group=group, seed=said.seed if labels.seed is None else labels.seed)
 
 
 _CELLS = "lines have another number of cells than the first one and are left out"

@@ -46,6 +46,10 @@ class PairOutcome:
     test: IntervalTest
     adjusted: float
     """The p-value, adjusted over all pairs (Holm)."""
+    least: float
+    """The least that it could have been with so many seeds, evaluations and pairs."""
+    pairs: int
+    """Over which it is adjusted."""
 
     @property
     def sentence(self) -> str:
@@ -57,7 +61,7 @@ class PairOutcome:
         else:
             told = f"the median step of {self.b} is {ratio.value:.2f} times that of {self.a}"
         told += f" [{_say(ratio.lower)}, {_say(ratio.upper)}]"
-        if self.test.smallest > 0.05:
+        if self.least > 0.05:
             return (
                 f"With {seeds} no difference could be shown at all ({told}); it takes more seeds, or evaluations that "
                 "tell them apart"
@@ -65,9 +69,8 @@ class PairOutcome:
         shown = (
             "they differ" if self.adjusted <= 0.05 else "a difference is not shown, which does not mean there is none"
         )
-        return (
-            f"With {seeds} {shown} (p = {self.adjusted:.3g}, {'exact' if self.test.exact else 'Monte Carlo'}): {told}"
-        )
+        how = ("exact" if self.test.exact else "Monte Carlo") + (f", Holm over {self.pairs} pairs" * (self.pairs > 1))
+        return f"With {seeds} {shown} (p = {self.adjusted:.3g}, {how}): {told}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class ArmComparison(Shown):
     horizon: float
     """The last step until which every unit of every arm was watched, or had emerged."""
     paired: bool
+    unwatched: int
+    """Units that take no part, since nothing is known of them; where seeds are paired, with their partners."""
 
 
 def compare_emergences(
@@ -92,7 +97,7 @@ def compare_emergences(
     """Compare when units emerged in two or more arms.
 
     `paired` says that seeds of the same name are the same seed in all arms; `level` and `draws` are those of the
-    intervals, see `measure.bootstrap`.
+    intervals, see `measure.bootstrap`. Units that were not watched beyond step 0 take no part.
 
     Raises:
         SaltusError: if there are not two arms, one is empty, or a seed of a pair is in one arm alone.
@@ -101,6 +106,7 @@ def compare_emergences(
     if len(arms) < 2 or not all(arms.values()):
         told = ", ".join(f"{name} ({len(found)} units)" for name, found in arms.items()) or "no arm"
         raise SaltusError(f"a comparison needs two arms with at least one unit each; there are {told}")
+    given, arms = arms, _leave_unwatched(arms, paired=paired)
     ends = {name: _list_ends(found) for name, found in arms.items()}
     seeds = {name: np.array([f"{e.key.group}\0{e.key.seed}" for e in found]) for name, found in arms.items()}
     if paired:
@@ -122,6 +128,7 @@ def compare_emergences(
         for a, b in combinations(arms, 2)
     }
     adjusted = adjust_holm([test.p_value for test in tests.values()])
+    least = adjust_holm([test.smallest for test in tests.values()])
     pairs = tuple(
         PairOutcome(
             a,
@@ -138,10 +145,30 @@ def compare_emergences(
             ),
             test,
             p_value,
+            smallest,
+            len(tests),
         )
-        for ((a, b), test), p_value in zip(tests.items(), adjusted, strict=True)
+        for ((a, b), test), p_value, smallest in zip(tests.items(), adjusted, least, strict=True)
     )
-    return ArmComparison(outcomes, pairs, horizon, paired)
+    unwatched = sum(map(len, given.values())) - sum(map(len, arms.values()))
+    return ArmComparison(outcomes, pairs, horizon, paired, unwatched)
+
+
+def _leave_unwatched(arms: Mapping[str, Sequence[Emergence]], *, paired: bool) -> dict[str, list[Emergence]]:
+    """The arms without units of which nothing is known.
+
+    Raises:
+        SaltusError: if nothing is left of an arm.
+
+    """
+    gone = {e.key.seed for found in arms.values() for e in found if e.unwatched} if paired else set[str]()
+    left = {name: [e for e in found if not e.unwatched and e.key.seed not in gone] for name, found in arms.items()}
+    if empty := [name for name, found in left.items() if not found]:
+        raise SaltusError(
+            f"a comparison needs units that were watched for long enough to confirm an emergence, and {empty[0]} has "
+            "none; train longer, or give a smaller hold"
+        )
+    return left
 
 
 def _list_ends(found: Sequence[Emergence]) -> tuple[Floats, Floats]:

@@ -77,6 +77,8 @@ def fit_outlook(left: ArrayLike, right: ArrayLike, generator: np.random.Generato
     """
     left, right = check_intervals(left, right)
     censored = np.isinf(right)
+    if (unwatched := censored & (left <= 0.0)).any():
+        raise ValueError(f"{unwatched.sum()} seeds were not watched beyond step 0 and say nothing; leave them out")
     if censored.any():
         mixture = fit_cure(left, right)
         median, spread, events = mixture.median.value, mixture.spread, mixture.events

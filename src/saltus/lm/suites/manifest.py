@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from saltus.errors import SaltusError
-from saltus.labels import to_step, to_tokens
+from saltus.labels import to_count, to_step
 from saltus.lm.suites.hub import Hub, is_revision
 from saltus.lm.suites.listed import Entry, Place, check_step, name_run
 from saltus.lm.suites.local import LocalPlace
@@ -80,10 +80,10 @@ def _read_row(where: str, row: Mapping[str, str], root: Path, hub: Hub, links: b
     group, seed, step, path, revision, tokens = (row.get(name, "") for name in _COLUMNS)
     if bool(path) == bool(revision):
         raise SaltusError(f"{where}: path is {path!r} and revision {revision!r}; give exactly one of the two")
-    if tokens and to_tokens(tokens) is None:
+    if tokens and to_count(tokens) is None:
         raise SaltusError(f"{where}: tokens is {tokens!r}; write a number such as 4194304 or 5B")
     run, place = name_run(group, seed or "0", where), _find_place(where, path, revision, root, hub, links)
-    return Entry(run, check_step(to_step(step), f"{where}: {step!r}"), place, to_tokens(tokens) if tokens else None)
+    return Entry(run, check_step(to_step(step), f"{where}: {step!r}"), place, to_count(tokens) if tokens else None)
 
 
 def _find_place(where: str, path: str, revision: str, root: Path, hub: Hub, links: bool) -> Place:
