@@ -20,10 +20,10 @@ Saltus = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two sizes by three seeds at six steps: the larger one learns sooner."""
-    for size, middle in (("70m", 400), ("160m", 150)):
+    for size, middle in (("70m", 300), ("160m", 150)):
         for seed in range(3):
             for step in (0, 100, 200, 300, 400, 500, 600):
-                value = 0.9 if step > middle + 40 * seed else 0.1
+                value = 0.9 if step > middle + 90 * seed else 0.1
                 model = f"EleutherAI/pythia-{size}-seed{seed}"
                 write_old(tmp_path / "evals" / f"{model[11:]}_step{step}.json", model, step, {"piqa": accuracy(value)})
     monkeypatch.chdir(tmp_path)
@@ -44,6 +44,8 @@ def test_what_is_read_is_shown_and_kept_under_its_name(saltus: Saltus, evals: Pa
     assert (code, error) == (0, "")
     assert "pythia-160m" in out
     code, out, error = saltus("plan", "evals", "--see")
+    assert (code, "group: none was given, and the pilot has 2: pythia-70m" in error) == (2, True)
+    code, out, error = saltus("plan", "evals", "--see", "--group", "pythia-160m")
     assert (code, error) == (0, "")
     code, out, error = saltus("report", "evals")
     assert (code, error) == (0, "")
