@@ -1,8 +1,7 @@
 """Curves and rules, the common language: whatever was trained or measured becomes curves, and curves become emergences.
 
 A **curve** is one unit of one seed of one group over training. A **rule** turns it into an **emergence**: an interval
-(last step without, first step with], or censored. Nothing here, and nothing that takes curves, knows where they came
-from.
+(last step without, first step with], or censored. Nothing that takes curves knows where they came from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -125,34 +124,27 @@ class Curve:
         return judged >= rule.level if rule.above is not None else judged < rule.level
 
     def known(self, rule: Rule) -> NDArray[np.bool_]:
-        """[evaluation] whether it says anything by the rule: a number was measured, or the training had diverged.
-
-        Raises:
-            SaltusError: as `there`.
-
-        """
+        """[evaluation] whether it says anything by the rule: a number was measured, or the training had diverged."""
         gone = np.inf if self.diverged is None else self.diverged
         return ~np.isnan(self._judge(rule)) | (self.steps >= gone)
 
     def _judge(self, rule: Rule) -> NDArray[np.float64]:
         """[evaluation] the numbers that are held against the rule's level."""
         values, sign = self.values, 1.0 if rule.above is not None else -1.0
-        if rule.share:
-            way = self.ceiling - self.chance
-            if not np.isfinite(way) or way == 0.0:
-                raise SaltusError(
-                    f"{self.key.unit}: chance is {self.chance:g} and the ceiling {self.ceiling:g}, so a share of the "
-                    "way between them says nothing; give a level in the unit of the measure instead"
-                )
-            values = (values - self.chance) / way
+        way = self.ceiling - self.chance if rule.share else 1.0
+        if not np.isfinite(way) or way == 0.0:
+            raise SaltusError(
+                f"{self.key.unit}: chance is {self.chance:g} and the ceiling {self.ceiling:g}, so a share of the "
+                "way between them says nothing; give a level in the unit of the measure instead"
+            )
+        values = (values - self.chance) / way if rule.share else values
         if rule.errors:
             if self.standard_error is None:
                 raise SaltusError(
                     f"{self.key.unit}: the rule asks for {rule.errors:g} standard errors and the curve has none; "
                     "leave them out of the rule"
                 )
-            scale = abs(self.ceiling - self.chance) if rule.share else 1.0
-            values = values - sign * rule.errors * self.standard_error / scale
+            values = values - sign * rule.errors * self.standard_error / abs(way)
         return values
 
 
@@ -391,12 +383,11 @@ def gather_curves(
 def _cut(curve: Curve, evaluations: int) -> Curve:
     """The first evaluations of a curve."""
     errors = None if curve.standard_error is None else curve.standard_error[:evaluations]
-    last = curve.steps[evaluations - 1]
     return replace(
         curve,
         steps=curve.steps[:evaluations],
         values=curve.values[:evaluations],
-        missing=tuple(step for step in curve.missing if step < last),
+        missing=tuple(step for step in curve.missing if step < curve.steps[evaluations - 1]),
         standard_error=errors,
     )
 
