@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from tests.monitor.trainings import (
     OFTEN,
     TOKENIZER,
@@ -151,6 +153,52 @@ def test_what_fails_is_told_once_and_the_rest_is_measured(tmp_path: Path) -> Non
 class Broken:
     def log(self, *arguments: Any, **options: Any) -> None:
         raise ConnectionError("no such server")
+
+
+class FailingFile(StringIO):
+    """A file on a full disk, or the end of a pipe that nobody reads."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def flush(self) -> None:
+        raise self._error
+
+
+class PipedConsole(Console):
+    def on_broken_pipe(self) -> None:
+        raise SystemExit(1)  # as rich does, which also closes the stdout of the tests
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        TextIOWrapper(BytesIO(), encoding="ascii"),
+        FailingFile(OSError(28, "No space left on device")),
+        FailingFile(BrokenPipeError()),
+    ],
+    ids=["ascii", "full disk", "closed pipe"],
+)
+def test_a_console_that_cannot_be_written_does_not_stop_the_training(file: TextIO, tmp_path: Path) -> None:
+    def größe(model: Any) -> float:
+        if model.sharp:
+            raise ValueError("größer als erlaubt")
+        return 1.0
+
+    model = Known()
+    for _ in range(2):  # it goes on, and says so
+        monitor = watch_known(tmp_path, console=PipedConsole(file=file, width=200), capabilities=[größe])
+        for step in range(12):
+            model.sharp = float(step > 6)
+            monitor.step(step, model)
+        monitor.close()
+    rows = monitor.folder.rows()
+    assert [row.step for row in rows] == [0, 1, 2, 4, 5, 10, 11]
+    assert [event.kind for event in monitor.folder.events()].count("emerged") == 1
+    if isinstance(file, TextIOWrapper):
+        file.seek(0)
+        assert "gr\\xf6\\xdfe emerged by step 0: 100% now" in file.read()
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_the_training(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -185,9 +185,7 @@ class Monitor:
                 self._pace.resume(rows[-1].step, rows[-1].training, rows[-1].spent)
                 self._step = self._probed = rows[-1].step
                 if step >= rows[-1].step:
-                    self._console.print(
-                        f"{self.folder.path} goes on after step {rows[-1].step:,}", markup=False, highlight=False
-                    )
+                    self._print(f"goes on after step {rows[-1].step:,}")
             self._held = held.pop_all()
 
     def _replay(self, rows: Sequence[Row]) -> Changes:
@@ -287,7 +285,13 @@ class Monitor:
             self._print(str(error))
 
     def _print(self, text: str) -> None:
-        self._console.print(f"{self.folder.path.name}: {text}", markup=False, highlight=False, soft_wrap=True)
+        """On the console, if it can be written; what its encoding lacks is escaped."""
+        line = f"{self.folder.path.name}: {text}"
+        # rich ends the process where nobody reads a pipe any more.
+        with suppress(Exception, SystemExit):
+            encoding = self._console.encoding
+            said = line.encode(encoding, "backslashreplace").decode(encoding)
+            self._console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def _wait_for(model: nn.Module) -> None:
