@@ -193,9 +193,9 @@ def test_a_console_that_cannot_be_written_does_not_stop_the_training(file: TextI
             model.sharp = float(step > 6)
             monitor.step(step, model)
         monitor.close()
-    rows = monitor.folder.rows()
-    assert [row.step for row in rows] == [0, 1, 2, 4, 5, 10, 11]
-    assert [event.kind for event in monitor.folder.events()].count("emerged") == 1
+    folder = MonitorFolder(tmp_path)
+    assert [row.step for row in folder.rows()] == [0, 1, 2, 4, 5, 10, 11]
+    assert [event.kind for event in folder.events()].count("emerged") == 1
     if isinstance(file, TextIOWrapper):
         file.seek(0)
         assert "gr\\xf6\\xdfe emerged by step 0: 100% now" in file.read()
@@ -211,6 +211,30 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_training(tmp_path: Pa
         monitor.step(step, model)
     monitor.close()
     assert said(console).count("cannot be written") == 1
+
+
+def test_a_disk_that_is_full_for_a_moment_leaves_no_half_line(tmp_path: Path) -> None:
+    """The largest size that a file may have stands in for the disk."""
+    resource: Any = pytest.importorskip("resource", reason="the size of a file cannot be bounded here")
+    model, console = Known(), be_quiet()
+    monitor = watch_known(tmp_path, console=console)
+    monitor.step(0, model)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "rows.jsonl").stat().st_size + 20, hard))
+    try:
+        monitor.step(5, model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert (tmp_path / "rows.jsonl").read_bytes().endswith(b"}\n")
+    monitor.step(10, model)
+    with (tmp_path / "rows.jsonl").open("a") as file:  # and what another writer left unfinished is cut off
+        file.write('{"step": 12')
+    monitor.step(15, model)
+    monitor.close()
+    assert [row.step for row in monitor.folder.rows()] == [0, 10, 15]
+    assert "cannot be written" in said(console)
 
 
 def test_a_model_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:

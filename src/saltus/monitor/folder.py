@@ -17,6 +17,7 @@ Lines are only ever added, and are on disk before the training goes on; a line t
 import json
 import os
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,14 +56,9 @@ class MonitorFolder(Folder[MonitorSpec]):
     named_by_hash: ClassVar[bool] = False
 
     def reopen(self) -> None:
-        """Take back that the monitor was closed, and cut off a line that a kill left unfinished."""
-        remove(self.path / "finished.json")
-        for name in ("rows.jsonl", "events.jsonl"):
-            path = self.path / name
-            content = path.read_bytes() if path.exists() else b""
-            if content and not content.endswith(b"\n"):
-                with explain_full_disk(path), path.open("r+b") as file:
-                    file.truncate(content.rfind(b"\n") + 1)
+        """Take back that the monitor was closed."""
+        with explain_full_disk(self.path):
+            remove(self.path / "finished.json")
 
     def append_row(self, row: Row) -> None:
         """Add what a probe measured; on disk when this returns."""
@@ -167,11 +163,18 @@ class MonitorFolder(Folder[MonitorSpec]):
         return self.path / "patterns" / f"{step:08d}.safetensors"
 
     def _append(self, name: str, lines: Sequence[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        with explain_full_disk(self.path), (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        """All of the lines, or none if the disk has no room for them."""
+        rest = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()
+        # Without a buffer: closing the file would write what is left in it after all.
+        with explain_full_disk(self.path), (self.path / name).open("a+b", buffering=0) as file:
+            size = _cut_tail(file)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
 
     def _read_lines(self, name: str, check: Any) -> list[dict[str, Any]]:
         """Whole lines; the last one may have been cut off, or is being written now."""
@@ -187,3 +190,14 @@ class MonitorFolder(Folder[MonitorSpec]):
                 raise self.damaged(path, f"has no record in line {number}") from None
             lines.append(line)
         return lines
+
+
+def _cut_tail(file: FileIO) -> int:
+    """Cut off a last line that a kill left unfinished; the bytes that are left."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    if file.read(1) not in (b"", b"\n"):
+        file.seek(0)
+        size = file.readall().rfind(b"\n") + 1
+        file.truncate(size)
+    return size
