@@ -66,6 +66,26 @@ def test_the_trainer_of_transformers_is_followed_and_resumed(
     assert monitor.folder.finished
 
 
+@pytest.mark.parametrize(("best", "steps"), [(4, [0, 1, 2, 4, 5]), (7, [0, 1, 2, 4, 5, 7])])
+def test_weights_that_the_trainer_takes_back_at_the_end_are_not_those_of_the_last_step(
+    best: int, steps: list[int], tmp_path: Path
+) -> None:
+    """With load_best_model_at_end it loads another checkpoint before it says that the training has ended."""
+    monitor, model = watch_known(tmp_path), Known()
+    callback = monitor.callback()
+    arguments: Any = TrainingArguments(use_cpu=True, report_to=[])
+    arguments.load_best_model_at_end = True
+    state, control = TrainerState(is_world_process_zero=True), TrainerControl()
+    callback.on_train_begin(arguments, state, control, model=model)
+    for step in range(1, 8):
+        state.global_step = step
+        callback.on_step_end(arguments, state, control, model=model)
+    state.best_global_step, state.best_model_checkpoint = best, f"out/checkpoint-{best}"
+    callback.on_train_end(arguments, state, control, model=model)
+    assert [row.step for row in monitor.folder.rows()] == steps
+    assert monitor.folder.finished
+
+
 def test_other_processes_of_the_trainer_do_nothing(tmp_path: Path) -> None:
     drive_trainer(watch_known(tmp_path / "none"), Known(), 0, 3, zero=False)
     assert not (tmp_path / "none").exists()

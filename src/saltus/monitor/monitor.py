@@ -143,15 +143,18 @@ class Monitor:
         except Exception as error:  # noqa: BLE001 - whatever is wrong here, the training goes on
             self._tell_failure("monitor", f"{type(error).__name__}: {error}")
 
-    def close(self) -> None:
-        """Measure the last step, if it was not, and mark the folder as finished."""
+    def close(self, *, measure: bool = True) -> None:
+        """Measure the last step, if it was not, and mark the folder as finished.
+
+        Without `measure` it is not measured: where the model does not have the weights of the last step any more.
+        """
         if self._held is None:
             return
         with self._held:
             try:
                 self._pace.book_training()
                 model = self._model() if self._model else None
-                if model is not None and self._step is not None and self._step != self._probed:
+                if measure and model is not None and self._step is not None and self._step != self._probed:
                     self._probe(self._step, model)
                 seconds = {"training": round(self._pace.training, 3), "probes": round(self._pace.spent, 3)}
                 self.folder.finish({"seconds": seconds, **describe_provenance("torch", "transformers")})

@@ -44,8 +44,9 @@ class MonitorCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the last step and close the monitor."""
-        self._monitor.close()
+        """Measure the last step and close the monitor; the Trainer may have loaded the best checkpoint by now."""
+        loaded = args.load_best_model_at_end and state.best_model_checkpoint is not None
+        self._monitor.close(measure=not loaded or state.best_global_step == state.global_step)
 
     def _follow(self, state: TrainerState, model: nn.Module, loss: float | None = None) -> None:
         if state.is_world_process_zero:
