@@ -128,6 +128,27 @@ def test_events_come_as_soon_as_they_are_confirmed_in_every_place(tmp_path: Path
     assert records.heads("induction").units == ["layer 0 head 0"]
 
 
+def test_the_listener_hears_what_fails(tmp_path: Path) -> None:
+    heard: list[Event] = []
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if event.kind == "sharpened":
+            raise ZeroDivisionError("a mistake in my function")
+
+    monitor = watch_known(tmp_path, scalars={"broken": fail}, on_event=listen, trackers=[Broken()])
+    model = Known()
+    model.sharp = 1.0
+    for step in range(10):
+        monitor.step(step, model)
+    assert [(event.kind, event.unit) for event in heard] == [
+        ("failed", "broken"),
+        ("failed", "Trackio"),
+        ("sharpened", "induction"),
+    ]
+    assert [event.unit for event in monitor.folder.events()] == ["broken", "Trackio", "induction", "on_event"]
+
+
 def fail(model: Any) -> float:
     raise ZeroDivisionError("a mistake in my function")
 
@@ -144,7 +165,7 @@ def test_what_fails_is_told_once_and_the_rest_is_measured(tmp_path: Path) -> Non
     assert records.curves.emergences()[0].by == 15
     assert said(console).count("a mistake in my function") == 2  # of the number, and of the listener
     assert said(console).count("no such server") == 1
-    assert [event.unit for event in records.events if event.kind == "failed"] == ["broken", "Trackio", "on_event"]
+    assert [event.unit for event in records.events if event.kind == "failed"] == ["broken", "on_event", "Trackio"]
     assert records.notes == (
         "broken could not be measured in 6 of 6 probes, first because: ZeroDivisionError: a mistake in my function",
     )
@@ -234,7 +255,42 @@ def test_a_disk_that_is_full_for_a_moment_leaves_no_half_line(tmp_path: Path) ->
     monitor.step(15, model)
     monitor.close()
     assert [row.step for row in monitor.folder.rows()] == [0, 10, 15]
-    assert "cannot be written" in said(console)
+    assert said(console).count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("name", ["patterns", "events.jsonl"])
+def test_what_cannot_be_kept_of_a_probe_changes_no_event(name: str, tmp_path: Path) -> None:
+    """A row is on disk and the pattern or the event that follows it cannot be written, for a while."""
+    model, heard, console, trackio = Known(), list[Event](), be_quiet(), Kept()
+    monitor = watch_known(
+        tmp_path, console=console, on_event=heard.append, trackers=[trackio], schedule=ScheduleSpec(every=1)
+    )
+    monitor.step(0, model)
+    path, aside = tmp_path / name, tmp_path / "aside"
+    for step in range(1, 12):
+        if step == 4:
+            path.rename(aside) if path.exists() else None
+            path.touch() if name == "patterns" else path.mkdir()
+        if step == 9:
+            path.unlink() if name == "patterns" else path.rmdir()
+            aside.rename(path) if aside.exists() else None
+        model.right = float(step >= 6)
+        monitor.step(step, model)
+    monitor.close()
+    assert [(event.kind, event.after, event.by) for event in heard if event.kind != "failed"] == [("emerged", 5, 6)]
+    assert trackio.steps == list(range(12))
+    assert said(console).count("cannot be written") == 1
+    assert "share emerged between steps 5 and 6" in said(console)
+
+
+class Kept:
+    """A tracker that keeps the steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        self.steps.append(step)
 
 
 def test_a_model_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +13,6 @@ from rich.console import Console
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from saltus.errors import SaltusError
 from saltus.known_patterns import KNOWN_PATTERNS, KnownPattern
 from saltus.monitor.events import Changes, list_numbers, say
 from saltus.monitor.folder import MonitorFolder
@@ -52,7 +51,7 @@ class Monitor:
         threshold: share of right prompts with which a capability is there.
         sharp: share of the way from chance to all of its attention with which a head has a pattern.
         hold: probes in a row that confirm an event.
-        on_event: called with each event as it is confirmed.
+        on_event: called with each event as it is confirmed; also with what failed, but for itself.
         trackers: wandb or trackio (the module or a run), or a SummaryWriter; none unless given.
         console: where events are told.
         master_seed: of prompts and of the probe batch.
@@ -138,10 +137,8 @@ class Monitor:
             return
         if self._held is None:
             self._open(step)
-        try:
+        with self._surviving("monitor"):
             self._follow(step, model, loss)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong here, the training goes on
-            self._tell_failure("monitor", f"{type(error).__name__}: {error}")
 
     def close(self, *, measure: bool = True) -> None:
         """Measure the last step, if it was not, and mark the folder as finished.
@@ -150,16 +147,13 @@ class Monitor:
         """
         if self._held is None:
             return
-        with self._held:
-            try:
-                self._pace.book_training()
-                model = self._model() if self._model else None
-                if measure and model is not None and self._step is not None and self._step != self._probed:
-                    self._probe(self._step, model)
-                seconds = {"training": round(self._pace.training, 3), "probes": round(self._pace.spent, 3)}
-                self.folder.finish({"seconds": seconds, **describe_provenance("torch", "transformers")})
-            except Exception as error:  # noqa: BLE001 - as in step
-                self._tell_failure("monitor", f"{type(error).__name__}: {error}")
+        with self._surviving("monitor"), self._held:
+            self._pace.book_training()
+            model = self._model() if self._model else None
+            if measure and model is not None and self._step is not None and self._step != self._probed:
+                self._probe(self._step, model)
+            seconds = {"training": round(self._pace.training, 3), "probes": round(self._pace.spent, 3)}
+            self.folder.finish({"seconds": seconds, **describe_provenance("torch", "transformers")})
         self._held = None
 
     def callback(self) -> "TrainerCallback":
@@ -248,44 +242,49 @@ class Monitor:
             failed=measured.failed,
         )
         self._loss, self._losses = 0.0, 0
-        self.folder.append_row(row)
-        if measured.scores:
-            self.folder.keep_pattern(step, measured.scores.first)
+        events: Sequence[Event] = ()
+        with self._surviving("folder"):
+            self.folder.append_row(row)
+            events = self._changes.feed(row)  # of the rows on disk alone, as after a restart
+            if measured.scores:
+                self.folder.keep_pattern(step, measured.scores.first)
         for part, reason in measured.failed.items():
             self._tell_failure(part, reason)
-        self._tell(self._changes.feed(row))
+        self._tell(events)
         for tracker in self._trackers:
-            try:
+            with self._surviving(type(tracker).__name__.lstrip("_")):
                 tracker.log(step, list_numbers(row, self.spec.patterns))
-            except Exception as error:  # noqa: BLE001 - a tracker may break in any way
-                self._tell_failure(type(tracker).__name__.lstrip("_"), f"{type(error).__name__}: {error}")
         self._pace.book_probe()
 
     def _tell(self, events: Sequence[Event]) -> None:
-        """On the console, in the folder, and through the user's function."""
+        """In the folder, on the console, and through the user's function."""
         if not events:
             return
-        self.folder.append_events(events)
+        with self._surviving("folder"):
+            self.folder.append_events(events)
         for line in say(events):
             self._print(line)
         if self._on_event:
             for event in events:
-                try:
-                    self._on_event(event)
-                except Exception as error:  # noqa: BLE001 - as in step
-                    self._tell_failure("on_event", f"{type(error).__name__}: {error}")
+                if (event.kind, event.unit) != ("failed", "on_event"):
+                    with self._surviving("on_event"):
+                        self._on_event(event)
+
+    @contextmanager
+    def _surviving(self, part: str) -> Generator[None, None, None]:
+        """What goes wrong within is told, and the training goes on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - disks, trackers and functions of the user's break in any way
+            self._tell_failure(part, f"{type(error).__name__}: {error}")
 
     def _tell_failure(self, part: str, reason: str) -> None:
         """Once for each part."""
         if part in self._told:
             return
         self._told.add(part)
-        event = Event("failed", self._step or 0, part, text=f"{part} failed and the training goes on: {reason}")
-        self._print(f"step {event.step:,}: {event.text}")
-        try:
-            self.folder.append_events([event])
-        except SaltusError as error:  # the folder itself may be what fails
-            self._print(str(error))
+        text = f"{part} failed and the training goes on: {reason}"
+        self._tell([Event("failed", self._step or 0, part, text=text)])
 
     def _print(self, text: str) -> None:
         """On the console, if it can be written; what its encoding lacks is escaped."""
