@@ -59,6 +59,18 @@ def test_capabilities_and_heads_are_told_with_where_and_when() -> None:
     ]
 
 
+def test_a_model_that_grows_is_followed_anew() -> None:
+    """A layer is added after step 20: another head of the same name could be another head."""
+    changes, told = Changes(SPEC, [0.2, 0.2]), list[tuple[str, int, int]]()
+    for step in range(0, 60, 10):
+        layers = 1 if step <= 20 else 2
+        masses = np.full((layers, 1, 2), 0.2)
+        masses[-1] = 0.9 if step >= 40 else 0.2
+        row = Row(step, 1.0, 0.0, shares={"copying": float(step >= 30)}, masses=masses)
+        told += [(event.kind, event.layer, event.by) for event in changes.feed(row)]
+    assert told == [("emerged", -1, 30), ("sharpened", 1, 40), ("sharpened", 1, 40)]
+
+
 def test_a_probe_that_failed_is_as_if_it_had_not_been() -> None:
     changes = Changes(SPEC, [0.2, 0.2])
     assert changes.feed(make_row(0, 0.9, *[0.9] * 4)) == []

@@ -53,7 +53,8 @@ class Changes:
         self._spec = spec
         self._level = np.array(chance) + spec.sharp * (1.0 - np.array(chance))  # [pattern]
         self._capabilities = Watch(len(spec.capabilities), spec.hold)
-        self._heads: Watch | None = None
+        self._heads = Watch(0, spec.hold)
+        self._shape: tuple[int, ...] = ()  # of the masses
 
     def feed(self, row: Row) -> list[Event]:
         """What the row confirms: capabilities, then heads."""
@@ -80,7 +81,9 @@ class Changes:
     def _follow_heads(self, row: Row) -> list[Event]:
         if row.masses is None:
             return []
-        watch = self._heads = self._heads or Watch(row.masses.size, self._spec.hold)
+        if row.masses.shape != self._shape:  # the first ones, or those of a model that has grown
+            self._heads, self._shape = Watch(row.masses.size, self._spec.hold), row.masses.shape
+        watch = self._heads
         above = row.masses >= self._level  # [layer, head, pattern]
         changed = watch.feed(row.step, above.ravel(), np.isfinite(row.masses).ravel())
         events: list[Event] = []

@@ -121,13 +121,17 @@ class MonitorRecords:
 
     @cached_property
     def masses(self) -> NDArray[np.float64]:
-        """[probe, layer, head, pattern] NaN where patterns were not read; [probe, 0, 0, pattern] if they never were."""
-        read = [row.masses for row in self.rows if row.masses is not None]
-        shape = read[0].shape if read else (0, 0, len(self.spec.patterns))
+        """[probe, layer, head, pattern] NaN where patterns were not read; [probe, 0, 0, pattern] if they never were.
+
+        Of a model that has grown or shrunk it has all layers and heads that there ever were, NaN while they were not.
+        """
+        read = [row.masses.shape for row in self.rows if row.masses is not None]
+        shape = np.max(read, axis=0) if read else (0, 0, len(self.spec.patterns))
         masses = np.full((len(self.rows), *shape), NAN)
         for place, row in enumerate(self.rows):
-            if row.masses is not None and row.masses.shape == shape:  # another model has others
-                masses[place] = row.masses
+            if row.masses is not None:
+                layers, heads, _ = row.masses.shape
+                masses[place, :layers, :heads] = row.masses
         return masses
 
     @cached_property
@@ -149,7 +153,10 @@ class MonitorRecords:
     @cached_property
     def strongest(self) -> Curves:
         """The largest mass of any head on each pattern, between chance and 1."""
-        best = self.masses.max((1, 2), initial=-np.inf)  # [probe, pattern]; infinite where nothing was read
+        best = np.full((len(self.rows), len(self.spec.patterns)), NAN)  # [probe, pattern]
+        for place, row in enumerate(self.rows):
+            if row.masses is not None:
+                best[place] = row.masses.max((0, 1), initial=-np.inf)  # infinite of no heads
         curves = tuple(
             curve
             for place, name in enumerate(self.spec.patterns)

@@ -97,6 +97,30 @@ def test_heads_are_numbered_by_how_fast_they_sharpened(tmp_path: Path) -> None:
     ) in view["caption"]
 
 
+@pytest.mark.parametrize("layers", [(2, 3), (3, 2)], ids=["grows", "shrinks"])
+def test_a_model_that_changes_in_training_is_shown_whole(layers: tuple[int, int], tmp_path: Path) -> None:
+    """Its last layer has the pattern from step 40 on, two probes after the change."""
+    folder = MonitorFolder(tmp_path / "mine")
+    with folder.writing(MonitorSpec(group="mine", seed="0", patterns=("induction",), sha256="0")):
+        folder.keep_probe(ProbeBatch(("induction",), np.array([0.2]), TOKENS, MASK))
+        for step in range(0, 60, 10):
+            count = layers[step >= 20]
+            masses = np.full((count, 1, 1), 0.2)
+            masses[-1] = 0.9 if step >= 40 else 0.2
+            folder.append_row(Row(step, step / 2.0, step / 100.0, masses=masses))
+            folder.keep_pattern(step, np.tile(np.eye(4, dtype=np.float32), (count, 1, 1, 1)))
+    records, last = folder.records(), layers[1] - 1
+    [found] = records.strongest.emergences()
+    assert (found.after, found.by) == (30, 40)
+    assert [each.unit for each in list_sharpened(records, "induction")] == [f"layer {last} head 0"]
+    page = render(tmp_path, records)
+    assert f"the sharpest is layer {last} head 0" in page.text
+    maps = page.sections[0]["maps"]["attention"]
+    titles = [panel["title"] for panel in maps["views"][0]["groups"][0][1]]
+    assert (titles[1], len(titles)) == (f"layer {last} head 0", 1 + layers[1])
+    assert maps["frames"] == ["step 20", "step 30", "step 40", "step 50"]
+
+
 def test_names_and_tokens_of_anybody_run_no_script(tmp_path: Path) -> None:
     page = render(tmp_path, write(tmp_path / "mine", capability=HOSTILE))
     assert "alert(1)" not in "".join(f"{tag}{attributes}" for tag, attributes in page.elements)

@@ -124,12 +124,15 @@ def pack_maps(records: MonitorRecords, patterns: Sequence[str]) -> Maps | None:
     if not kept or probe is None:
         return None
     frames = [kept[place] for place in thin(len(kept), _MOST_FRAMES)]
-    attention = np.stack([folder.pattern(step) for step in frames])  # [frame, layer, head, query, key]
+    read = [folder.pattern(step) for step in frames]
+    alike = [place for place, each in enumerate(read) if each.shape == read[-1].shape]  # the model may have grown
+    frames = [frames[place] for place in alike]
+    attention = np.stack([read[place] for place in alike])  # [frame, layer, head, query, key]
     length = attention.shape[-1]
     texts = [show_token(text, 6) for text in probe.texts[:length]] or [str(place) for place in range(length)]
     views: list[MapsView] = []
     for pattern in patterns:
-        masses = _read_last(records, pattern)
+        masses = _read_last(records, pattern)[: attention.shape[1], : attention.shape[2]]
         best = np.argsort(-masses, axis=None, kind="stable")[:_SHOWN_HEADS]
         places = [tuple(map(int, np.unravel_index(each, masses.shape))) for each in best]
         known = probe.masks[records.spec.patterns.index(pattern), :length, :length].astype(np.float32)
