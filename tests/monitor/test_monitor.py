@@ -301,6 +301,36 @@ def test_a_model_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> 
     assert said(console).count("OwnAttention holds 0 models of transformers") == 1
 
 
+def test_own_functions_are_asked_where_there_is_no_language_model(tmp_path: Path) -> None:
+    """A tokenizer was given, so that prompts are asked and patterns are read: neither can be here."""
+    monitor = watch(tmp_path, capabilities=["repetition", Known.share], scalars={"norm": measure_norm})
+    monitor.step(0, Known())
+    [row] = monitor.folder.rows()
+    assert (row.shares, row.scalars, list(row.failed)) == ({"share": 0.0}, {"norm": 0.0}, ["model"])
+
+
+@pytest.mark.parametrize("patterns", [["induction"], []])
+def test_own_functions_get_the_module_that_is_trained(patterns: list[str], tmp_path: Path) -> None:
+    """A language model with a head of the user's, within torch.compile."""
+
+    class WithHead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.language, self.value = make_llama(), nn.Linear(1, 1, bias=False)
+
+    model = WithHead()
+    nn.init.constant_(model.value.weight, 0.5)
+    settings: dict[str, Any] = {"capabilities": [get_value], "scalars": {"own": get_value}, "patterns": patterns}
+    monitor = watch(tmp_path, **settings)
+    monitor.step(0, torch.compile(model))  # pyright: ignore[reportArgumentType]  # it is a module
+    [row] = monitor.folder.rows()
+    assert (row.shares, row.scalars, row.failed) == ({"get_value": 0.5}, {"own": 0.5}, {})
+
+
+def get_value(model: Any) -> float:
+    return model.value.weight.item()
+
+
 def test_weights_that_are_spread_over_processes_are_refused_and_the_training_goes_on(tmp_path: Path) -> None:
     class FullyShardedDataParallel(nn.Module):
         pass

@@ -78,22 +78,23 @@ class Probes:
         return hashlib.sha256(json.dumps([prompts, tokens]).encode()).hexdigest()
 
     def measure(self, model: nn.Module) -> Measured:
-        """Everything that can be measured of `model`, which must be `undisturbed` and without wrappers."""
+        """Everything that can be measured of `model`, which must be `undisturbed` and without wrappers.
+
+        Functions of the user's get it whole; prompts and patterns need the language model in it.
+        """
         measured = Measured()
         needed = (self.prompts and self.logits is None) or (self.masks is not None and self.attention is None)
         language = measured.attempt("model", lambda: find_language_model(model)) if needed else None
-        if needed and language is None:
-            return measured
-        for name, prompts in self.prompts.items():
+        for name, prompts in self.prompts.items() if language is not None or self.logits is not None else ():
             answers = measured.attempt(name, lambda prompts=prompts: self._ask(model, language, prompts))
             if answers is not None:
                 measured.shares[name], measured.probabilities[name] = answers
         for several, found in ((self.own, measured.shares), (self.scalars, measured.scalars)):
             for name, function in several.items():
-                value = measured.attempt(name, lambda function=function: float(function(language or model)))
+                value = measured.attempt(name, lambda function=function: float(function(model)))
                 if value is not None:
                     found[name] = value
-        if self.masks is not None:
+        if self.masks is not None and (language is not None or self.attention is not None):
             measured.scores = measured.attempt("patterns", lambda: self._read_attention(model, language))
         return measured
 
