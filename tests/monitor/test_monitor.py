@@ -301,6 +301,25 @@ def test_a_model_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> 
     assert said(console).count("OwnAttention holds 0 models of transformers") == 1
 
 
+def test_a_capability_that_gives_no_share_is_refused_once(tmp_path: Path) -> None:
+    """A percentage is above every threshold; what rounding makes of 1 is 1, and what is not known stays so."""
+    answers = iter([20.0, 20.0, -0.1, float("inf"), 1.0 + 1e-7, float("nan")])
+
+    def share(model: Any) -> float:
+        return next(answers)
+
+    console = be_quiet()
+    monitor = watch_known(tmp_path, capabilities=[share], console=console, schedule=ScheduleSpec(every=1))
+    for step in range(6):
+        monitor.step(step, Known())
+    rows = monitor.folder.rows()
+    assert [list(row.failed) for row in rows] == [["share"]] * 4 + [[], []]
+    assert rows[4].shares == {"share": 1.0}
+    assert np.isnan(rows[5].shares["share"])
+    assert [event.kind for event in monitor.folder.events()] == ["failed"]
+    assert said(console).count("20 was given; a capability gives a share from 0 to 1") == 1
+
+
 def test_own_functions_are_asked_where_there_is_no_language_model(tmp_path: Path) -> None:
     """A tokenizer was given, so that prompts are asked and patterns are read: neither can be here."""
     monitor = watch(tmp_path, capabilities=["repetition", Known.share], scalars={"norm": measure_norm})

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from saltus.errors import SaltusError
 from saltus.known_patterns import PatternMasks
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.patching.tap import tapped
@@ -30,6 +31,8 @@ OwnMeasure = Callable[[Any], float]
 
 ROWS = 256
 """Sequences in a pass."""
+_ROUNDING = 1e-6
+"""By how much a mean in single precision may miss the ends of the shares."""
 
 
 @dataclass
@@ -89,11 +92,14 @@ class Probes:
             answers = measured.attempt(name, lambda prompts=prompts: self._ask(model, language, prompts))
             if answers is not None:
                 measured.shares[name], measured.probabilities[name] = answers
-        for several, found in ((self.own, measured.shares), (self.scalars, measured.scalars)):
-            for name, function in several.items():
-                value = measured.attempt(name, lambda function=function: float(function(model)))
-                if value is not None:
-                    found[name] = value
+        for name, function in self.own.items():
+            share = measured.attempt(name, lambda function=function: _require_share(float(function(model))))
+            if share is not None:
+                measured.shares[name] = share
+        for name, function in self.scalars.items():
+            number = measured.attempt(name, lambda function=function: float(function(model)))
+            if number is not None:
+                measured.scalars[name] = number
         if self.masks is not None and (language is not None or self.attention is not None):
             measured.scores = measured.attempt("patterns", lambda: self._read_attention(model, language))
         return measured
@@ -127,6 +133,15 @@ def find_device(model: nn.Module) -> torch.device:
     """Where the first of its parameters is."""
     first = next(model.parameters(), None)
     return torch.device("cpu") if first is None else first.device
+
+
+def _require_share(value: float) -> float:
+    if value < -_ROUNDING or value > 1.0 + _ROUNDING:
+        raise SaltusError(
+            f"{value:g} was given; a capability gives a share from 0 to 1, or NaN where it has none; divide a "
+            "percentage by 100, and give any other number in scalars="
+        )
+    return value
 
 
 class _AsLanguageModel:
