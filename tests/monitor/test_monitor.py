@@ -557,6 +557,16 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
         ({"patterns": ["induction"], "tokenizer": None}, "neither a tokenizer nor tokens were given"),
         ({"tokens": [[0.5]]}, "the probe batch is integers"),
         ({"trackers": [object()]}, "trackers: object was given"),
+        ({"scalars": {"loss": fail}}, "scalars: 'loss' was given, and another number of this monitor has that name"),
+        ({"scalars": {"overhead": fail}}, "scalars: 'overhead' was given"),
+        ({"scalars": {"step": fail}}, "scalars: 'step' was given"),
+        ({"scalars": {"induction": fail}}, "scalars: 'induction' was given"),
+        ({"scalars": {"fail": fail}, "capabilities": [fail]}, "scalars: 'fail' was given"),
+        (
+            {"scalars": {"repetition probability": fail}, "capabilities": ["repetition"]},
+            "scalars: 'repetition probability' was given",
+        ),
+        ({"patterns": [induction], "capabilities": [induction]}, "capabilities: 'induction' was given"),
         ({"at_most": 0.0}, "MonitorSpec.at_most: 0.0 was given"),
     ],
 )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from saltus.monitor.records import Event, Row, name_head
 from saltus.specs.monitor import MonitorSpec
 
+NAMES = ("step", "loss", "overhead")
+"""Of the numbers in a row that are not asked for."""
+
 _SHOWN_HEADS = 6
 
 
@@ -134,9 +137,14 @@ def say(events: Sequence[Event]) -> list[str]:
     return lines
 
 
+def name_probability(capability: str) -> str:
+    """Of the mean probability of its targets."""
+    return f"{capability} probability"
+
+
 def list_numbers(row: Row, patterns: Sequence[str]) -> Mapping[str, float]:
     """What trackers are told of a row, by name: capabilities, own numbers, the strongest head of each pattern, loss."""
-    numbers = {**row.shares, **{f"{name} probability": value for name, value in row.probabilities.items()}}
+    numbers = {**row.shares, **{name_probability(name): value for name, value in row.probabilities.items()}}
     numbers |= row.scalars
     if row.masses is not None and row.masses.size:
         numbers |= dict(zip(patterns, row.masses.max((0, 1)).tolist(), strict=True))

@@ -17,7 +17,13 @@ from saltus.known_patterns import KNOWN_PATTERNS, KnownPattern
 from saltus.monitor.events import Changes, list_numbers, say
 from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.pacing import Clock, Pace
-from saltus.monitor.prepare import Capability, describe_batch, prepare_capabilities, prepare_patterns
+from saltus.monitor.prepare import (
+    Capability,
+    describe_batch,
+    prepare_capabilities,
+    prepare_patterns,
+    refuse_shared_names,
+)
 from saltus.monitor.probes import OwnMeasure, Probes, ReadAttention, ReadLogits, find_device
 from saltus.monitor.quiet import is_first_rank, require_whole, undisturbed, unwrap
 from saltus.monitor.records import Event, Row
@@ -92,6 +98,7 @@ class Monitor:
             patterns = KNOWN_PATTERNS if (tokenizer or tokens is not None) and (attention or not logits) else ()
         masks = prepare_patterns(patterns, tokens, tokenizer, master_seed)
         prompts, own = prepare_capabilities(capabilities, tokenizer, master_seed)
+        refuse_shared_names(masks.names if masks else (), prompts, own, scalars or ())
         self._probes = Probes(prompts, own, dict(scalars or {}), masks, logits, attention)
         self._batch = describe_batch(masks, tokenizer) if masks else None
         self.spec = MonitorSpec(

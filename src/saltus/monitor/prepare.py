@@ -15,6 +15,7 @@ from saltus.lm.capabilities.build import build_capability, make_prompts
 from saltus.lm.capabilities.describe import ALLOWED, describe_capability
 from saltus.lm.capabilities.prompt_file import describe_prompt_file
 from saltus.lm.pattern_scores import make_probe_tokens
+from saltus.monitor.events import NAMES, name_probability
 from saltus.monitor.probes import OwnMeasure
 from saltus.monitor.records import ProbeBatch
 from saltus.specs.capabilities import BaseCapabilitySpec, list_named
@@ -79,6 +80,28 @@ def prepare_patterns(
         assert tokenizer is not None
         batch = make_probe_tokens(tokenizer, master_seed)
     return mask_sequences(patterns, batch)
+
+
+def refuse_shared_names(
+    patterns: Iterable[str], prompts: Iterable[str], own: Iterable[str], scalars: Iterable[str]
+) -> None:
+    """Refuse two numbers of one name, which would be one line in a tracker; saltus's own names are taken.
+
+    Raises:
+        SaltusError: if there are two.
+
+    """
+    taken: list[str] = [*NAMES]
+    asked = [("patterns", name) for name in patterns]
+    asked += [("capabilities", name) for each in prompts for name in (each, name_probability(each))]
+    asked += [*(("capabilities", name) for name in own), *(("scalars", name) for name in scalars)]
+    for argument, name in asked:
+        if name in taken:
+            raise SaltusError(
+                f"{argument}: {name!r} was given, and another number of this monitor has that name; taken are "
+                f"{', '.join(taken)}; give it another name"
+            )
+        taken.append(name)
 
 
 def describe_batch(masks: PatternMasks, tokenizer: PreTrainedTokenizerBase | None) -> ProbeBatch:
