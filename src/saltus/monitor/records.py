@@ -150,6 +150,11 @@ class MonitorRecords:
         curve = self._draw("loss", self.losses)
         return Curves((curve,) if curve else (), "training loss", self.rule)
 
+    def scalar_curves(self, name: str) -> Curves:
+        """One of the user's own numbers, one curve or none."""
+        curve = self._draw(name, np.array([row.scalars.get(name, NAN) for row in self.rows], dtype=np.float64))
+        return Curves((curve,) if curve else (), "value", self.rule)
+
     @cached_property
     def strongest(self) -> Curves:
         """The largest mass of any head on each pattern, between chance and 1."""

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 from tests.report.page import HOSTILE, render
+from tests.report.traces import traces_of
 
 from saltus.monitor.folder import MonitorFolder
 from saltus.monitor.records import Event, MonitorRecords, ProbeBatch, Row
+from saltus.report.monitor.figures import draw_scalars
 from saltus.report.monitor.summary import list_sharpened
 from saltus.report.terminal.monitor import describe_monitor, tabulate_monitor
 from saltus.specs.monitor import MonitorSpec
@@ -119,6 +121,28 @@ def test_a_model_that_changes_in_training_is_shown_whole(layers: tuple[int, int]
     titles = [panel["title"] for panel in maps["views"][0]["groups"][0][1]]
     assert (titles[1], len(titles)) == (f"layer {last} head 0", 1 + layers[1])
     assert maps["frames"] == ["step 20", "step 30", "step 40", "step 50"]
+
+
+def test_numbers_of_ones_own_are_drawn_one_at_a_time(tmp_path: Path) -> None:
+    """Beside those of the other seeds; what was never measured is left out."""
+    for seed in range(2):
+        folder = MonitorFolder(tmp_path / f"seed {seed}")
+        names = ("norm", "never", HOSTILE)
+        with folder.writing(MonitorSpec(group="mine", seed=str(seed), scalars=names, sha256="0")):
+            for step in range(0, 30, 10):
+                numbers = {"norm": 3.0 + seed + step, HOSTILE: -1.0} | ({"norm": float("nan")} if step == 10 else {})
+                folder.append_row(Row(step, 1.0, 0.0, scalars=numbers))
+    watched = [MonitorFolder(tmp_path / f"seed {seed}").records() for seed in range(2)]
+    page = render(tmp_path, *watched)
+    figure = page.sections[0]["figures"]["scalars"]
+    assert (figure["by"], list(figure["views"])) == (["scalar"], ["0", "1"])
+    drawn, caption = draw_scalars(["norm"], watched[0], watched[1:]).views["0"]
+    assert [(trace.name, list(trace.x), list(trace.y)) for trace in traces_of(drawn)] == [
+        ("norm", [0, 20], [3.0, 23.0]),
+        ("norm, seed 1", [0, 20], [4.0, 24.0]),
+    ]
+    assert caption == "Value at each probe."
+    assert "alert(1)" not in "".join(f"{tag}{attributes}" for tag, attributes in page.elements)
 
 
 def test_names_and_tokens_of_anybody_run_no_script(tmp_path: Path) -> None:

@@ -29,9 +29,30 @@ def draw_curves(
     siblings: Sequence[MonitorRecords],
 ) -> FigureViews:
     """Lines of the training; those of its group's other seeds are faint."""
+    curves, view = choose(records), _draw_view(choose, records, siblings, ruled=key != "loss")
+    return FigureViews(key, title, f"Lines of {curves.measure} over training steps", {"": view})
+
+
+def draw_scalars(names: Sequence[str], records: MonitorRecords, siblings: Sequence[MonitorRecords]) -> FigureViews:
+    """The user's own numbers, each of which has a scale of its own."""
+    views = {
+        f"{place}": _draw_view(lambda one, name=name: one.scalar_curves(name), records, siblings, ruled=False)
+        for place, name in enumerate(names)
+    }
+    return FigureViews("scalars", "Own numbers", "Lines of the chosen number over training steps", views, ("scalar",))
+
+
+def _draw_view(
+    choose: Callable[[MonitorRecords], Curves],
+    records: MonitorRecords,
+    siblings: Sequence[MonitorRecords],
+    *,
+    ruled: bool,
+) -> tuple[Figure, str]:
+    """Figure and caption; with rings and levels where the curves are `ruled`."""
     curves = choose(records)
     others = [curve for other in siblings for curve in choose(other)]
-    found = curves.emergences() if key != "loss" else None
+    found = curves.emergences() if ruled else None
     lines = [*curves, *others]
     names = [protect(shorten(curve.key.unit)) for curve in curves]
     names += [protect(f"{shorten(curve.key.unit)}, seed {shorten(curve.key.seed, 16)}") for curve in others]
@@ -47,7 +68,7 @@ def draw_curves(
     )
     caption = f"{curves.measure[0].upper()}{curves.measure[1:]} at each probe"
     caption += "." if found is None else f"; a ring is where it emerged: {found.rule.describe(curves.measure)}."
-    return FigureViews(key, title, f"Lines of {curves.measure} over training steps", {"": (figure, caption)})
+    return figure, caption
 
 
 def draw_grid(records: MonitorRecords, pattern: str) -> Figure:

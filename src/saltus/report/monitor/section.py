@@ -10,7 +10,7 @@ from saltus.report.curves.tables import EMERGENCE_COLUMNS, show_emergence
 from saltus.report.html.blocks import Block, Chooser, Column, FigureViews, Part, Row, Section, Table, Text
 from saltus.report.html.labels import plural, shorten
 from saltus.report.html.settings import fold_settings
-from saltus.report.monitor.figures import caption_grid, draw_curves, draw_grid, pack_maps
+from saltus.report.monitor.figures import caption_grid, draw_curves, draw_grid, draw_scalars, pack_maps
 from saltus.report.monitor.summary import describe_findings, describe_overhead
 
 
@@ -49,6 +49,9 @@ def _list_figures(records: MonitorRecords, siblings: Sequence[MonitorRecords]) -
         blocks.append(draw_curves("loss", "Loss", lambda one: one.loss_curves, records, siblings))
     if len(records.curves):
         blocks.append(draw_curves("capabilities", "Capabilities", lambda one: one.curves, records, siblings))
+    if scalars := [name for name in records.spec.scalars if len(records.scalar_curves(name))]:
+        chooser = Chooser("scalar", "Number", [shorten(name) for name in scalars])
+        blocks.append(Part("One number at a time", [draw_scalars(scalars, records, siblings)], (chooser,)))
     patterns = [name for name in records.spec.patterns if len(records.heads(name))]
     if not patterns:
         return blocks
