@@ -26,6 +26,7 @@ from saltus.live.server import Server, Watch, open_socket
 from saltus.live.shelf import Glimpse, Shelf
 from saltus.lm.pocket.folder import PocketFolder
 from saltus.lm.suites.base import Run
+from saltus.monitor.folder import MonitorFolder
 from saltus.report.html.blocks import Section, Table
 from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
 from saltus.train.folder import RunFolder
@@ -162,7 +163,62 @@ def test_what_cannot_be_read_is_a_sentence_on_the_page(tmp_path: Path) -> None:
     assert states["broken"].state.startswith("cannot be read: ")
     (section,) = shelf.describe(states["broken"].key)
     assert section.headline == "Nothing can be shown yet."
-    assert len(shelf.describe(states["mine"].key)) == 1
+    (section,) = shelf.describe(states["mine"].key)  # whose group the broken one may have
+    assert section.essence.startswith("monitored training")
+
+
+def refuse_to_read(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As if the files in `folder` were another user's; the tests may be run by root, who reads everything."""
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+
+def test_lines_of_another_user_are_left_out_alone(
+    saltus: Saltus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "theirs"):
+        monitor = watch_known(tmp_path / name, group="both")
+        monitor.step(0, Known())
+        monitor.close()
+        (tmp_path / name / "finished.json").unlink()
+    refuse_to_read(monkeypatch, tmp_path / "theirs")
+    shelf = FolderShelf([tmp_path])
+    glimpses = {glimpse.name: glimpse for glimpse in shelf.look()}
+    assert glimpses["mine"].state == "at step 0"
+    assert "rows.jsonl cannot be read" in glimpses["theirs"].state
+    assert shelf.describe(glimpses["mine"].key)[0].essence.startswith("monitored training")
+    assert "rows.jsonl cannot be read" in str(shelf.describe(glimpses["theirs"].key)[0].blocks)
+    shelf.look()
+    monkeypatch.undo()
+    assert {glimpse.name: glimpse.state for glimpse in shelf.look()}["theirs"] == "at step 0"
+    refuse_to_read(monkeypatch, tmp_path / "theirs")
+    code, out, _ = saltus("ls", "--out", tmp_path)
+    assert (code, "cannot be read" in out) == (0, True)
+    code, _, error = saltus("show", tmp_path / "theirs")
+    assert (code, "rows.jsonl cannot be read" in error) == (2, True)
+
+
+def test_a_folder_that_a_disk_hides_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything that is asked of it may raise, such as whether it is held."""
+    watch_once(tmp_path / "mine")
+    watch_once(tmp_path / "theirs")
+
+    def is_held(folder: MonitorFolder) -> bool:
+        if folder.path.name == "theirs":
+            raise PermissionError(13, "Permission denied", str(folder.path))
+        return folder.path.name == "none"
+
+    monkeypatch.setattr(MonitorFolder, "held", property(is_held))
+    shelf = FolderShelf([tmp_path])
+    states = {glimpse.name: glimpse.state for glimpse in shelf.look()}
+    assert states["mine"] == "finished"
+    assert states["theirs"].startswith("cannot be read: ")
 
 
 def test_a_run_says_how_much_is_left(finished: RunFolder, tmp_path: Path) -> None:

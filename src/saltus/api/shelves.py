@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from saltus.errors import SaltusError
 from saltus.live.shelf import Glimpse, Shelf, sign_folder
 from saltus.lm.pocket.folder import PocketFolder
 from saltus.monitor.folder import MonitorFolder
+from saltus.monitor.records import MonitorRecords
 from saltus.report.html.blocks import Section, Text
 from saltus.report.sections import describe as describe_sections
 from saltus.report.study.section import CellProgress, StudyProgress, describe_study
@@ -34,9 +36,15 @@ class FolderShelf:
         seen: dict[str, tuple[float, Glimpse]] = {}
         for key, folder in found.items():
             version, changed = sign_folder(folder.path)
-            version += "-held" if folder.held else ""
             before = self._seen.get(key)
-            seen[key] = before if before and before[1].version == version else (changed, _glimpse(key, folder, version))
+            try:
+                version += "-held" if folder.held else ""
+                known = before if before and before[1].version == version else None
+                seen[key] = known or (changed, _glimpse(key, folder, version))
+            except OSError as error:  # what was known of this one stands
+                text = f"cannot be read: {error}"
+                unknown = Glimpse(key, folder.path.name, folder.kind, "", text, f"{version}-unreadable")
+                seen[key] = before or (changed, unknown)
         self._found, self._seen = found, seen
         return [glimpse for _, glimpse in sorted(seen.values(), key=lambda each: -each[0])]
 
@@ -46,21 +54,29 @@ class FolderShelf:
         try:
             records = [read_folder(folder)]
             if isinstance(folder, MonitorFolder):
-                group = folder.spec().group
-                others = [other for other in self._found.values() if isinstance(other, MonitorFolder)]
-                records += [other.records() for other in others if other is not folder and other.spec().group == group]
+                records += self._read_group(folder)
             sections = describe_sections(records)
-        except SaltusError as error:
+        except (SaltusError, OSError) as error:
             return [_apologise(folder.path.name, str(error))]
         return sections[:1] if isinstance(folder, MonitorFolder) else sections
+
+    def _read_group(self, folder: MonitorFolder) -> list[MonitorRecords]:
+        """The other trainings of its group, as far as they can be read."""
+        group, records = folder.spec().group, list[MonitorRecords]()
+        for other in self._found.values():
+            if isinstance(other, MonitorFolder) and other is not folder:
+                with suppress(SaltusError, OSError):
+                    records += [other.records()] if other.spec().group == group else []
+        return records
 
     def _list(self) -> list[Folder]:
         """Those at the paths themselves, and those one level below; a path may appear later."""
         folders: dict[Path, Folder] = {}
         for path in self._paths:
-            for kind in KINDS:
-                own = [kind(path)] if (path / kind.description).exists() else []
-                folders |= {folder.path: folder for folder in (*own, *kind.list(path))}
+            with suppress(PermissionError):  # one that may not be looked into hides no other
+                for kind in KINDS:
+                    own = [kind(path)] if (path / kind.description).exists() else []
+                    folders |= {folder.path: folder for folder in (*own, *kind.list(path))}
         return list(folders.values())
 
 
@@ -203,6 +219,7 @@ def _name(text: object) -> str:
 def _glimpse(key: str, folder: Folder, version: str) -> Glimpse:
     listing = describe(folder)
     done, left = _measure_progress(folder) if listing.readable else (None, None)
+    version += "" if listing.readable else "-unreadable"  # and so looked at again, though it does not change
     return Glimpse(key, listing.name, listing.kind, listing.what, listing.state, version, done, left)
 
 

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from saltus.errors import SaltusError
 from saltus.monitor.records import (
     Event,
     MonitorRecords,
@@ -179,10 +180,14 @@ class MonitorFolder(Folder[MonitorSpec]):
     def _read_lines(self, name: str, check: Any) -> list[dict[str, Any]]:
         """Whole lines; the last one may have been cut off, or is being written now."""
         path = self.path / name
-        if not path.exists():
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise SaltusError(f"{path} cannot be read ({error.strerror}); mend that, or leave the folder out") from None
         lines: list[dict[str, Any]] = []
-        for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        for number, text in enumerate(content.split(b"\n")[:-1], start=1):
             try:
                 line = json.loads(text)
                 check([line])

@@ -76,14 +76,14 @@ def hold(folder: Path) -> Generator[None, None, None]:
 def is_held(folder: Path) -> bool:
     """Whether a process holds the folder."""
     path = folder / ".lock"
-    if not path.exists():
-        return False
     try:
+        if not path.exists():
+            return False
         with FileLock(path, blocking=False):
             return False
     except Timeout:
         return True
-    except OSError:  # a folder that may only be read is written by nobody from here
+    except OSError:  # a folder that may not be written is written by nobody from here
         return False
 
 
