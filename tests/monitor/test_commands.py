@@ -55,6 +55,18 @@ def test_seeds_of_a_group_are_one_arm(tmp_path: Path) -> None:
         api.compare(folders[0], folders[0], folders[4])
 
 
+def test_by_folder_each_training_is_an_arm_of_its_own(saltus: Saltus, tmp_path: Path) -> None:
+    """As the error says that names a seed which two folders have."""
+    folders = [watch_until(tmp_path / name, "mine", 0, step) for name, step in (("before", 50), ("after", 20))]
+    with pytest.raises(SaltusError, match="or compare by folder"):
+        api.compare(*folders)
+    compared = api.compare(*folders, by="folder")
+    assert [(arm.name, arm.seeds, arm.emerged) for arm in compared.arms] == [("before", 1, 1), ("after", 1, 1)]
+    code, out, error = saltus("compare", "before", "after", "--by", "folder", "--out", tmp_path)
+    assert (code, error) == (0, "")
+    assert "before" in out
+
+
 def test_the_state_of_a_training_that_goes_on_is_its_step(tmp_path: Path) -> None:
     monitor = watch_known(tmp_path / "mine")
     monitor.step(0, Known())

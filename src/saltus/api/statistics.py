@@ -40,7 +40,7 @@ def compare(
     """Compare when a unit emerged: each source is an arm, or of a single source each group.
 
     `by` says which of the two, whatever the number of sources; a group that several of them have is then one arm. A
-    monitored training is one seed of its group, and the seeds of a group are always one arm.
+    monitored training is one seed of its group, and the seeds of a group are one arm unless `by` is folder.
 
     `unit` is the whole task if it is not given; a source without one needs it named. `paired` says that seeds of the
     same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules. Where a `console` is
@@ -54,7 +54,7 @@ def compare(
     grouped = by == "group" or (by is None and len(sources) == 1)
     for source in sources:
         found = find_emergences(source, unit=unit, threshold=threshold, hold=hold)
-        one_by_one = not grouped and not isinstance(source, MonitorFolder)
+        one_by_one = by == "folder" or not (grouped or isinstance(source, MonitorFolder))
         for name in [_name(source, found)] if one_by_one else found.groups:
             if one_by_one:
                 arms[name if name not in arms else f"{name} ({len(arms) + 1})"] = found
