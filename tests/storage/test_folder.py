@@ -2,15 +2,19 @@
 
 import json
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from filelock import FileLock
 
 from saltus.errors import SaltusError
 from saltus.specs.base import Spec, digest
-from saltus.storage.files import HeldError, write_file
+from saltus.storage.files import HeldError, hold, write_file
 from saltus.storage.folder import Folder
 from saltus.storage.listing import Listing
 
@@ -126,9 +130,28 @@ def test_what_is_held_is_said_to_be(tmp_path: Path) -> None:
     assert not folder.path.exists()  # asking creates nothing
     with folder.writing(SPEC):
         assert folder.held
-        with pytest.raises(HeldError, match="being written by another process"), CountFolder(folder.path).writing(SPEC):
+        with pytest.raises(HeldError, match=r"being written by this process; .* monitor.close\(\)"), hold(folder.path):
             pass
     assert not folder.held
+    holder = "import sys, time; from pathlib import Path; from saltus.storage.files import hold"
+    holder += "\nwith hold(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder, str(folder.path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(HeldError, match="being written by another process; wait for it"), hold(folder.path):
+            pass
+        other.kill()
+
+
+def test_a_look_at_whether_it_is_held_hinders_no_start(tmp_path: Path) -> None:
+    """The look takes the lock, for a moment."""
+    look = FileLock(tmp_path / ".lock", thread_local=False)
+    look.acquire()
+    over = threading.Timer(0.05, look.release)
+    over.start()
+    with hold(tmp_path):
+        assert not look.is_locked
+    over.join()
 
 
 def test_a_failure_is_kept_until_the_next_attempt(tmp_path: Path) -> None:

@@ -16,9 +16,15 @@ from saltus.errors import SaltusError
 _READ = 2**22
 """Bytes that are hashed at a time: the other threads are held up between them."""
 
+_PATIENCE = 0.2
+"""Seconds for which a lock is waited for: who looks whether a folder is held takes it for a moment."""
+
+_HELD: set[Path] = set()
+"""What this process holds."""
+
 
 class HeldError(SaltusError):
-    """A folder is being written by another process."""
+    """A folder is being written already."""
 
 
 def write_file(target: Path, write: Callable[[Path], object]) -> None:
@@ -62,14 +68,22 @@ def hold(folder: Path) -> Generator[None, None, None]:
     """Create the folder if it is not there and hold it against other writers."""
     with explain_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", blocking=False, thread_local=False)
+        lock = FileLock(folder / ".lock", timeout=_PATIENCE, thread_local=False)
+        own = folder.resolve()
         try:
-            lock.acquire()
+            lock.acquire(poll_interval=0.01)
         except Timeout:
+            if own in _HELD:
+                raise HeldError(
+                    f"{folder} is being written by this process; end what writes to it, a monitor by "
+                    "monitor.close(), or restart the process"
+                ) from None
             raise HeldError(f"{folder} is being written by another process; wait for it or stop it first") from None
+    _HELD.add(own)
     try:
         yield
     finally:
+        _HELD.discard(own)
         lock.release()
 
 

@@ -415,7 +415,7 @@ def test_folder_has_one_writer_and_one_spec(tmp_path: Path) -> None:
     folder = ScanFolder(tmp_path / "scan")
     with (
         folder.writing(describe()),
-        pytest.raises(SaltusError, match="is being written by another process"),
+        pytest.raises(SaltusError, match="is being written by this process"),
         folder.writing(describe()),
     ):
         pass
