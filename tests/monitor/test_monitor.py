@@ -518,6 +518,18 @@ def test_losses_are_averaged_between_probes_and_a_loss_that_is_not_finite_is_lef
     json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[-1], parse_constant=pytest.fail)
 
 
+def test_a_training_that_changes_its_directory_is_watched_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monitor = watch_known(Path("mine"))
+    monitor.step(0, Known())
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monitor.step(5, Known())
+    monitor.close()
+    assert [row.step for row in MonitorFolder(tmp_path / "mine").rows()] == [0, 5]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_other_processes_of_a_group_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("saltus.monitor.monitor.is_first_rank", lambda: False)
     monitor = watch_known(tmp_path / "none")

@@ -93,7 +93,7 @@ class Monitor:
         master_seed: int = 0,
         clock: Clock = time.perf_counter,
     ) -> None:
-        self.folder = MonitorFolder(Path(path))
+        self.folder = MonitorFolder(Path(path).absolute())  # a training may change its directory
         if patterns is None:  # all that are known, where they can be read
             patterns = KNOWN_PATTERNS if (tokenizer or tokens is not None) and (attention or not logits) else ()
         masks = prepare_patterns(patterns, tokens, tokenizer, master_seed)
@@ -102,7 +102,7 @@ class Monitor:
         self._probes = Probes(prompts, own, dict(scalars or {}), masks, logits, attention)
         self._batch = describe_batch(masks, tokenizer) if masks else None
         self.spec = MonitorSpec(
-            group=self.folder.path.absolute().name if group is None else group,
+            group=self.folder.path.name if group is None else group,
             seed=str(seed),
             capabilities=self._probes.capabilities,
             patterns=masks.names if masks else (),
