@@ -17,6 +17,7 @@ from saltus.specs.base import Spec, digest
 from saltus.storage.files import HeldError, hold, write_file
 from saltus.storage.folder import Folder
 from saltus.storage.listing import Listing
+from saltus.storage.tables import Damaged, read_any_table, read_json
 
 
 class CountSpec(Spec):
@@ -141,6 +142,22 @@ def test_what_is_held_is_said_to_be(tmp_path: Path) -> None:
         with pytest.raises(HeldError, match="being written by another process; wait for it"), hold(folder.path):
             pass
         other.kill()
+
+
+@pytest.mark.parametrize("read", [read_json, read_any_table])
+def test_what_may_not_be_read_is_not_to_be_deleted(
+    read: Callable[[Path, Damaged], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests may be run by root, who may read everything."""
+    path = tmp_path / "mine" / "count.json"
+
+    def refuse(*given: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", refuse)
+    with pytest.raises(SaltusError, match=r"cannot be read \(Permission denied\); mend that, or leave the folder out"):
+        read(path, CountFolder(tmp_path / "mine").damaged)
 
 
 def test_a_look_at_whether_it_is_held_hinders_no_start(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from saltus.errors import SaltusError
 from saltus.monitor.records import (
     Event,
     MonitorRecords,
@@ -40,7 +39,7 @@ from saltus.monitor.records import (
 from saltus.specs.monitor import MonitorSpec
 from saltus.storage.files import explain_full_disk, remove
 from saltus.storage.folder import AGAIN, Folder
-from saltus.storage.tables import read_arrays, write_arrays
+from saltus.storage.tables import explain_refusal, read_arrays, write_arrays
 
 MOST_FRAMES = 128
 """Patterns that are kept; then every other one is removed, but for the newest."""
@@ -185,7 +184,7 @@ class MonitorFolder(Folder[MonitorSpec]):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise SaltusError(f"{path} cannot be read ({error.strerror}); mend that, or leave the folder out") from None
+            raise explain_refusal(path, error) from None
         lines: list[dict[str, Any]] = []
         for number, text in enumerate(content.split(b"\n")[:-1], start=1):
             try:

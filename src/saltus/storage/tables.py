@@ -21,10 +21,17 @@ Damaged = Callable[[Path, str], SaltusError]
 """From a file and what is wrong with it, such as `is missing`, the sentence that also says how to get out of it."""
 
 
+def explain_refusal(path: Path, error: OSError) -> SaltusError:
+    """Of a file that may be whole, and cannot be read by this user or in this moment."""
+    return SaltusError(f"{path} cannot be read ({error.strerror}); mend that, or leave the folder out")
+
+
 def read_json(path: Path, damaged: Damaged) -> dict[str, Any]:
     """A JSON object."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise explain_refusal(path, error) from None
     except (OSError, ValueError) as error:
         raise damaged(path, f"cannot be read ({error})") from None
     if not isinstance(values, dict):
@@ -70,6 +77,8 @@ def read_any_table(path: Path, damaged: Damaged) -> pa.Table:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read()
+    except PermissionError as error:
+        raise explain_refusal(path, error) from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(path, f"cannot be read ({' '.join(str(error).split())})") from None
 
