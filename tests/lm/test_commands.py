@@ -37,6 +37,29 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"folder:{api.pocket(POCKET, out=out, console=Console(quiet=True), processes=1)}"
 
 
+def test_a_patch_of_other_checkpoints_is_refused_finished_or_not(suite: str, saltus: Saltus, tmp_path: Path) -> None:
+    """The same path, steps and options, and other weights since."""
+    root = tmp_path / "tiny"
+    shutil.copytree(suite.removeprefix("folder:"), root)
+    across = ("patch", f"folder:{root}", "--size", "w8", "--recipient", "0", "--donor", "6", "--donor-seed", "1")
+    asked = (*across, "--capability", "repetition", "--out", tmp_path / "results")
+    assert saltus(*asked)[0] == 0
+    (folder,) = api.ls(tmp_path / "results")
+    assert (folder.path / "report.html").exists()
+    (weights,) = (root / "w8" / "1" / "step6").glob("*.safetensors")
+    former = weights.read_bytes()
+    weights.touch()  # another time alone is no change
+    assert "is finished already" in saltus(*asked)[1]
+    shutil.copy(root / "w8" / "0" / "step6" / weights.name, weights)
+    for _ in ("finished", "begun"):
+        code, _, error = saltus(*asked)
+        assert (code, "the files of the donor are others than those that were patched" in error) == (2, True)
+        shutil.rmtree(folder.path / "records", ignore_errors=True)  # as after a kill
+    weights.write_bytes(former)
+    assert saltus(*asked)[0] == 0
+    assert folder.finished
+
+
 def test_audit_scan_patch_and_report(suite: str, saltus: Saltus, tmp_path: Path) -> None:
     at = ("--out", tmp_path / "results")
     code, out, _ = saltus("audit", suite, *at)

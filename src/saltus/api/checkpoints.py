@@ -15,7 +15,7 @@ from saltus.extras import require_extra
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.capabilities.prompt_file import warn_of_joined_words
 from saltus.lm.patching.folder import PatchFolder
-from saltus.lm.suites.base import Run, Suite, select_runs
+from saltus.lm.suites.base import Run, Suite, locate_checkpoint, select_runs
 from saltus.lm.suites.build import open_suite
 from saltus.provenance import describe_provenance
 from saltus.report.terminal.notebook import open_console
@@ -89,7 +89,8 @@ def patch(
 ) -> PatchFolder:
     """Which heads brought a capability? The patch of `spec`, in a folder of its own under `out`.
 
-    A finished patch is returned as it is, and one that was ended goes on after its last unit of work. Unless
+    A finished patch is returned as it is, and one that was ended goes on after its last unit of work, both unless the
+    checkpoints have become others. Unless
     `trajectory` is False, the target's probability is measured at some checkpoints around the pair as well, of those
     that are at hand; whatever goes wrong there costs nothing else.
     """
@@ -98,6 +99,8 @@ def patch(
     folder = PatchFolder.find(out, spec, "patch")
     if folder.finished:
         folder.require(spec)
+        if side := _find_others(spec, suite, folder):
+            raise _tell_others(folder, side)
         console.print(Text(f"{folder.path} is finished already; move it away to patch again"), soft_wrap=True)
         return folder
     require_extra("lm", "a patch")
@@ -122,32 +125,67 @@ def _measure_patch(
     from saltus.lm.capabilities.build import make_prompts
     from saltus.lm.patching.patch import patch_heads
     from saltus.lm.patching.units import Units
+    from saltus.lm.suites.content import describe_content
     from saltus.lm.suites.load import load_model
     from saltus.lm.suites.tokenizers import find_tokenizer, load_tokenizer
     from saltus.report.terminal.patch import PatchView
 
-    recipient = _find_run(suite, spec.size, spec.seed)
-    donor = _find_run(suite, spec.size, spec.donor_seed or spec.seed)
-    sides = ((recipient, spec.recipient), (donor, spec.donor))
-    for run, step in sides:
+    sides = _list_sides(spec, suite)
+    for run, step in sides.values():
         if step not in suite.steps(run):
             raise SaltusError(
                 f"step: {step} is not among the steps of {run} in {suite.name}; {_name_steps(suite, run)}"
             )
     console.print(Text(f"{folder.path.name}: loading two checkpoints of {spec.size}"), soft_wrap=True)
-    paths = [suite.fetch(run, step) for run, step in sides]
+    paths = [suite.fetch(run, step) for run, step in sides.values()]
+    contents = {side: describe_content(path) for side, path in zip(sides, paths, strict=True)}
+    known = folder.checkpoints()
+    for side, content in contents.items():
+        if side in known and known[side].sha256 != content.sha256:
+            raise _tell_others(folder, side)
     tokenizer, other = (load_tokenizer(find_tokenizer(path, spec.tokenizer) or path) for path in paths)
     prompts, same = (make_prompts(spec.capability, each, spec.master_seed, bos=spec.bos) for each in (tokenizer, other))
     if prompts != same:
         raise SaltusError(
-            f"the tokenizers of {recipient} and {donor} make different prompts; patch between runs that share one"
+            f"the tokenizers of {' and '.join(str(run) for run, _ in sides.values())} make different prompts; patch "
+            "between runs that share one"
         )
     before, after = (load_model(path, spec.precision, device) for path in paths)
     for note in dict.fromkeys(each.note for each in (before, after) if each.note):
         console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
     with folder.writing(spec), PatchView(folder.path.name, console) as view:
+        folder.keep_checkpoints(contents)
         units = Units(folder, view)
         folder.commit(patch_heads(spec, before.model, after.model, prompts, tokenizer, units))
+
+
+def _list_sides(spec: PatchSpec, suite: Suite) -> dict[str, tuple[Run, int]]:
+    """By name, run and step of the two checkpoints."""
+    return {
+        "recipient": (_find_run(suite, spec.size, spec.seed), spec.recipient),
+        "donor": (_find_run(suite, spec.size, spec.donor_seed or spec.seed), spec.donor),
+    }
+
+
+def _find_others(spec: PatchSpec, suite: Suite | None, folder: PatchFolder) -> str | None:
+    """The side of a finished patch whose files are here and are others by now; None where that cannot be seen."""
+    known = folder.checkpoints()
+    try:
+        suite = suite or open_suite(spec.suite)
+        for side, (run, step) in _list_sides(spec, suite).items():
+            place = locate_checkpoint(suite, run, step)
+            if place is not None and side in known and not known[side].is_of(place):
+                return side
+    except SaltusError:  # what is finished can be had without its suite
+        return None
+    return None
+
+
+def _tell_others(folder: PatchFolder, side: str) -> SaltusError:
+    return SaltusError(
+        f"{folder.path}: the files of the {side} are others than those that were patched; move the folder away to "
+        "patch these, or bring the former ones back"
+    )
 
 
 def _add_trajectory(

@@ -180,7 +180,7 @@ def patch(
     opened = _open(suite, links, offline, disk)
     folder = saltus.api.patch(spec, suite=opened, out=out, device=device, trajectory=trajectory, console=console)
     saltus.api.show(folder, console)
-    print_path(console, "report", saltus.api.report([folder], out / f"{folder.path.name}.html"))
+    print_path(console, "report", saltus.api.report([folder], folder.path / "report.html"))
 
 
 def audit(

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 from rich.console import Console
 from tests.lm.tiny_suite import make_model, make_pair_tokenizer, make_word_tokenizer, save_checkpoint, teach
 
 from saltus import api
+from saltus.errors import SaltusError
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.capabilities.prompt_file import describe_prompt_file, warn_of_joined_words
 from saltus.lm.scanning.probe import probe
 from saltus.specs.capabilities import PromptFileSpec
 from saltus.specs.checkpoints import ScanSpec
+
+WORDS = make_word_tokenizer()
 
 
 def write(path: Path, *lines: dict[str, Any]) -> PromptFileSpec:
@@ -34,6 +38,21 @@ def test_ids_categories_and_several_foils(tmp_path: Path) -> None:
     first, second = make_prompts(spec, make_word_tokenizer(), 0)
     assert (first.foils, first.id, first.category) == (((4,), (5, 6)), "first", "up")
     assert (second.foils, second.id, second.category) == (((4,),), "", "")
+
+
+def test_optional_keys_may_be_null_and_needed_ones_not(tmp_path: Path) -> None:
+    nothing = {"foil": None, "id": None, "category": None}
+    (prompt,) = make_prompts(write(tmp_path / "a.jsonl", {"prompt": "1 2", "target": " 3"} | nothing), WORDS, 0)
+    assert (prompt.foils, prompt.id, prompt.category) == ((), "", "")
+    with pytest.raises(SaltusError, match=r"b\.jsonl:1: target is null; allowed is text that is not empty"):
+        write(tmp_path / "b.jsonl", {"prompt": "1 2", "target": None})
+
+
+@pytest.mark.parametrize("key", ["id", "category"])
+@pytest.mark.parametrize("text", ["x\x1b[31m", "\ud800", "two\nlines"])
+def test_names_that_a_terminal_obeys_or_no_file_holds_are_refused(tmp_path: Path, key: str, text: str) -> None:
+    with pytest.raises(SaltusError, match=rf"a\.jsonl:1: {key} is .*; allowed is text that can be printed"):
+        write(tmp_path / "a.jsonl", {"prompt": "1 2", "target": " 3", key: text})
 
 
 def test_the_margin_is_over_the_most_probable_foil_whatever_their_lengths() -> None:

@@ -99,6 +99,30 @@ def test_buffers_of_old_checkpoints_are_no_weights(tmp_path: Path) -> None:
     assert load_model(folder, "float32", CPU).note == ""
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_seen_where_no_answer_shows_it(value: float, tmp_path: Path) -> None:
+    """Neither by a model that the library builds nor by a copy that is filled, which the third of a layout is."""
+    loader = ModelLoader("float32", CPU)
+
+    def spoil(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        weights["model.layers.0.self_attn.q_proj.weight"][3, 5] = value
+        return weights
+
+    for place, name in enumerate(("a", "b", "c")):
+        folder = save(build_tied(), tmp_path / name, tokenizer=False)
+        loader.load(folder)
+        edit_weights(folder, spoil)
+        for each in (loader, ModelLoader("float32", CPU)) if place else (ModelLoader("float32", CPU),):
+            with pytest.raises(MissingCheckpoint, match=r"has weights that are not finite in model\.layers\.0\."):
+                each.load(folder)
+
+
+def test_large_weights_are_no_fault(tmp_path: Path) -> None:
+    folder = save(build_tied(), tmp_path, tokenizer=False)
+    edit_weights(folder, lambda weights: {**weights, "model.norm.weight": torch.full((32,), 3e38)})
+    load_model(folder, "float32", CPU)  # their sum is infinite
+
+
 def configure(**values: int) -> Callable[[Path], object]:
     return lambda folder: edit_configuration(folder, **values)
 

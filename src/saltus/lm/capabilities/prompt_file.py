@@ -29,6 +29,7 @@ MOST_PROMPTS = 100_000
 
 _TEXTS = ("prompt", "target", "id", "category")
 _KEYS = ("prompt", "target", "foil", "id", "category")
+_NEEDED = ("prompt", "target")
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,19 @@ def _parse_line(where: str, line: str) -> Line:
     for key in values:
         if key not in _KEYS:
             raise SaltusError(f"{where}: there is no key {key!r}; allowed are {', '.join(_KEYS)}")
+    values = {key: value for key, value in values.items() if value is not None or key in _NEEDED}
     foil: Any = values.get("foil", [])
     foils: list[Any] = foil if isinstance(foil, list) else [foil]
     texts = [(key, values[key]) for key in _TEXTS if key in values] + [("foil", each) for each in foils]
     for key, value in texts:
         if not isinstance(value, str) or not value:
             raise SaltusError(f"{where}: {key} is {json.dumps(value)[:80]}; allowed is text that is not empty")
-    for key in ("prompt", "target"):
+    for key in _NEEDED:
         if key not in values:
             raise SaltusError(f"{where}: the key {key!r} is missing; every line needs prompt and target")
+    for key in ("id", "category"):
+        if not values.get(key, "").isprintable():
+            raise SaltusError(f"{where}: {key} is {json.dumps(values[key])[:80]}; allowed is text that can be printed")
     if values["target"] in foils:
         raise SaltusError(f"{where}: foil and target are both {values['target']!r}; give a wrong answer as foil")
     return Line(

@@ -2,6 +2,8 @@
 
 patch-HASH/
   patch.json      what is patched
+  checkpoints.json
+                  what the files of the two checkpoints were
   units/          what has been measured so far, a table for each unit of work; gone once all is in records/
   records/        a table for each of `PATCH_TABLES`, but for the trajectory
   trajectory.parquet
@@ -18,10 +20,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from saltus.lm.patching.records import LATER, PATCH_TABLES, PatchRecords
+from saltus.lm.suites.content import Content
 from saltus.specs.checkpoints import PatchSpec
 from saltus.storage.files import explain_full_disk, remove, write_folder
 from saltus.storage.folder import AGAIN, Folder
-from saltus.storage.tables import read_table, verify, write_table
+from saltus.storage.tables import read_json, read_table, verify, write_json, write_table
 
 _UNIT = pa.schema([("values", pa.list_(pa.float64()))])  # a row for each head or set, [prompt]
 _RECORDS = [name for name in PATCH_TABLES if name != "trajectory"]
@@ -66,6 +69,24 @@ class PatchFolder(Folder[PatchSpec]):
 
         with explain_full_disk(self.path):
             write_folder(self.path / "records", write)
+
+    def checkpoints(self) -> dict[str, Content]:
+        """What the files of recipient and donor were, by these names; empty where that was not kept."""
+        if not self._checkpoints.exists():
+            return {}
+        try:
+            return {side: Content(**told) for side, told in read_json(self._checkpoints, self.damaged).items()}
+        except TypeError as error:
+            raise self.damaged(self._checkpoints, f"does not describe two checkpoints ({error})") from None
+
+    def keep_checkpoints(self, contents: Mapping[str, Content]) -> None:
+        """Keep what the files of recipient and donor are."""
+        told = {side: vars(content) for side, content in contents.items()}
+        self._write(self._checkpoints, lambda partial: write_json(partial, told))
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints.json"
 
     def read_unit(self, name: str) -> NDArray[np.float64] | None:
         """The values [row, prompt] of a unit of work that an earlier call measured; None where there is none."""
@@ -113,6 +134,6 @@ class PatchFolder(Folder[PatchSpec]):
             return f"move {self.path} away {AGAIN}: the patch is measured again"
         if path.parent.name == "units":
             return f"delete it {AGAIN}: this unit is measured again, and everything else is kept"
-        if path == self._trajectory:
+        if path in (self._trajectory, self._checkpoints):
             return "delete it: everything else is kept"
         return super().remedy(path)

@@ -53,14 +53,15 @@ class ModelLoader:
         """The language model in `folder`; every weight of it is in the files, and every weight in the files is of it.
 
         Raises:
-            MissingCheckpoint: if that is not so, if the files cannot be read, or if a token of the model sees later
-                ones.
+            MissingCheckpoint: if that is not so, if the files cannot be read, if a weight is not finite, or if a token
+                of the model sees later ones.
 
         """
         names = list(list_names(folder))
         wrapped = {name: bare for name in names if (bare := strip_wrappers(name)) != name}
         layout = _describe_layout(folder)
         model = self._fill(folder, layout) or self._build(folder, layout, wrapped)
+        _refuse_infinite(folder, model)
         self._refuse_ahead(folder, model)
         return LoadedModel(model, _describe_wrappers(wrapped))
 
@@ -139,6 +140,14 @@ def _check_names(folder: Path, info: dict[str, Any]) -> None:
         raise MissingCheckpoint(f"{folder} holds {_list_some(unexpected)}, which its configuration has no place for")
 
 
+def _refuse_infinite(folder: Path, model: PreTrainedModel) -> None:
+    """Attention by fused kernels may make finite numbers of a query that is not, so answers do not show it."""
+    sums = ((name, weight.sum(dtype=torch.float32)) for name, weight in model.named_parameters())  # one pass over each
+    wrong = [name for name, total in sums if not total.isfinite()]
+    if wrong := [name for name in wrong if not model.get_parameter(name).isfinite().all()]:  # a sum may be too large
+        raise MissingCheckpoint(f"{folder} has weights that are not finite in {_list_some(wrong)}")
+
+
 def _look_ahead(model: PreTrainedModel) -> tuple[bool, bool]:
     """Whether what the model makes of the first tokens depends on the last one, and whether that shows anything.
 
@@ -166,7 +175,7 @@ def _look_ahead(model: PreTrainedModel) -> tuple[bool, bool]:
     finally:
         handle.remove()
     gradient = embedded[0].grad if embedded else None  # [sequence, token, d]
-    if gradient is None:
+    if gradient is None or not gradient.isfinite().all():
         return False, False
     return bool(gradient[0, -1].any()), bool(gradient[1, :-1].any())
 
