@@ -106,10 +106,10 @@ def test_trajectories_are_compared_only_where_a_plateau_ended(
     ("ends", "verdict", "told"),
     [
         ({}, "not measured", "0.003: not run; 0.01: not run; 0.001: not run"),
-        ({3e-3: None}, "not reproduced", "0.003: censored; 0.01: not run; 0.001: not run"),
+        ({3e-3: None}, "not reproduced", "0.003: > 600; 0.01: not run; 0.001: not run"),
         ({3e-3: 240, 1e-3: 580}, "not reproduced", "0.003: 240; 0.001: 580; 0.01: not run"),  # too soon, too late
         ({3e-3: 260}, "reproduced", "0.003: 260; 0.01: not run; 0.001: not run"),
-        ({3e-3: None, 1e-2: 560, 1e-3: None}, "reproduced", "0.003: censored; 0.01: 560; 0.001: censored"),
+        ({3e-3: None, 1e-2: 560, 1e-3: None}, "in part", "0.003: > 600; 0.01: 560; 0.001: > 600"),
     ],
 )
 def test_the_batch_decides_where_the_plateau_ends_in_time_at_one_rate(
@@ -132,12 +132,13 @@ def test_the_batch_decides_where_the_plateau_ends_in_time_at_one_rate(
     ("ends", "verdict"),
     [
         ([420, 440, 380, 300], "reproduced"),
-        ([420, 440, 380, 600], "in part"),  # of the seeds of one rate not all
+        ([420, 440, 380, 240], "in part"),  # of the seeds of one rate not all
         ([420, 440, 380, None], "in part"),
-        ([200, 220, 600, None], "not reproduced"),
+        ([200, 220, 240, 200], "not reproduced"),
+        ([200, 220, 240, None], "open"),  # its run ended at step 500
     ],
 )
-def test_the_batch_decides_where_all_seeds_of_a_rate_end_in_time(
+def test_the_batch_decides_where_all_seeds_of_the_rate_with_most_of_them_end_in_time(
     batch: Study, ends: Sequence[int | None], verdict: str
 ) -> None:
     assert batch.judge
