@@ -304,7 +304,6 @@ def test_a_byte_order_mark_and_blank_lines_are_skipped(pairs: PreTrainedTokenize
         (GOOD + '{"prompt": "a", "target": "b", "answer": "c"}', ":2: there is no key 'answer'; allowed are prompt"),
         ('{"prompt": 3, "target": "b"}', ":1: prompt is 3; allowed is text"),
         ('{"prompt": "a", "target": ""}', ':1: target is ""; allowed is text'),
-        ('{"prompt": "a", "target": "b", "foil": null}', ":1: foil is null; allowed is text"),
         ('{"prompt": "a", "target": "b", "foil": "b"}', ":1: foil and target are both 'b'"),
         (GOOD * 100_001, "has more than 100,000 prompts, the most that is allowed; split it"),
         ('{"prompt": "a", "target": "b", "foil": ["c", 3]}', ":1: foil is 3; allowed is text"),
