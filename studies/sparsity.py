@@ -61,8 +61,8 @@ def follow(results: Results, scale: str) -> list[Cell]:
 
 
 def is_hopeless(result: Result) -> bool:
-    """Whether no seed has found a row by the end."""
-    return all(unit.censored for unit in result.units)
+    """Whether no seed has found a row by the end, confirmed or not."""
+    return all(unit.censored for unit in result.units) and not any(result.there_at_end)
 
 
 def find(results: Results, size: int) -> dict[int, Result]:

@@ -303,6 +303,8 @@ def test_a_cell_of_32_goes_on_where_a_seed_has_a_row_and_is_given_up_where_none_
     assert (whole.key["sparsity"], whole.run.seeds, whole.run.training.steps) == (2, 2, 10_000)
     assert whole.run.includes(begun[0].cell.run)
     assert not study.follow(Results(begun, study.cells), "laptop")
+    last = [at(32, 3, (), (GRID,))]  # a row that comes too late to be confirmed
+    assert [cell.key["sparsity"] for cell in study.follow(Results(last, study.cells), "full")] == [3]
     results = Results([*begun, learn(whole, (3,), (3,), loss=0.35)], [*study.cells, whole])
     assert [(row.cell, list(row.ours), row.note) for row in study.compare(results)] == [
         ("S=32, s=2: loss", [0.35, 0.35], ""),  # and not that of its beginning
