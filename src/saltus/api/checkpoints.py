@@ -89,10 +89,9 @@ def patch(
 ) -> PatchFolder:
     """Which heads brought a capability? The patch of `spec`, in a folder of its own under `out`.
 
-    A finished patch is returned as it is, and one that was ended goes on after its last unit of work, both unless the
-    checkpoints have become others. Unless
-    `trajectory` is False, the target's probability is measured at some checkpoints around the pair as well, of those
-    that are at hand; whatever goes wrong there costs nothing else.
+    A finished patch is returned as it is, and an interrupted one goes on after its last unit of work; either is refused
+    if the files of the two checkpoints have changed. Unless `trajectory` is False, the target's probability is also
+    measured at some checkpoints around the pair, of those that are at hand; what goes wrong there costs nothing else.
     """
     out = Path(out)
     console = console or open_console()
@@ -170,6 +169,8 @@ def _list_sides(spec: PatchSpec, suite: Suite) -> dict[str, tuple[Run, int]]:
 def _find_others(spec: PatchSpec, suite: Suite | None, folder: PatchFolder) -> str | None:
     """The side of a finished patch whose files are here and are others by now; None where that cannot be seen."""
     known = folder.checkpoints()
+    if not known:  # a patch of the version before, for which no suite has to be opened
+        return None
     try:
         suite = suite or open_suite(spec.suite)
         for side, (run, step) in _list_sides(spec, suite).items():
