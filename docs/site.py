@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -76,10 +77,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Lead links to a folder to its first page."""
+    """Lead links to a folder to its first page; read what is folded as Markdown too, as the repository shows it."""
     folder = (ROOT / page.file.src_uri).parent
 
     def lead(link: re.Match[str]) -> str:
         return f"]({link[1].rstrip('/')}/README.md)" if (folder / link[1]).is_dir() else link[0]
 
-    return re.sub(r"\]\(([\w./-]+)\)", lead, markdown)
+    return re.sub(r"\]\(([\w./-]+)\)", lead, markdown).replace("<details>", "<details markdown>")
+
+
+def on_page_content(html: str, page: Page, **_: Any) -> None:
+    """Refuse a page with a table that was not read as one."""
+    if "| --- |" in html:
+        raise PluginError(f"{page.file.src_uri} shows a table as it is written; it needs an empty line before it")

@@ -315,7 +315,7 @@ def test_seeds_and_steps_stay_with_what_follows(saltus: Saltus, study: Callable[
     path = study("study = Study(cells=[Cell(a=1, run=make())])")
     out, options = tmp_path / "out", ("--seeds", 2, "--steps", 3)
     assert saltus("run", path, "--out", out, *options)[0] == 0
-    assert "all 1 runs are finished" in saltus("status", path, "--out", out, "--device", "cpu", *options)[1]
+    assert "the run is finished" in saltus("status", path, "--out", out, "--device", "cpu", *options)[1]
     assert "0 of 1 runs are finished" in saltus("status", path, "--out", out, "--device", "cpu")[1]
     assert "0 more runs" in saltus("keep", path, "--out", out, "--to", tmp_path / "kept")[1]
     assert "1 more runs" in saltus("keep", path, "--out", out, "--to", tmp_path / "kept", *options)[1]

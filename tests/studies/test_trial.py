@@ -156,7 +156,7 @@ def test_tables_and_the_figure_say_every_arm() -> None:
     assert [row[2] for row in gate.rows] == ["yes", "yes", "yes"]
     (panel,) = [axes for axes in trial.draw(results).axes if axes.get_visible()]
     drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in panel.lines}
-    assert drawn["trick"][-1] == 0.0
+    assert drawn["with the change"][-1] == 0.0
     assert drawn["placebo"].min() == 1.0
     assert trial.tabulate(Results([])) == []
     assert trial.judge(Results([])) == []

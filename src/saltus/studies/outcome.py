@@ -156,7 +156,7 @@ def _list_costs(result: Tried[S], teacher: S | None) -> tuple[str, ...]:
         f"{scale:g}",
         f"{solved} of {len(tasks)}",
         f"{beyond}{cost.steps:,.0f}",
-        f"{beyond}{cost.tokens:.3g}",
+        f"{beyond}{cost.tokens:,.0f}",
         f"{beyond}{cost.operations:.3g}",
         f"{beyond}{cost.with_teacher:.3g}" if cost.with_teacher > cost.operations else "",
     )

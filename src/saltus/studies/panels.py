@@ -13,6 +13,9 @@ from saltus.studies.results import Result
 OURS = ("#3366a8", "#c2571a", "#3a8a4d", "#8a4fa3", "#a8862b", "#4b4b4b")
 """Colours of our curves, dark enough for a white page and apart for the colour-blind."""
 
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""In the order of `OURS`: colour is never the only key."""
+
 THEIRS = "#999999"
 
 
@@ -39,7 +42,7 @@ def label(panel: Axes, title: str, across: str, up: str) -> None:
 def add_legend(panel: Axes) -> None:
     """A legend, if anything in the panel has a name."""
     if panel.get_legend_handles_labels()[1]:
-        panel.legend(fontsize=7.5, frameon=False)
+        panel.legend(fontsize=7.5, framealpha=0.85, edgecolor="none")
 
 
 def add_shared_legend(figure: Figure) -> None:
@@ -52,7 +55,15 @@ def add_shared_legend(figure: Figure) -> None:
 
 def say_not_run(panel: Axes) -> None:
     """Write so into a panel that has nothing of ours to show."""
-    panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=THEIRS, fontsize=9)
+    panel.text(
+        *(0.5, 0.5, "not run yet"),
+        transform=panel.transAxes,
+        ha="center",
+        color=OURS[-1],
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none"},
+        zorder=5,
+    )
 
 
 def draw_theirs(panel: Axes, x: Sequence[float], y: Sequence[float | None]) -> None:

@@ -75,7 +75,7 @@ def summarise_progress(specs: Sequence[RunSpec], out: Path, device: str) -> str:
     standings = read_standings(specs, out)
     done, failed = (sum(s.state == state for s in standings) for state in ("finished", "failed"))
     if done == len(standings):
-        return f"all {done} runs are finished"
+        return "the run is finished" if done == 1 else f"all {done} runs are finished"
     left = estimate_left(standings, device)
     rest = "no estimate before the first is finished" if left is None else f"about {_say_duration(left)} left"
     told = f"{done} of {len(standings)} runs are finished" + (f", {failed} failed" if failed else "")

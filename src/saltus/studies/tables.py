@@ -26,7 +26,7 @@ def write_comparisons(rows: Sequence[Comparison]) -> str:
             "" if row.theirs is None or row.tolerance is None else f"±{_number(row.tolerance, row.digits)}",
             _number(row.middle, row.digits),
             seeds,
-            "" if row.difference is None else f"{row.difference:+,.{row.digits}f}",
+            "" if row.difference is None else f"{row.difference:+z,.{row.digits}f}",
             str(len(row.ours)) if row.ours else "",
             row.scale or "not run",
             "; ".join(filter(None, ("fitted" if row.fitted else "", escape(row.note)))),
@@ -156,4 +156,4 @@ def escape(text: str) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+    return "" if value is None else f"{value:z,.{digits}f}"

@@ -22,7 +22,7 @@ from saltus.studies.cells import Cell, Keys, spell_name, vary_run
 from saltus.studies.claims import Claim, Table
 from saltus.studies.gate import Check, score_learning
 from saltus.studies.outcome import Outcome, compare_cost, tabulate_trial
-from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
+from saltus.studies.panels import OURS, THEIRS, add_shared_legend, label, open_panels
 from saltus.studies.pockets import PocketResult
 from saltus.studies.results import Results
 from saltus.studies.study import Study
@@ -181,22 +181,22 @@ class BaseTrial(ABC, Generic[S]):
         figure, axes = open_panels(columns, max(1, -(-len(outcomes) // columns)))
         for panel, outcome in zip(axes, outcomes, strict=False):
             shown = (
-                (CONTROL, _find(results, CONTROL, "arm"), THEIRS),
-                ("placebo", _find(results, outcome.arm, "placebo"), OURS[1]),
-                (outcome.arm, outcome.result, OURS[0]),
+                (CONTROL, _find(results, CONTROL, "arm"), THEIRS, "-"),
+                ("placebo", _find(results, outcome.arm, "placebo"), OURS[1], "--"),
+                ("with the change", outcome.result, OURS[0], "-"),
             )
-            for name, result, colour in shown:
+            for name, result, colour, dash in shown:
                 if result is None:
                     continue
                 steps = result.evaluated_steps.astype(float)
                 without = bootstrap_emergences(result.tasks, Streams(0).generator("bootstrap"), draws=1)
                 spent = [result.price(int(step), self.teacher).operations for step in steps]
-                panel.plot(spent, without.estimate.survival_at(steps)[1], color=colour, label=name)
+                panel.plot(spent, without.estimate.survival_at(steps)[1], color=colour, linestyle=dash, label=name)
             panel.set_ylim(-0.03, 1.03)
             label(panel, outcome.arm, "operations of one seed", "share of seeds without the whole task")
-            add_legend(panel)
         for panel in axes[len(outcomes) :]:
             panel.set_visible(False)
+        add_shared_legend(figure)
         return figure
 
     def tabulate(self, results: Sequence[Tried[S]]) -> Sequence[Table]:
@@ -207,7 +207,7 @@ class BaseTrial(ABC, Generic[S]):
     def judge(self, results: Sequence[Tried[S]]) -> Sequence[Claim]:
         """A verdict for each change."""
         return [
-            Claim(f"{outcome.arm} makes it come sooner, at equal cost", outcome.verdict, outcome.why, ours=True)
+            Claim(f"{outcome.arm}: it comes sooner, at equal cost", outcome.verdict, outcome.why, ours=True)
             for outcome in self.list_outcomes(results)
         ]
 

@@ -149,6 +149,12 @@ def test_each_group_has_a_curve_a_band_and_a_count() -> None:
     counts = [list(trace.text) for trace in traces_of(figure) if trace.name == "at risk"]
     assert counts == [["2", "2", "2", "1", "1"], ["1", "0", "0", "0", "0"]]
     assert "One seed cannot tell" in caption_survival(groups)
+    assert [group.dash for group in groups] == ["solid", "dash"]  # colour is not the only key
+
+
+def test_long_names_of_columns_have_room() -> None:
+    heights = [layout_of(draw_raster([find("0", name, 10)], EVEN)).height for name in ("a", "n" * 60)]
+    assert heights[1] >= heights[0] + 80  # 28 slanted characters
 
 
 @pytest.mark.parametrize(("dots", "log"), [("lines", False), ("lines+markers", True)])

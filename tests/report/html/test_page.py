@@ -134,10 +134,11 @@ def test_a_report_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_cell_is_shown_for_readers_and_kept_for_files(tmp_path: Path) -> None:
-    assert [show_cell(cell, 2) for cell in (None, 3, 0.256, float("nan"), "a", Beyond(80))] == [
+    assert [show_cell(cell, 2) for cell in (None, 3, 0.256, -0.001, float("nan"), "a", Beyond(80))] == [
         ("", ""),
         ("3", "3"),
         ("0.26", "0.26"),
+        ("0.00", "0.00"),
         ("\N{EN DASH}", ""),
         ("a", "a"),
         ("> 80", ""),

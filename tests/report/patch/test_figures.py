@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from tests.report.traces import find_trace, layout_of, traces_of
 
+from saltus.lm.patching.effects import Interval
 from saltus.lm.patching.records import PatchRecords
 from saltus.report.html.blocks import Panel
 from saltus.report.patch import figures as patch_figures
 from saltus.report.patch.captions import caption_jump, caption_recipient_maps, caption_screen, caption_shares
 from saltus.report.patch.maps import pack_maps
-from saltus.report.patch.summary import describe_verdict, summarise_patch
+from saltus.report.patch.summary import describe_verdict, format_change, summarise_patch
 
 Patch = Callable[..., PatchRecords]
 
@@ -92,6 +93,26 @@ def test_the_caption_says_whether_self_is_exactly_nothing(patch: Patch) -> None:
         values = records.effects["probability"].to_numpy() + np.where(kinds == "self", change, 0.0)
         wrong = replace(records, effects=records.effects.set_column(column, "probability", pa.array(values)))
         assert said in caption_recipient_maps(summarise_patch(wrong), 0.3)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0.42, 0.31, 0.52), "+0.420 [+0.310, +0.520]"),
+        ((0.0001, -0.0002, 0.02), "+0.000 [+0.000, +0.020]"),  # no zero has a sign that rounding gave it
+        ((2.4e-4, -1e-5, 5e-4), "+2.4e-04 [-1.0e-05, +5.0e-04]"),
+        ((0.0, 0.0, 0.0), "+0.000 [+0.000, +0.000]"),
+    ],
+)
+def test_a_change_has_the_digits_that_it_needs(values: tuple[float, float, float], said: str) -> None:
+    assert format_change(Interval(*values, 0.95)) == said
+
+
+def test_small_effects_are_told_by_their_digits(patch: Patch) -> None:
+    result = summarise_patch(patch([[3e-4, 0.0]]))
+    caption = caption_recipient_maps(result, patch_figures.find_limit(result, ("patch",)))
+    assert "up to ±3.0e-04. " in caption
+    assert "is that of layer 0, head 0, +3.0e-04 [+" in caption
 
 
 def test_shares_stand_beside_random_heads(patch: Patch) -> None:

@@ -1,5 +1,6 @@
 """A page about a run in Chromium, opened from the disk with every other request cut off."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,6 +84,16 @@ def test_another_seed_changes_what_is_shown(visit: Visit) -> None:
         visit.page.locator("figcaption[data-figure=unit-losses]").inner_text().startswith("Seed 1 learned 1 of 2 rows")
     )
     assert visit.problems == []
+
+
+def test_on_a_phone_no_buttons_lie_over_a_figure(
+    browser: "Browser", three_seeds: RunRecords, tmp_path: Path, visit: Visit
+) -> None:
+    write_report(describe([three_seeds]), tmp_path / "report.html")
+    phone = Visit(browser, tmp_path / "report.html", 390, touch=True)
+    assert phone.page.locator(".plot .main-svg .legend").count() >= 4
+    assert [each.page.locator(".modebar-btn").count() > 0 for each in (visit, phone)] == [True, False]
+    assert phone.problems == []
 
 
 def test_dark_pages_have_dark_plots(visit: Visit) -> None:

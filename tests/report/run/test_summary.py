@@ -75,6 +75,10 @@ def test_reliability_names_n_the_share_the_median_and_what_n_cannot_tell(build: 
         "Of seeds like these 8, 88% [47%, 100%] learn everything within 80 steps, and half do by step 30 [10, ∞]; "
         "brackets are 95% limits. What happens in fewer than 31% of seeds may well not show among 8."
     )
+    late = describe_reliability(summarise(build((at >= came + 5).repeat(2, axis=2).astype(float))))
+    assert (
+        "25% [3%, 65%] learn everything within 80 steps, and fewer than half do (the median is after step 60)" in late
+    )
     one = summarise(build(np.zeros((1, 4, 2))))
     assert describe_reliability(one) == "One seed cannot tell how much seeds differ."
 

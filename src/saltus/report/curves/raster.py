@@ -90,15 +90,17 @@ def draw_raster(
     first, last = span or find_span(found)
     light, dark = colour_scales()
     bar: dict[str, Any] = {"title": {"text": "step", "side": "right"}, "thickness": 12, "len": 1.0, "outlinewidth": 0}
+    bar |= {"nticks": max(2, 2 * len(runs))}
     if scale.log:
         bar |= StepScale(last, log=True).tick(first)
     limits = {"cmin": float(scale.place(first)), "cmax": float(scale.place(last))}
     bare = {"showgrid": False, "zeroline": False, "ticks": "", "showline": False}
     labelled = list(range(0, len(runs), 1 + max(0, len(runs) - 1) // _MOST_LABELS))
     end = max(columns.values(), default=0.0)
+    beneath = 5 * max((len(name) for name in short.values()), default=0)  # pixels of the slanted names of columns
     return compose(
         traces,
-        height=int(np.clip(120 + 30 * len(runs), 230, 1000)),
+        height=int(np.clip(120 + 30 * len(runs), 230, 1000)) + max(0, beneath - 40),
         meta={"light": light, "dark": dark},
         coloraxis=limits | {"colorscale": light, "colorbar": bar, "showscale": first < last},
         xaxis=bare

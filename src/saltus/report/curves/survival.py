@@ -14,7 +14,7 @@ from saltus.measure.intervals import Floats
 from saltus.measure.survival import times_of
 from saltus.measure.turnbull import TurnbullEstimate
 from saltus.report.curves.words import format_step, tell_limits
-from saltus.report.html.drawing import Colour, Trace, axis, colour_line, compose, legend_above, scatter
+from saltus.report.html.drawing import Colour, Trace, axis, colour_line, compose, legend_above, name_dash, scatter
 from saltus.report.html.labels import join, plural, protect, shorten
 from saltus.report.html.step_scale import StepScale
 from saltus.seeding import Streams
@@ -39,7 +39,7 @@ def list_groups(found: Sequence[Emergence]) -> list[Group]:
     """A survival curve for each group of the emergences of one unit."""
     names = list(dict.fromkeys(emergence.key.group for emergence in found))
     return [
-        Group(name, [e for e in found if e.key.group == name], *colour_line(index, len(names)))
+        Group(name, [e for e in found if e.key.group == name], colour_line(index, len(names))[0], name_dash(index))
         for index, name in enumerate(names)
     ]
 

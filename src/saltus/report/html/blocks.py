@@ -243,7 +243,7 @@ def show_cell(cell: Cell, digits: int) -> tuple[str, str]:
         case float() if isnan(cell):
             return "\N{EN DASH}", ""
         case float():
-            return (text := f"{cell:.{digits}f}"), text
+            return (text := f"{cell:z.{digits}f}"), text
         case _:
             return str(cell), str(cell)
 

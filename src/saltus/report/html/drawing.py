@@ -15,6 +15,7 @@ Trace = dict[str, Any]
 Colour = tuple[str, str]
 """For light and for dark pages."""
 
+_DASHES = ("solid", "dash", "dot", "longdash", "dashdot", "longdashdot")
 _MOST_POINTS = 400  # of a line; longer ones are thinned
 
 
@@ -92,6 +93,11 @@ def colour_line(index: int, count: int) -> tuple[Colour, str]:
     if count > 2 * len(LINES):
         return LINES[0], "solid"
     return LINES[index % len(LINES)], "solid" if index < len(LINES) else "dashdot"
+
+
+def name_dash(index: int) -> str:
+    """The dash of one of several lines that colour alone would tell apart."""
+    return _DASHES[index % len(_DASHES)]
 
 
 def thin(count: int, most: int) -> NDArray[np.int64]:

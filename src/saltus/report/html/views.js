@@ -43,13 +43,21 @@ function dress(source, marks, chosen) {
   return figure;
 }
 
+// Where nothing hovers plotly's buttons would always be there, over what is drawn.
+const options = () => ({
+  responsive: true,
+  displaylogo: false,
+  displayModeBar: touch.matches ? false : "hover",
+  modeBarButtonsToRemove: ["select2d", "lasso2d"],
+});
+
 async function drawPlot(div) {
   const view = findView(div);
   const block = div.closest(".block");
   if (block) block.hidden = !view;
   if (!view) return;
   const { data, layout } = dress(view.figure, figureOf(div).marks, sectionOf(div).chosen);
-  await Plotly.react(div, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  await Plotly.react(div, data, layout, options());
 }
 
 // The map from a byte to a colour: one hue, from near the page's background to the far end of lightness.

@@ -4,7 +4,15 @@ import numpy as np
 
 from saltus.report.html.labels import join, plural
 from saltus.report.patch.figures import arrange_jump, has_own_donor
-from saltus.report.patch.summary import INTO_DONOR, PatchResult, format_change, format_share, name_head
+from saltus.report.patch.summary import (
+    INTO_DONOR,
+    PatchResult,
+    format_change,
+    format_effect,
+    format_limit,
+    format_share,
+    name_head,
+)
 
 _ROUNDING = 1e-6  # of a probability
 MEANINGS = {
@@ -44,7 +52,7 @@ def caption_recipient_maps(result: PatchResult, limit: float) -> str:
     layer, head = np.unravel_index(int(np.nanargmax(patch)), patch.shape)
     effect = result.find_effect("patch", int(layer), int(head))
     text = "One head's pattern at a time is replaced in the recipient; the colour is the mean change of the target's "
-    text += f"probability, up to ±{limit:.3f}. "
+    text += f"probability, up to {format_limit(limit)}. "
     if effect is not None and effect.estimate > 0.0:
         text += f"The largest gain is that of {name_head(int(layer), int(head))}, {format_change(effect)}"
         shuffled = result.find_effect("shuffled", int(layer), int(head))
@@ -57,7 +65,7 @@ def caption_recipient_maps(result: PatchResult, limit: float) -> str:
 def caption_donor_maps(result: PatchResult, limit: float) -> str:
     """Of the effects on the donor."""
     text = "One head's pattern at a time is replaced in the donor; the colour is the mean change of the target's "
-    text += f"probability, up to ±{limit:.3f}. "
+    text += f"probability, up to {format_limit(limit)}. "
     parts: list[str] = []
     for kind in INTO_DONOR:
         values = result.maps.get(kind)
@@ -66,7 +74,7 @@ def caption_donor_maps(result: PatchResult, limit: float) -> str:
         layer, head = np.unravel_index(int(np.nanargmin(values)), values.shape)
         least = float(values[layer, head])
         if least < 0.0:
-            parts.append(f"{least:+.3f} with {MEANINGS[kind]} ({name_head(int(layer), int(head))})")
+            parts.append(f"{format_effect(least)} with {MEANINGS[kind]} ({name_head(int(layer), int(head))})")
     if parts:
         text += f"The largest losses are {join(parts, most=5)}. "
     return f"{text}A head that was needed shows as a loss; one that others can stand in for does not."

@@ -148,12 +148,12 @@ def draw_screen(result: PatchResult) -> go.Figure:
     dots = scatter(x, y, "a head", LINES[0], mode="markers+text", marker={"size": 8, "opacity": 0.75})
     dots |= {"customdata": [name_head(layer, head) for layer, head in order], "textposition": "top center"}
     dots |= {"text": [f"{a}.{b}" if shown else "" for (a, b), shown in zip(order, named, strict=True)]}
-    dots |= {"hovertemplate": "%{customdata}: estimated %{x:+.3f}, exact %{y:+.3f}<extra></extra>"}
+    dots |= {"hovertemplate": "%{customdata}: estimated %{x:+.3~g}, exact %{y:+.3~g}<extra></extra>"}
     return compose(
         [equal, dots],
         height=400,
-        xaxis=axis("first-order estimate") | {"zeroline": True},
-        yaxis=axis("exact effect") | {"zeroline": True},
+        xaxis=axis("first-order estimate", exponentformat="power") | {"zeroline": True},
+        yaxis=axis("exact effect", exponentformat="power") | {"zeroline": True},
         legend=legend_above(),
     )
 

@@ -17,6 +17,7 @@ from saltus.report.patch.summary import (
     INTO_RECIPIENT,
     PatchResult,
     describe_verdict,
+    format_effect,
     list_heads,
     summarise_patch,
 )
@@ -78,7 +79,7 @@ def _draw_grid(
         )
         for kind in known
     ]
-    return [Grid(title, maps, (f"{-limit:.3f}", f"{limit:+.3f}"), caption(result, limit))] if maps else []
+    return [Grid(title, maps, (format_effect(-limit), format_effect(limit)), caption(result, limit))] if maps else []
 
 
 def _tabulate_sets(result: PatchResult) -> Table:

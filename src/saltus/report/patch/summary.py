@@ -10,6 +10,8 @@ from saltus.lm.patching.records import PatchRecords
 from saltus.report.html.labels import plural
 from saltus.seeding import Streams
 
+SMALL = 1e-3
+"""Of a change of probability: below it three decimals say nothing."""
 INTO_RECIPIENT = ("patch", "self", "shuffled")
 """Kinds of effects on the recipient."""
 INTO_DONOR = ("reverse", "zero", "mean", "resample", "uniform")
@@ -126,7 +128,20 @@ def format_share(share: Interval) -> str:
 
 def format_change(change: Interval) -> str:
     """Such as `+0.420 [+0.310, +0.520]`."""
-    return f"{change.estimate:+.3f} [{change.lower:+.3f}, {change.upper:+.3f}]"
+    values = (change.estimate, change.lower, change.upper)
+    estimate, lower, upper = (format_effect(value, max(map(abs, values))) for value in values)
+    return f"{estimate} [{lower}, {upper}]"
+
+
+def format_effect(value: float, size: float | None = None) -> str:
+    """Such as `+0.420`; where `size`, which is its own unless it is given, is below a thousandth, `+2.4e-04`."""
+    size = abs(value) if size is None else size
+    return f"{value:+.1e}" if 0.0 < size < SMALL else f"{value:+z.3f}"
+
+
+def format_limit(limit: float) -> str:
+    """Up to which size a colour tells effects, such as `±0.420`."""
+    return f"±{format_effect(limit)[1:]}"
 
 
 def name_head(layer: int, head: int) -> str:
@@ -159,7 +174,7 @@ def _name_patterns(found: SetEffect) -> str:
 def _percent(share: float) -> str:
     if np.isnan(share):
         return "\N{EN DASH}"
-    return f"{share:.0%}" if np.isfinite(share) else f"{'-' if share < 0 else ''}∞"
+    return f"{share:z.0%}" if np.isfinite(share) else f"{'-' if share < 0 else ''}∞"
 
 
 def _average_screen(records: PatchRecords, shape: tuple[int, int]) -> NDArray[np.float64]:

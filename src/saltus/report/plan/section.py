@@ -64,7 +64,8 @@ def _tabulate(plan: Plan) -> Table:
         for what, of_kind in tried
         for row in of_kind
     ]
-    columns = [Column("what_varies", style="name"), *(Column(name) for name in ("seeds", "budget", "evaluated_every"))]
+    columns = [Column("what_varies", style="name"), Column("seeds")]
+    columns += [Column("budget", digits=0), Column("evaluated_every", digits=0)]
     columns += [Column("success", digits=3), Column("success_if_known", digits=3)]
     note = "Seeds are of each arm, budgets and distances in steps; a distance of 0 is watching at all times."
     return Table("What was tried", columns, rows, note, file="plan.csv")

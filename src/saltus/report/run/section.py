@@ -165,10 +165,11 @@ def _warn(records: RunRecords, summary: RunSummary) -> list[Text]:
 def _describe_essence(spec: RunSpec) -> str:
     task = ", ".join(f"{key} {value}" for key, value in spec.task.model_dump(exclude={"kind", "source"}).items())
     heads, layers = spec.model.layers * spec.model.attention_heads, plural(spec.model.layers, "layer")
+    size = f"{plural(heads, 'head')} in {layers}" if heads else layers
     parts = [(part.kind.replace("_", " "), getattr(part, "name", "")) for part in (spec.task, spec.model)]
     kind, model = (f"{name} ({kind})" if name else kind for kind, name in parts)
     return (
-        f"{kind} ({task}) · {model}, {f'{heads} heads in ' if heads else ''}{layers}, width {spec.model.d_model} · "
+        f"{kind} ({task}) · {model}, {size}, width {spec.model.d_model} · "
         f"{plural(spec.seeds, 'seed')} · {spec.training.steps:,} steps"
     )
 

@@ -137,7 +137,7 @@ def describe_result(summary: RunSummary) -> str:
     everything = f"all {total} {summary.noun}s" if total > 1 else f"the {summary.noun}"
     within = f"within {summary.end:,} steps" if summary.finished else f"in the {summary.end:,} steps run so far"
     if count == 1:
-        start = f"The one seed learned {summary.seeds[0].learned} of {total} {summary.noun}s {within}"
+        start = f"The one seed learned {summary.seeds[0].learned} of {plural(total, summary.noun)} {within}"
     else:
         start = f"{summary.solved or 'None'} of {count} seeds learned {everything} {within}"
         if not summary.solved and summary.first_steps:
@@ -170,10 +170,13 @@ def describe_reliability(summary: RunSummary) -> str:
     count = len(summary.seeds)
     if count == 1:
         return tell_limits(count)
-    share = format_share(bound_share(summary.solved, count))
+    share, median = format_share(bound_share(summary.solved, count)), summary.median
+    half = f"half do by step {format_step(median)}"
+    if median.value is None or np.isinf(median.value):
+        half = f"fewer than half do (the median is after step {median.lower:,.0f})"
     return (
-        f"Of seeds like these {count}, {share} learn everything within {summary.end:,} steps, and half do by step "
-        f"{format_step(summary.median)}; brackets are 95% limits. {tell_limits(count)}"
+        f"Of seeds like these {count}, {share} learn everything within {summary.end:,} steps, and {half}; brackets are "
+        f"95% limits. {tell_limits(count)}"
     )
 
 

@@ -37,7 +37,7 @@ def caption_sizes(summary: ScanSummary, capability: CapabilitySummary, rule: Rul
     ]
     held = f" at {rule.hold} checkpoints in a row" if rule.hold > 1 else ""
     prompts, criterion = plural(len(capability.prompts), "prompt"), capability.criterion
-    there = f"at least {rule.level:.0%} of {prompts} are right"
+    there = f"at least {rule.level:.0%} of {prompts} {'is' if len(capability.prompts) == 1 else 'are'} right"
     if criterion.kind == "loss":
         there = f"the mean loss over {prompts} is below {criterion.limit:g} nats"
     elif criterion.kind != "top-1":

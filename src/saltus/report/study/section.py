@@ -43,7 +43,9 @@ class StudyProgress:
         """Such as `3 of 12 cells are finished, 1 failed`."""
         done = sum(cell.finished for cell in self.cells)
         failed = sum(cell.state.startswith("failed") for cell in self.cells)
-        return f"{done} of {plural(len(self.cells), 'cell')} are finished" + (f", {failed} failed" if failed else "")
+        return f"{done} of {plural(len(self.cells), 'cell')} {'is' if len(self.cells) == 1 else 'are'} finished" + (
+            f", {failed} failed" if failed else ""
+        )
 
 
 def describe_study(progress: StudyProgress) -> Section:
