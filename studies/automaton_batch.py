@@ -13,12 +13,14 @@ from saltus.seeding import Streams
 from saltus.specs import CellularAutomatonSpec, RunSpec, ScheduleSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison, Verdict
-from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
+from saltus.studies.panels import OURS, THEIRS, add_shared_legend, label, open_panels
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 
 BATCH = 131_072
 """Tokens in a batch. The other studies have a sixteenth of it."""
+
+STEPS = 600
 
 RATES = {"3e-3": 3e-3, "1e-2": 1e-2, "1e-3": 1e-3}
 """By their names in the names of runs."""
@@ -33,14 +35,14 @@ HARMLESS = 0.1
 """Share of the plateau by which it may be longer or shorter in bfloat16: two evaluations."""
 
 
-def make(name: str, rate: float, *, steps: int = 600, master_seed: int = 0, **training: Any) -> RunSpec:
+def make(name: str, rate: float, *, master_seed: int = 0, **training: Any) -> RunSpec:
     """One seed. A step takes many seconds of a core, hence a checkpoint every 20 steps."""
     setting = replace(USUAL.automaton, batch=BATCH, learning_rate=rate)
     often = ScheduleSpec(every=20, factor=1000)
     return automaton(
         f"batch-{BATCH}-{name}",
         size=8,
-        steps=steps,
+        steps=STEPS,
         seeds=1,
         setting=setting,
         master_seed=master_seed,
@@ -51,7 +53,7 @@ def make(name: str, rate: float, *, steps: int = 600, master_seed: int = 0, **tr
 
 def again(seed: int) -> RunSpec:
     """A rate of 3e-3 once more, in bfloat16; 0 is the seed of the float32 runs."""
-    return make(f"3e-3-again-{seed}", 3e-3, steps=500, master_seed=seed, precision="bfloat16")
+    return make(f"3e-3-again-{seed}", 3e-3, master_seed=seed, precision="bfloat16")
 
 
 def draw(results: Results) -> Figure:
@@ -66,7 +68,7 @@ def draw(results: Results) -> Figure:
     panel.axvline(theirs, color=THEIRS, linewidth=1.4, label=f"authors' plateau ends (read off): {theirs}")
     panel.axvspan(*ENDS, color=THEIRS, alpha=0.15, linewidth=0)
     label(panel, f"S=8, no bias, {BATCH:,} tokens", "step", f"training loss (nats); dotted: {PLATEAU_LEVEL}")
-    add_legend(panel)
+    add_shared_legend(figure)
     return figure
 
 

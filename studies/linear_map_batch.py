@@ -14,7 +14,7 @@ from saltus.paper.targets import read_fall, read_passings
 from saltus.specs import ScheduleSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Table, Verdict
-from saltus.studies.panels import OURS, THEIRS, add_legend, label, open_panels
+from saltus.studies.panels import MARKERS, OURS, THEIRS, add_legend, label, open_panels
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 
@@ -118,10 +118,10 @@ def draw(results: Results) -> Figure:
         label(panel, f"{batch:,} sequences in a batch: rows that have passed", "step", "rows of 16, a line for a seed")
         panel.set_xlim(0, 6_000)  # room for the legend
         add_legend(panel)
-    for colour, batch in zip(OURS, (PAPER.linear_map.batch, *BATCHES), strict=False):
+    for colour, marker, batch in zip(OURS, MARKERS, (PAPER.linear_map.batch, *BATCHES), strict=False):
         points = [point for each in outcomes if each.batch == batch for point in each.points]
         if points:
-            axes[3].plot(*zip(*points, strict=True), "o", color=colour, markersize=4, label=f"{batch:,} sequences")
+            axes[3].plot(*zip(*points, strict=True), marker, color=colour, markersize=4, label=f"{batch:,} sequences")
     axes[3].plot([read_passings()[0]], [read_ratio()], "*", color=THEIRS, markersize=12, label="authors (read off)")
     axes[3].set_xscale("log")
     axes[3].set_yscale("log")

@@ -13,7 +13,7 @@ from saltus.paper.targets import read_rows, read_targets, read_tolerance
 from saltus.specs import ScheduleSpec
 from saltus.studies.cells import Cell, vary_run
 from saltus.studies.claims import Claim, Comparison
-from saltus.studies.panels import OURS, add_legend, draw_ours, draw_theirs, label, open_panels
+from saltus.studies.panels import MARKERS, OURS, add_legend, draw_ours, draw_theirs, label, open_panels
 from saltus.studies.results import Result, Results
 from saltus.studies.study import Study
 
@@ -91,20 +91,21 @@ def draw(results: Results) -> Figure:
         panel.set_ylim(0.3, 0.72)
         label(panel, f"S={size}", "sparsity s", "final training loss (nats); dotted: floor")
         add_legend(panel)
-    for size, colour in zip(SIZES, OURS, strict=False):
+    for size, colour, marker in zip(SIZES, OURS, MARKERS, strict=False):
         for s, result in find(results, size).items():
             solved = [not task.censored for task in result.tasks]
             share = estimate_share(sum(solved), len(solved))
             x, y = comb(size, s), sum(solved) / len(solved)
             below, above = [y - share.lower], [share.upper - y]
-            axes[3].errorbar([x], [y], [below, above], fmt="o", color=colour, alpha=0.6, markersize=4)
-            if s > size / 2:
-                axes[3].annotate(f"s={s}", (x, y), fontsize=6, xytext=(3, 3 + 7 * (s % 3)), textcoords="offset points")
-        axes[3].plot([], [], "o", color=colour, label=f"S={size}")
+            fill = "none" if s > size / 2 else "full"
+            axes[3].errorbar(
+                [x], [y], [below, above], fmt=marker, color=colour, alpha=0.6, markersize=5, fillstyle=fill
+            )
+        axes[3].plot([], [], marker, color=colour, label=f"S={size}")
     axes[3].set_xscale("log")
     axes[3].set_xlim(0.7, 2 * comb(32, 16))
     axes[3].set_ylim(-0.05, 1.15)
-    label(axes[3], "difficulty: seeds that solve all rows", "C(S, s); labelled: s > S/2", "share, exact 95% interval")
+    label(axes[3], "difficulty: seeds that solve all rows", "C(S, s); empty: s > S/2", "share, exact 95% interval")
     add_legend(axes[3])
     return figure
 
