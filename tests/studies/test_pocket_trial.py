@@ -92,7 +92,7 @@ def test_its_verdict_is_by_operations_with_an_interval() -> None:
     assert outcome.ratio.lower < 0.5 < outcome.ratio.upper < 1
     costs, _, gate = trial.tabulate(results)
     assert [row[0] for row in costs.rows] == [CONTROL, "pool", "pool (placebo)"]
-    step, tokens = float(costs.rows[1][4]), float(costs.rows[1][5])
+    step, tokens = float(costs.rows[1][4]), float(costs.rows[1][5].replace(",", ""))
     assert 100 <= step <= 120
     assert tokens == pytest.approx(step * 4 * 8, rel=0.02)
     assert float(costs.rows[1][6]) == pytest.approx(price_pocket(SUITE, tokens / 32).operations, rel=0.02)

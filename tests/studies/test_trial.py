@@ -13,13 +13,13 @@ from tests.studies.arms import STEPS, make_spec, solve
 
 from saltus.errors import SaltusError
 from saltus.measure.intervals import Estimate
-from saltus.specs import RunSpec, SizePhase, SparsityPhase
-from saltus.studies.cells import Cell
+from saltus.specs import DistillationSpec, RunSpec, SizePhase, SparsityPhase
+from saltus.studies.cells import Cell, vary_run
 from saltus.studies.claims import Verdict
 from saltus.studies.flops import price_run
 from saltus.studies.outcome import price_median, say_estimate
 from saltus.studies.results import Result, Results
-from saltus.studies.study import load_study
+from saltus.studies.study import Study, load_study
 from saltus.studies.trial import CONTROL, SWEPT, Trial, make_study
 from saltus.train.flops import count_flops, count_spent
 from saltus.train.measures import PHASES
@@ -169,6 +169,32 @@ def test_a_trial_without_a_change_is_refused() -> None:
         make_trial(placebos={"other": make_spec()})
     with pytest.raises(SaltusError, match="there are no rates or no scales"):
         make_trial(rates=())
+
+
+def test_runs_of_one_name_are_refused() -> None:
+    spec = make_spec()
+    with pytest.raises(SaltusError, match="two of its runs would be named 'trick-placebo'; give a change another name"):
+        make_trial(changes={"trick": spec, "Trick placebo": spec})
+    with pytest.raises(SaltusError, match="would be named 'control'"):
+        make_trial(changes={"Control": spec}, placebos={})
+
+
+@pytest.mark.parametrize("part", ["changes", "placebos"])
+def test_a_teacher_that_is_not_priced_is_refused(part: str) -> None:
+    teacher = make_spec()
+    taught = vary_run(teacher, training={}, intervention=DistillationSpec(teacher=teacher.run_id, checkpoints=(10,)))
+    with pytest.raises(SaltusError, match=f"learns from {teacher.run_id}, and the teacher is not given; give it as"):
+        make_trial(**{part: {"trick": taught}})
+    with pytest.raises(SaltusError, match=f"learns from {teacher.run_id}, and the teacher is other; give it as"):
+        make_trial(**{part: {"trick": taught}}, teacher=vary_run(teacher, training={}, name="other"))
+    assert make_trial(**{part: {"trick": taught}}, teacher=teacher).teacher == teacher
+
+
+def test_cells_that_follow_have_names_of_their_own() -> None:
+    first = Cell(arm="a", run=make_spec().model_copy(update={"name": "a"}))
+    study = Study(cells=[first], follow=lambda results, scale: [Cell(arm="b", run=first.run)])
+    with pytest.raises(SaltusError, match="`follow`: the name 'a' is given to more than one cell"):
+        study.following(Results([]))
 
 
 def test_a_study_follows_its_sweeps() -> None:

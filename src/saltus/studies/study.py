@@ -86,7 +86,9 @@ class Study:
 
     def following(self, results: Results, scale: str = "full") -> Sequence[Cell]:
         """The cells that follow from the results of one scale."""
-        return list(self.follow(results, scale)) if self.follow else []
+        found = list(self.follow(results, scale)) if self.follow else []
+        _check_cells("follow", [*self.at(scale), *found], needed=False)
+        return found
 
 
 def load_study(path: Path) -> Study:
