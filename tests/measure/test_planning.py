@@ -10,6 +10,7 @@ from scipy import stats
 from saltus.errors import SaltusError
 from saltus.measure.bootstrap import bootstrap_seeds
 from saltus.measure.closed_forms import bound_unseen, count_events, count_for_order, count_to_see
+from saltus.measure.cure import fit_cure
 from saltus.measure.interval_tests import compare_arms
 from saltus.measure.intervals import bound_share
 from saltus.measure.outlook import fit_outlook, guess_outlook, watch
@@ -121,6 +122,27 @@ def test_the_share_that_never_solves_is_carried(generator: np.random.Generator) 
     assert np.median(outlook.share) == pytest.approx(4 / 6, abs=0.05)
     share = bound_share(4, 6, 0.8)
     assert np.quantile(outlook.share, [0.1, 0.9]) == pytest.approx([share.lower, share.upper], abs=0.1)
+
+
+def test_a_seed_that_stopped_early_says_little_of_the_share(generator: np.random.Generator) -> None:
+    left = np.array([900.0, 1000, 1100, 1200, 950, *[10_000.0] * 5])
+    right = np.append(left[:5] + 100, [INF] * 5)
+    beta = stats.beta(5.5, 5.5).ppf([0.1, 0.5, 0.9])  # all that ever solve do so long before 10,000
+    shares = fit_outlook(left, right, generator, draws=1_500).share
+    assert np.quantile(shares, [0.1, 0.5, 0.9]) == pytest.approx(beta, abs=0.03)
+    for stopped in (100.0, 200.0, 300.0):
+        shares = fit_outlook(np.append(left, stopped), np.append(right, INF), generator, draws=1_500).share
+        assert np.quantile(shares, [0.1, 0.5, 0.9]) == pytest.approx(beta, abs=0.03)
+
+
+@pytest.mark.parametrize("budgets", [[800.0] * 20, [400.0] * 5 + [800.0] * 5 + [1200.0] * 10])
+def test_the_share_that_is_believed_is_that_of_the_cure_model(
+    budgets: list[float], generator: np.random.Generator
+) -> None:
+    left = np.append(np.linspace(300, 790, 30), budgets)
+    right = np.append(left[:30] + 10, [INF] * 20)
+    outlook, mixture = fit_outlook(left, right, generator, draws=2_000), fit_cure(left, right)
+    assert np.median(outlook.share) == pytest.approx(mixture.share.value, abs=0.05)
 
 
 def test_what_no_number_of_seeds_reaches(generator: np.random.Generator) -> None:
