@@ -4,11 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.studies.arms import make_arm, make_result, make_sweeps
+from tests.studies.arms import invent, make_arm, make_result, make_spec, make_sweeps
 
+from saltus.studies.cells import Cell
 from saltus.studies.gate import Arm, Check, check_comparison, choose_steady
+from saltus.studies.results import Result
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+def make_noise(*losses: float) -> Result:
+    """A run on pure noise with a seed for each of these losses at the end."""
+    return invent(
+        Cell(run=make_spec(len(losses))),
+        [{"seed": seed, "step": 1000, "scored_loss": loss} for seed, loss in enumerate(losses)],
+    )
 
 
 def failing(*arms: Arm) -> list[Check]:
@@ -23,7 +33,10 @@ def test_an_honest_comparison_passes() -> None:
     ("values", "name", "why"),
     [
         ({"noise": make_result([None], loss=float(np.log(2)) - 0.05)}, "targets of pure noise", "other +0.0500"),
-        ({"noise": None}, "targets of pure noise", "not run: other"),
+        ({"noise": None}, "targets of pure noise", "not run, or without a finite loss: other"),
+        ({"noise": make_noise(float(np.log(2)) - 0.05, np.nan)}, "targets of pure noise", "other +0.0500"),
+        ({"noise": make_noise(np.nan, np.inf)}, "targets of pure noise", "without a finite loss: other"),
+        ({"future": np.nan}, "no token moves", "other nan"),
         ({"future": 1e-9}, "no token moves", "other 1.0e-09"),
         ({"future": None}, "no token moves", "other not measured"),
         ({"parameters": {"easy": 1000, "hard": 1080}}, "parameters are matched", "0.0% (easy), 20.0% (hard)"),
