@@ -190,20 +190,25 @@ def _check_budget(arms: Sequence[Arm]) -> Check:
 
 
 def _check_difficulty(arms: Sequence[Arm]) -> Check:
-    """An arm that solves easy and hard cells in the same time does not search: it has seen the answer."""
+    """An arm that solves easy and hard cells in the same time does not search: it has seen the answer.
+
+    Where no arm has a median step in two cells nothing is told, and what was not shown does not hold.
+    """
     flat: list[str] = []
     told: list[str] = []
+    compared = False
     for arm in arms:
-        steps = {cell: [task.by for task in result.tasks] for cell, result in arm.cells.items()}
         medians = {cell: median_step(result.tasks) for cell, result in arm.cells.items()}
         solved = {cell: step for cell, step in medians.items() if step is not None}
         told.append(f"{arm.name} " + (", ".join(f"{cell}: {step:,.0f}" for cell, step in solved.items()) or "none"))
-        whole = [cell for cell, found in steps.items() if all(by is not None for by in found)]
-        if len(whole) > 1 and np.ptp([solved[cell] for cell in whole]) <= 0.1 * min(solved[cell] for cell in whole):
-            flat.append(arm.name)
+        if len(solved) > 1:
+            compared = True
+            if np.ptp(list(solved.values())) <= 0.1 * min(solved.values()):
+                flat.append(arm.name)
+    found = f"no difference in {', '.join(flat)}; " if flat else ""
     return Check(
         "emergence varies with difficulty",
-        not flat,
-        (f"no difference in {', '.join(flat)}; " if flat else "")
+        compared and not flat,
+        (found if compared else "not told, as no arm has a median step in two cells; ")
         + f"median step of the whole task, where half of the seeds had it: {'; '.join(told)}",
     )
