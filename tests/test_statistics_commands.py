@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,32 @@ def test_groups_that_several_sources_have_are_one_arm() -> None:
         api.compare(curves, some, by="group")
     with pytest.raises(SaltusError, match="a comparison needs two arms"):
         api.compare(curves, by="folder")
+
+
+def test_curves_of_another_rule_or_measure_are_not_set_against_each_other() -> None:
+    curves = draw_curves({"70m": 1500.0, "160m": 500.0})
+    small, large = (curves.select(group=group) for group in curves.groups)
+    strict = replace(large, rule=Rule(above=0.9, hold=2))
+    told = "70m is read by accuracy of at least 0.5, and 160m by accuracy of at least 0.9 at 2 evaluations in a row"
+    for ask in (api.compare, api.fit):
+        with pytest.raises(SaltusError, match=f"{ask.__name__}: {told}; give one threshold and one hold"):
+            ask(small, strict)
+        with pytest.raises(SaltusError, match=r"and 160m by .* at 2 evaluations in a row; give one threshold"):
+            ask(small, strict, threshold=0.7)
+        ask(small, strict, threshold=0.7, hold=1)
+        with pytest.raises(SaltusError, match=r"70m has accuracy and 160m has loss, .* give sources of one measure"):
+            ask(small.emergences(), replace(large, measure="loss"), threshold=None)
+    with pytest.raises(SaltusError, match=r"read by accuracy of at least 0\.5, and 160m"):
+        api.compare(small.emergences(), strict.emergences())
+
+
+@pytest.mark.parametrize("asked", [{"threshold": 0.9}, {"hold": 2}, {"threshold": 0.9, "hold": 2}])
+def test_what_is_read_already_is_not_read_by_another_rule(asked: dict[str, Any]) -> None:
+    found = draw_curves({"70m": 1500.0, "160m": 500.0}).emergences()
+    told = f"{' and '.join(asked)} was given with emergences, which are read already; give their curves"
+    for ask in (api.compare, api.fit, api.split):
+        with pytest.raises(SaltusError, match=told):
+            ask(found, **asked)
 
 
 def test_runs_are_compared_on_the_command_line(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
