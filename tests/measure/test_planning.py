@@ -79,6 +79,31 @@ def test_to_see_once_and_to_bound_a_share_agree_with_closed_forms() -> None:
     assert none.upper == pytest.approx(bound_unseen(10))
 
 
+@pytest.mark.parametrize(("spread", "factor", "fewest"), [(0.4, 2.0, 6), (0.3, 1.5, 9)])
+def test_the_fewest_seeds_that_place_a_median_are_found_where_more_do_worse(
+    spread: float, factor: float, fewest: int
+) -> None:
+    """Of six seeds the first and the last bound the median, as of seven and eight, whose ends lie farther apart."""
+    plan = plan_median(guess_outlook(1000, spread), factor, 20.0, np.random.default_rng(0), budgets=[20_000])
+    assert plan.answer is not None
+    assert plan.answer.seeds == fewest
+    by_seeds = {row.seeds: row.success for row in plan.curve}
+    assert all(success < plan.target for seeds, success in by_seeds.items() if seeds < fewest)
+
+
+@pytest.mark.parametrize(("share", "width"), [(0.9, 0.4), (0.9, 0.3), (0.7, 0.5), (0.3, 0.4)])
+def test_the_fewest_seeds_that_bound_a_share_are_found(share: float, width: float) -> None:
+    plan = plan_share(guess_outlook(100, 0.45, share), width, 5.0, budgets=[10_000])
+
+    def succeed(seeds: int) -> float:
+        limits = [bound_share(count, seeds) for count in range(seeds + 1)]
+        narrow = [limit.upper - limit.lower <= width + 1e-12 for limit in limits]
+        return float(stats.binom.pmf(np.arange(seeds + 1), seeds, share)[narrow].sum())
+
+    assert plan.answer is not None
+    assert plan.answer.seeds == next(seeds for seeds in range(1, 200) if succeed(seeds) >= 0.8)
+
+
 def test_a_short_budget_costs_seeds() -> None:
     plan = plan_sighting(guess_outlook(1000, 0.4, 0.5), 10.0, budgets=[600, 1000, 4000])
     needed = {row.budget: row.seeds for row in plan.budgets}

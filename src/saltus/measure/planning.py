@@ -1,9 +1,10 @@
 """How many seeds and how long a budget a study needs, by simulation from what a pilot or a guess says.
 
-Each question has a probability of success that grows with the seeds; the plan is the cheapest number of seeds and
-budget (in seed-steps) with which it reaches the wanted one. Success is judged by the very test or interval that the
-study will use, at its own number of seeds, on its own grid of evaluations. What is believed enters as draws: a pilot of
-three seeds leaves the truth open, and the success is an average over what it may be.
+Each question has a probability of success, which more seeds mostly raise; the plan is the cheapest number of seeds and
+budget (in seed-steps) with which it reaches the wanted one. Where an interval is asked for, one seed more can lower it
+again, as exact intervals grow narrower in jumps: the curve of the plan shows that. Success is judged by the very test
+or interval that the study will use, at its own number of seeds, on its own grid of evaluations. What is believed enters
+as draws: a pilot of three seeds leaves the truth open, and the success is an average over what it may be.
 """
 
 from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ def plan_median(
         low, high = (found[:, 0], found[:, 1]) if every == 0.0 else (found[:, 0] - 1.0, found[:, 1])
         return float((np.isfinite(high) & (high <= factor**2 * low)).mean())
 
-    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every)
+    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every, grows=False)
 
 
 def plan_share(
@@ -147,11 +148,13 @@ def plan_share(
     _check(certainty=certainty, level=level, width=width)
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
-        counts = np.arange(seeds + 1)
-        narrow = _measure_widths(seeds, level) <= width + 1e-12
-        return float(stats.binom.pmf(counts, seeds, believed.solve_by(budget)[:, None])[:, narrow].sum(axis=1).mean())
+        wide = np.flatnonzero(_measure_widths(seeds, level) > width + 1e-12)  # around half of the seeds
+        if not len(wide):
+            return 1.0
+        solved = stats.binom(seeds, believed.solve_by(budget))
+        return float((solved.cdf(wide[0] - 1) + solved.sf(wide[-1])).mean())
 
-    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every)
+    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every, grows=False)
 
 
 def plan_sighting(outlook: Outlook, every: float, *, certainty: float = 0.95, budgets: Sequence[float] = ()) -> Plan:
@@ -204,7 +207,16 @@ def _measure_widths(seeds: int, level: float) -> Floats:
     return upper - lower
 
 
-def _plan(outlook: Outlook, succeed: Success, target: float, arms: int, budgets: Sequence[float], every: float) -> Plan:
+def _plan(
+    outlook: Outlook,
+    succeed: Success,
+    target: float,
+    arms: int,
+    budgets: Sequence[float],
+    every: float,
+    *,
+    grows: bool = True,
+) -> Plan:
     known = outlook.estimate
 
     def try_design(seeds: int, budget: float, every: float) -> PlanRow:
@@ -213,7 +225,7 @@ def _plan(outlook: Outlook, succeed: Success, target: float, arms: int, budgets:
         )
 
     def find(budget: float) -> int | None:
-        return _find_fewest(lambda seeds: succeed(outlook, seeds, budget, every), target)
+        return _find_fewest(lambda seeds: succeed(outlook, seeds, budget, every), target, grows)
 
     fewest = [(find(budget), budget) for budget in budgets]
     rows = tuple(try_design(seeds, budget, every) for seeds, budget in fewest if seeds is not None)
@@ -233,13 +245,18 @@ def _plan(outlook: Outlook, succeed: Success, target: float, arms: int, budgets:
     )
 
 
-def _find_fewest(succeed: Callable[[int], float], target: float) -> int | None:
-    """The fewest seeds with which success reaches the target, for a success that grows with them."""
+def _find_fewest(succeed: Callable[[int], float], target: float, grows: bool) -> int | None:
+    """The fewest seeds with which success reaches the target; every number is tried where it does not grow with them.
+
+    None if none of 1, 2, 4, ... up to `MOST` reaches it.
+    """
     low, high = 0, 1
     while succeed(high) < target:
         low, high = high, 2 * high
         if high > MOST:
             return None
+    if not grows:
+        return next(seeds for seeds in range(1, high + 1) if succeed(seeds) >= target)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if succeed(middle) >= target else (middle, high)
