@@ -112,6 +112,27 @@ def test_a_short_budget_costs_seeds() -> None:
     assert plan.answer.seeds * plan.answer.budget == min(seeds * budget for budget, seeds in needed.items())
 
 
+def test_no_plan_exceeds_the_budgets_that_are_given(generator: np.random.Generator) -> None:
+    """The last evaluation is at the budget, on the grid or not."""
+    outlook, budgets = guess_outlook(100, 0.45), [25.0, 100.0, 200.0]
+    plans = [
+        plan_comparison(outlook, 3.0, 30.0, generator, budgets=budgets),
+        plan_median(outlook, 2.0, 30.0, generator, budgets=budgets),
+        plan_share(outlook, 0.5, 30.0, budgets=budgets),
+        plan_sighting(outlook, 30.0, budgets=budgets),
+    ]
+    for plan in plans:
+        assert plan.answer is not None
+        assert {row.budget for row in (plan.answer, *plan.budgets, *plan.curve)} <= set(budgets)
+
+
+def test_a_seed_that_is_first_seen_solved_at_the_budget_solved_by_then(generator: np.random.Generator) -> None:
+    """Evaluated at 90 and 100, all solve in (90, 100], which a factor of 1.1 holds; (90, 180] it would not."""
+    plan = plan_median(guess_outlook(95, 0.001), 1.1, 90.0, generator, budgets=[100])
+    assert plan.answer is not None
+    assert plan.answer.success == 1.0
+
+
 def test_median_plan_is_what_the_bootstrap_then_gives(generator: np.random.Generator) -> None:
     outlook = guess_outlook(1000, 0.45)
     plan = plan_median(outlook, 1.5, 50.0, generator, budgets=[4000])

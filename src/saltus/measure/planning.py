@@ -129,8 +129,11 @@ def plan_median(
             return 0.0
         steps = believed.simulate(studies, seeds, np.random.default_rng(state))
         found = np.sort(watch(steps, every, budget), axis=1)[:, [out - 1, seeds - out]]
-        low, high = (found[:, 0], found[:, 1]) if every == 0.0 else (found[:, 0] - 1.0, found[:, 1])
-        return float((np.isfinite(high) & (high <= factor**2 * low)).mean())
+        low, high = found.T
+        solved = np.isfinite(high)
+        if every:
+            low, high = (low - 1.0) * every, np.minimum(high * every, budget)
+        return float((solved & (high <= factor**2 * low)).mean())
 
     return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every, grows=False)
 
@@ -264,13 +267,15 @@ def _find_fewest(succeed: Callable[[int], float], target: float, grows: bool) ->
 
 
 def _choose_budgets(outlook: Outlook, every: float, budgets: Sequence[float], ratio: float = 1.0) -> list[float]:
-    """As given, or by which the seeds of the slower arm have mostly solved, on the grid."""
+    """As given, or on the grid: those by which the seeds of the slower arm have mostly solved."""
     if not 0.0 <= every < np.inf:
         raise ValueError(f"every is {every}; allowed are finite numbers of steps, and 0 for watching at all times")
     if any(not (budget > 0.0 and isfinite(budget)) for budget in budgets):
         raise ValueError(f"budgets are {list(budgets)}; allowed are finite numbers of steps above 0")
-    chosen = list(budgets) or [outlook.find_budget(share, ratio) for share in _SOLVED]
-    return sorted({max(ceil(budget / every), 1) * every if every else float(budget) for budget in chosen})
+    if budgets:
+        return sorted({float(budget) for budget in budgets})
+    chosen = [outlook.find_budget(share, ratio) for share in _SOLVED]
+    return sorted({max(ceil(budget / every), 1) * every if every else budget for budget in chosen})
 
 
 def _check(**probabilities: float) -> None:
