@@ -178,6 +178,9 @@ def test_a_seed_that_was_only_begun_changes_nothing(capsys: pytest.CaptureFixtur
     pilots = [api.plan(each, group="160m", see=True, console=console).answer for each in (held, more)]
     assert pilots[0] == pilots[1]
     assert "2 units were not watched for long enough" in capsys.readouterr().out
+    slopes = [api.fit(each, console=console).slope for each in (held, more)]
+    assert slopes[0] == slopes[1]
+    assert "4 units were not watched for long enough" in capsys.readouterr().out
     with pytest.raises(SaltusError, match=r"^a comparison needs units that were watched .* 70m has none"):
         api.compare(replace(held, curves=(*begun[:2], *(c for c in curves if c.key.group == "160m"))))
 

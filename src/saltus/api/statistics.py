@@ -94,6 +94,8 @@ def fit(
     fitted = fit_sizes(found)
     if console is not None:
         console.print(f"{fitted.sentence}.", markup=False, highlight=False)
+        if fitted.unwatched:
+            console.print(_tell_unwatched(fitted.unwatched), markup=False, highlight=False)
     return fitted
 
 
