@@ -127,7 +127,14 @@ def test_twenty_nine_seeds_show_a_capability_of_one_in_ten(saltus: Saltus) -> No
         (("--median", "100"), "no question was given; ask one of ratio, width, factor, see"),
         (("--see", "--ratio", "2", "--median", "100"), "ratio, see was given; ask one"),
         (("--see",), "give a pilot or a guess"),
-        (("--ratio", "1", "--median", "100"), "ratio is 1.0; allowed is a finite number above 0 other than 1"),
+        (("--ratio", "1", "--median", "100"), "ratio is 1.0; allowed is a number from 1e-06 to 1e+06 other than 1"),
+        (("--ratio", "1e308", "--median", "100"), "ratio is 1e+308; allowed is a number from 1e-06 to 1e+06"),
+        (("--ratio", "2", "--median", "1000", "--spread", "1000"), "spread 1000.0, share 1.0; allowed are numbers"),
+        (("--see", "--median", "1e300"), "median is 1e+300"),
+        (("--factor", "1e200", "--median", "100"), "factor is 1e+200; allowed is a number above 1 and up to 1e+06"),
+        (("--see", "--median", "100", "--every", "1e-320"), "every is 1e-320; allowed are 1e-09 to 1e+15 steps, and 0"),
+        (("--see", "--median", "100", "--every", "1e308"), "every is 1e+308"),
+        (("--see", "--median", "100", "--budget", "1e308"), "budgets are [1e+308]; allowed are numbers of steps"),
         (("--ratio", "2", "--median", "nan"), "median is nan"),
         (("--ratio", "2", "--median", "100", "--share", "0"), "share 0.0"),
         (("--ratio", "2", "--median", "100", "--spread", "0"), "spread 0.0"),
@@ -138,6 +145,12 @@ def test_what_cannot_be_planned_is_one_sentence(saltus: Saltus, options: tuple[s
     code, out, error = saltus("plan", *options)
     assert (code, out, error.count("\n")) == (2, "", 1)
     assert message in error
+
+
+def test_what_is_at_the_limit_of_what_can_be_planned_is(saltus: Saltus) -> None:
+    for question in (("--ratio", "1e6"), ("--factor", "1e6"), ("--width", "0.5"), ("--see",)):
+        code, _, error = saltus("plan", *question, "--median", "1e15", "--spread", "5", "--every", "1e-9")
+        assert (code, error) == (0, "")
 
 
 def test_watching_at_all_times_takes_no_more_seeds_than_a_coarse_grid() -> None:

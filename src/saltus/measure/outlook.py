@@ -16,6 +16,9 @@ from saltus.measure.parametric import fit_steps
 WIDEST = 5.0
 """No spread beyond this is believed, whatever two seeds say: it puts a factor of 150 between ordinary seeds."""
 
+LONGEST = 1e15
+"""Steps beyond which nothing is planned, so that what is multiplied and rounded stays a number."""
+
 _ANGLES = 1_000
 """Shares among which one is drawn; they lie less than .002 apart, and a hundred seeds place a share within .1."""
 
@@ -60,9 +63,10 @@ class Outlook:
 
 def guess_outlook(median: float, spread: float, share: float = 1.0) -> Outlook:
     """Stated guesses: median step, standard deviation of natural log steps (.45 is usual), share that ever solves."""
-    if not (0.0 < median < np.inf and 0.0 < spread < np.inf and 0.0 < share <= 1.0):
+    if not (0.0 < median <= LONGEST and 0.0 < spread <= WIDEST and 0.0 < share <= 1.0):
         raise ValueError(
-            f"median is {median}, spread {spread}, share {share}; allowed are finite numbers above 0, the share up to 1"
+            f"median is {median}, spread {spread}, share {share}; allowed are numbers above 0, the median up to "
+            f"{LONGEST:g} steps, the spread up to {WIDEST:g}, the share up to 1"
         )
     return Outlook(np.array([median]), np.array([spread]), np.array([share]), None)
 

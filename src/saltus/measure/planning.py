@@ -11,17 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from math import ceil, comb, isfinite
+from math import ceil, comb
 
 import numpy as np
 from scipy import stats
 
 from saltus.measure.interval_tests import EXACT
 from saltus.measure.intervals import Floats
-from saltus.measure.outlook import Outlook, watch
+from saltus.measure.outlook import LONGEST, Outlook, watch
 
 MOST = 512
 """Seeds, in each arm, beyond which no plan is looked for."""
+
+_FARTHEST = 1e6
+"""The largest factor between two steps that is asked for."""
+
+_SHORTEST = 1e-9
+"""Steps between evaluations; a budget has no more of them than can be counted."""
 
 _SOLVED = (0.5, 0.75, 0.9, 0.975)
 """Budgets that are tried: so many of the seeds that ever solve do so within them."""
@@ -87,8 +93,10 @@ def plan_comparison(
     success only where the right arm is found to be the sooner one. A budget that is not given is looked for.
     """
     _check(power=power, alpha=alpha)
-    if not 0.0 < ratio < np.inf or ratio == 1.0:
-        raise ValueError(f"ratio is {ratio}; allowed is a finite number above 0 other than 1")
+    if not 1.0 / _FARTHEST <= ratio <= _FARTHEST or ratio == 1.0:
+        raise ValueError(
+            f"ratio is {ratio}; allowed is a number from {1.0 / _FARTHEST:g} to {_FARTHEST:g} other than 1"
+        )
     ratio = max(ratio, 1.0 / ratio)
     state = int(generator.integers(2**62))
 
@@ -119,8 +127,8 @@ def plan_median(
     The interval is that between two order statistics, which `measure.bootstrap` gives where grid and budget are shared.
     """
     _check(certainty=certainty, level=level)
-    if not 1.0 < factor < np.inf:
-        raise ValueError(f"factor is {factor}; allowed is a finite number above 1")
+    if not 1.0 < factor <= _FARTHEST:
+        raise ValueError(f"factor is {factor}; allowed is a number above 1 and up to {_FARTHEST:g}")
     state = int(generator.integers(2**62))
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
@@ -268,10 +276,12 @@ def _find_fewest(succeed: Callable[[int], float], target: float, grows: bool) ->
 
 def _choose_budgets(outlook: Outlook, every: float, budgets: Sequence[float], ratio: float = 1.0) -> list[float]:
     """As given, or on the grid: those by which the seeds of the slower arm have mostly solved."""
-    if not 0.0 <= every < np.inf:
-        raise ValueError(f"every is {every}; allowed are finite numbers of steps, and 0 for watching at all times")
-    if any(not (budget > 0.0 and isfinite(budget)) for budget in budgets):
-        raise ValueError(f"budgets are {list(budgets)}; allowed are finite numbers of steps above 0")
+    if not (every == 0.0 or _SHORTEST <= every <= LONGEST):
+        raise ValueError(
+            f"every is {every}; allowed are {_SHORTEST:g} to {LONGEST:g} steps, and 0 for watching at all times"
+        )
+    if any(not 0.0 < budget <= LONGEST for budget in budgets):
+        raise ValueError(f"budgets are {list(budgets)}; allowed are numbers of steps above 0 and up to {LONGEST:g}")
     if budgets:
         return sorted({float(budget) for budget in budgets})
     chosen = [outlook.find_budget(share, ratio) for share in _SOLVED]
