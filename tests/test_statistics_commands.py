@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,32 @@ def test_groups_that_several_sources_have_are_one_arm() -> None:
         api.compare(curves, by="folder")
 
 
+def test_curves_of_another_rule_or_measure_are_not_set_against_each_other() -> None:
+    curves = draw_curves({"70m": 1500.0, "160m": 500.0})
+    small, large = (curves.select(group=group) for group in curves.groups)
+    strict = replace(large, rule=Rule(above=0.9, hold=2))
+    told = "70m is read by accuracy of at least 0.5, and 160m by accuracy of at least 0.9 at 2 evaluations in a row"
+    for ask in (api.compare, api.fit):
+        with pytest.raises(SaltusError, match=f"{ask.__name__}: {told}; give one threshold and one hold"):
+            ask(small, strict)
+        with pytest.raises(SaltusError, match=r"and 160m by .* at 2 evaluations in a row; give one threshold"):
+            ask(small, strict, threshold=0.7)
+        ask(small, strict, threshold=0.7, hold=1)
+        with pytest.raises(SaltusError, match=r"70m has accuracy and 160m has loss, .* give sources of one measure"):
+            ask(small.emergences(), replace(large, measure="loss"), threshold=None)
+    with pytest.raises(SaltusError, match=r"read by accuracy of at least 0\.5, and 160m"):
+        api.compare(small.emergences(), strict.emergences())
+
+
+@pytest.mark.parametrize("asked", [{"threshold": 0.9}, {"hold": 2}, {"threshold": 0.9, "hold": 2}])
+def test_what_is_read_already_is_not_read_by_another_rule(asked: dict[str, Any]) -> None:
+    found = draw_curves({"70m": 1500.0, "160m": 500.0}).emergences()
+    told = f"{' and '.join(asked)} was given with emergences, which are read already; give their curves"
+    for ask in (api.compare, api.fit, api.split):
+        with pytest.raises(SaltusError, match=told):
+            ask(found, **asked)
+
+
 def test_runs_are_compared_on_the_command_line(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
     for name in ("one", "two"):
         shutil.copytree(finished.path, tmp_path / name)
@@ -100,7 +127,14 @@ def test_twenty_nine_seeds_show_a_capability_of_one_in_ten(saltus: Saltus) -> No
         (("--median", "100"), "no question was given; ask one of ratio, width, factor, see"),
         (("--see", "--ratio", "2", "--median", "100"), "ratio, see was given; ask one"),
         (("--see",), "give a pilot or a guess"),
-        (("--ratio", "1", "--median", "100"), "ratio is 1.0; allowed is a finite number above 0 other than 1"),
+        (("--ratio", "1", "--median", "100"), "ratio is 1.0; allowed is a number from 1e-06 to 1e+06 other than 1"),
+        (("--ratio", "1e308", "--median", "100"), "ratio is 1e+308; allowed is a number from 1e-06 to 1e+06"),
+        (("--ratio", "2", "--median", "1000", "--spread", "1000"), "spread 1000.0, share 1.0; allowed are numbers"),
+        (("--see", "--median", "1e300"), "median is 1e+300"),
+        (("--factor", "1e200", "--median", "100"), "factor is 1e+200; allowed is a number above 1 and up to 1e+06"),
+        (("--see", "--median", "100", "--every", "1e-320"), "every is 1e-320; allowed are 1e-09 to 1e+15 steps, and 0"),
+        (("--see", "--median", "100", "--every", "1e308"), "every is 1e+308"),
+        (("--see", "--median", "100", "--budget", "1e308"), "budgets are [1e+308]; allowed are numbers of steps"),
         (("--ratio", "2", "--median", "nan"), "median is nan"),
         (("--ratio", "2", "--median", "100", "--share", "0"), "share 0.0"),
         (("--ratio", "2", "--median", "100", "--spread", "0"), "spread 0.0"),
@@ -111,6 +145,12 @@ def test_what_cannot_be_planned_is_one_sentence(saltus: Saltus, options: tuple[s
     code, out, error = saltus("plan", *options)
     assert (code, out, error.count("\n")) == (2, "", 1)
     assert message in error
+
+
+def test_what_is_at_the_limit_of_what_can_be_planned_is(saltus: Saltus) -> None:
+    for question in (("--ratio", "1e6"), ("--factor", "1e6"), ("--width", "0.5"), ("--see",)):
+        code, _, error = saltus("plan", *question, "--median", "1e15", "--spread", "5", "--every", "1e-9")
+        assert (code, error) == (0, "")
 
 
 def test_watching_at_all_times_takes_no_more_seeds_than_a_coarse_grid() -> None:
@@ -151,6 +191,9 @@ def test_a_seed_that_was_only_begun_changes_nothing(capsys: pytest.CaptureFixtur
     pilots = [api.plan(each, group="160m", see=True, console=console).answer for each in (held, more)]
     assert pilots[0] == pilots[1]
     assert "2 units were not watched for long enough" in capsys.readouterr().out
+    slopes = [api.fit(each, console=console).slope for each in (held, more)]
+    assert slopes[0] == slopes[1]
+    assert "4 units were not watched for long enough" in capsys.readouterr().out
     with pytest.raises(SaltusError, match=r"^a comparison needs units that were watched .* 70m has none"):
         api.compare(replace(held, curves=(*begun[:2], *(c for c in curves if c.key.group == "160m"))))
 

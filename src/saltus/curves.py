@@ -187,6 +187,8 @@ class Emergences(Shown, Sequence[Emergence]):
 
     found: tuple[Emergence, ...]
     rule: Rule
+    measure: str = ""
+    """What the rule was asked of, such as `accuracy`; empty where that is not known."""
 
     def __getitem__(self, place: int) -> Emergence:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
         return self.found[place]
@@ -208,7 +210,7 @@ class Emergences(Shown, Sequence[Emergence]):
     def by_seed(self) -> dict[tuple[str, str], "Emergences"]:
         """By group and seed: what belongs to one run, and so is never independent."""
         return {
-            run: Emergences(tuple(e for e in self.found if e.key[:2] == run), self.rule)
+            run: replace(self, found=tuple(e for e in self.found if e.key[:2] == run))
             for run in dict.fromkeys((e.key.group, e.key.seed) for e in self.found)
         }
 
@@ -236,7 +238,7 @@ class Emergences(Shown, Sequence[Emergence]):
         found = tuple(e for e in self.found if wanted(e.key))
         if not found:
             raise SaltusError(f"there is no {what}; there are {', '.join(there) or 'none'}")
-        return Emergences(found, self.rule)
+        return replace(self, found=found)
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,7 @@ class Curves(Shown, Sequence[Curve]):
     def emergences(self, rule: Rule | None = None) -> Emergences:
         """When each curve's unit emerged, by the curves' own rule or by another one."""
         rule = rule or self.rule
-        return Emergences(tuple(find_emergence(curve, rule) for curve in self.curves), rule)
+        return Emergences(tuple(find_emergence(curve, rule) for curve in self.curves), rule, self.measure)
 
 
 def find_emergence(curve: Curve, rule: Rule) -> Emergence:

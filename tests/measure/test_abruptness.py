@@ -79,6 +79,30 @@ def test_what_lies_between_two_evaluations_stays_open() -> None:
     assert found.jumps is None
 
 
+def test_a_stretch_may_hold_an_evaluation_inside() -> None:
+    """Jumps at 99.5 and 100.5 lie in one stretch, from 99 to 108.9, and no evaluation is at its ends."""
+    steps = np.array([0.0, 50, 100, 200, 300])
+    found = measure_abruptness(steps, [0, 0, 0.34, 0.66, 1])
+    assert found.steepest.most == pytest.approx(0.66)
+    assert found.jumps is None
+
+
+@given(st.lists(st.floats(1.0, 1000.0), min_size=3, max_size=9, unique=True), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_no_stretch_of_any_curve_through_the_evaluations_rises_by_more(sample: list[float], seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    jumps = generator.choice(sample, 12) * np.exp(generator.uniform(-0.1, 0.1, 12))
+    heights = generator.dirichlet(np.full(12, 0.3))
+    steps = np.array([0.0, *sorted(sample), 2000.0])
+
+    def follow(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (jumps <= at[:, None]) @ heights
+
+    start = np.concatenate([jumps * (1 - 1e-6), jumps / 1.1 * (1 + 1e-6)])
+    found = measure_abruptness(steps, follow(steps))
+    assert (follow(start * 1.1) - follow(start)).max() <= found.steepest.most + 1e-6
+
+
 def test_a_threshold_metric_makes_a_jump_of_none() -> None:
     steps = np.arange(0, 4001, 25.0)
     probability = rise(steps, slope=2.0)

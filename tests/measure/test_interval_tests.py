@@ -124,7 +124,19 @@ def test_many_permutations_are_drawn(generator: np.random.Generator, monkeypatch
     drawn = compare_arms(left, right, arm, generator)
     assert (exact.exact, exact.permutations, drawn.exact, drawn.permutations) == (True, 924, False, 9_999)
     assert drawn.p_value == pytest.approx(exact.p_value, abs=4 * np.sqrt(exact.p_value / 9_999))
-    assert drawn.smallest == 1e-4
+    assert drawn.smallest == pytest.approx(exact.smallest, abs=4 * np.sqrt(exact.smallest / 9_999))
+    # the largest statistic of all, which is among few draws or none of them
+    monkeypatch.setattr(interval_tests, "DRAWS", 20)
+    apart = compare_arms(*on_grid(np.arange(10.0, 250.0, 10)), np.repeat([0, 1], 12), generator)
+    assert apart.p_value == apart.smallest == 1 / 21
+
+
+def test_many_seeds_of_which_all_but_one_are_alike_could_show_nothing(generator: np.random.Generator) -> None:
+    right = np.append(100.0, np.full(19, INF))
+    found = compare_arms(np.where(right == 100.0, 0.0, 1000.0), right, np.repeat([0, 1], 10), generator)
+    assert (found.exact, found.p_value, found.smallest) == (False, 1.0, 1.0)
+    equal = compare_arms(np.zeros(20), np.full(20, 10.0), np.repeat([0, 1], 10), generator)
+    assert (equal.exact, equal.p_value, equal.smallest) == (False, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("kind", ["sun", "finkelstein", "wilcoxon"])

@@ -10,6 +10,7 @@ from scipy import stats
 from saltus.errors import SaltusError
 from saltus.measure.bootstrap import bootstrap_seeds
 from saltus.measure.closed_forms import bound_unseen, count_events, count_for_order, count_to_see
+from saltus.measure.cure import fit_cure
 from saltus.measure.interval_tests import compare_arms
 from saltus.measure.intervals import bound_share
 from saltus.measure.outlook import fit_outlook, guess_outlook, watch
@@ -78,12 +79,58 @@ def test_to_see_once_and_to_bound_a_share_agree_with_closed_forms() -> None:
     assert none.upper == pytest.approx(bound_unseen(10))
 
 
+@pytest.mark.parametrize(("spread", "factor", "fewest"), [(0.4, 2.0, 6), (0.3, 1.5, 9)])
+def test_the_fewest_seeds_that_place_a_median_are_found_where_more_do_worse(
+    spread: float, factor: float, fewest: int
+) -> None:
+    """Of six seeds the first and the last bound the median, as of seven and eight, whose ends lie farther apart."""
+    plan = plan_median(guess_outlook(1000, spread), factor, 20.0, np.random.default_rng(0), budgets=[20_000])
+    assert plan.answer is not None
+    assert plan.answer.seeds == fewest
+    by_seeds = {row.seeds: row.success for row in plan.curve}
+    assert all(success < plan.target for seeds, success in by_seeds.items() if seeds < fewest)
+
+
+@pytest.mark.parametrize(("share", "width"), [(0.9, 0.4), (0.9, 0.3), (0.7, 0.5), (0.3, 0.4)])
+def test_the_fewest_seeds_that_bound_a_share_are_found(share: float, width: float) -> None:
+    plan = plan_share(guess_outlook(100, 0.45, share), width, 5.0, budgets=[10_000])
+
+    def succeed(seeds: int) -> float:
+        limits = [bound_share(count, seeds) for count in range(seeds + 1)]
+        narrow = [limit.upper - limit.lower <= width + 1e-12 for limit in limits]
+        return float(stats.binom.pmf(np.arange(seeds + 1), seeds, share)[narrow].sum())
+
+    assert plan.answer is not None
+    assert plan.answer.seeds == next(seeds for seeds in range(1, 200) if succeed(seeds) >= 0.8)
+
+
 def test_a_short_budget_costs_seeds() -> None:
     plan = plan_sighting(guess_outlook(1000, 0.4, 0.5), 10.0, budgets=[600, 1000, 4000])
     needed = {row.budget: row.seeds for row in plan.budgets}
     assert needed[600] > needed[1000] > needed[4000]
     assert plan.answer is not None
     assert plan.answer.seeds * plan.answer.budget == min(seeds * budget for budget, seeds in needed.items())
+
+
+def test_no_plan_exceeds_the_budgets_that_are_given(generator: np.random.Generator) -> None:
+    """The last evaluation is at the budget, on the grid or not."""
+    outlook, budgets = guess_outlook(100, 0.45), [25.0, 100.0, 200.0]
+    plans = [
+        plan_comparison(outlook, 3.0, 30.0, generator, budgets=budgets),
+        plan_median(outlook, 2.0, 30.0, generator, budgets=budgets),
+        plan_share(outlook, 0.5, 30.0, budgets=budgets),
+        plan_sighting(outlook, 30.0, budgets=budgets),
+    ]
+    for plan in plans:
+        assert plan.answer is not None
+        assert {row.budget for row in (plan.answer, *plan.budgets, *plan.curve)} <= set(budgets)
+
+
+def test_a_seed_that_is_first_seen_solved_at_the_budget_solved_by_then(generator: np.random.Generator) -> None:
+    """Evaluated at 90 and 100, all solve in (90, 100], which a factor of 1.1 holds; (90, 180] it would not."""
+    plan = plan_median(guess_outlook(95, 0.001), 1.1, 90.0, generator, budgets=[100])
+    assert plan.answer is not None
+    assert plan.answer.success == 1.0
 
 
 def test_median_plan_is_what_the_bootstrap_then_gives(generator: np.random.Generator) -> None:
@@ -121,6 +168,27 @@ def test_the_share_that_never_solves_is_carried(generator: np.random.Generator) 
     assert np.median(outlook.share) == pytest.approx(4 / 6, abs=0.05)
     share = bound_share(4, 6, 0.8)
     assert np.quantile(outlook.share, [0.1, 0.9]) == pytest.approx([share.lower, share.upper], abs=0.1)
+
+
+def test_a_seed_that_stopped_early_says_little_of_the_share(generator: np.random.Generator) -> None:
+    left = np.array([900.0, 1000, 1100, 1200, 950, *[10_000.0] * 5])
+    right = np.append(left[:5] + 100, [INF] * 5)
+    beta = stats.beta(5.5, 5.5).ppf([0.1, 0.5, 0.9])  # all that ever solve do so long before 10,000
+    shares = fit_outlook(left, right, generator, draws=1_500).share
+    assert np.quantile(shares, [0.1, 0.5, 0.9]) == pytest.approx(beta, abs=0.03)
+    for stopped in (100.0, 200.0, 300.0):
+        shares = fit_outlook(np.append(left, stopped), np.append(right, INF), generator, draws=1_500).share
+        assert np.quantile(shares, [0.1, 0.5, 0.9]) == pytest.approx(beta, abs=0.03)
+
+
+@pytest.mark.parametrize("budgets", [[800.0] * 20, [400.0] * 5 + [800.0] * 5 + [1200.0] * 10])
+def test_the_share_that_is_believed_is_that_of_the_cure_model(
+    budgets: list[float], generator: np.random.Generator
+) -> None:
+    left = np.append(np.linspace(300, 790, 30), budgets)
+    right = np.append(left[:30] + 10, [INF] * 20)
+    outlook, mixture = fit_outlook(left, right, generator, draws=2_000), fit_cure(left, right)
+    assert np.median(outlook.share) == pytest.approx(mixture.share.value, abs=0.05)
 
 
 def test_what_no_number_of_seeds_reaches(generator: np.random.Generator) -> None:

@@ -74,6 +74,13 @@ def test_an_arm_that_is_far_behind_is_dropped_and_one_that_is_near_is_not() -> N
     assert decision.orders == tuple(Order(name, 5, 1990.0) for name in "ab")
 
 
+def test_an_arm_that_is_there_at_step_0_leads() -> None:
+    there, late = Arm("there", np.full(12, -1.0), np.zeros(12)), show([1000.0] * 12, 6000.0, "late")
+    decision = decide([late, there], calibrate(RULES, arms=2))
+    assert decision.leader == "there"
+    assert np.isfinite(decision.means).all()
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -39,6 +39,16 @@ def test_the_interval_of_the_slope_covers_as_often_as_it_says() -> None:
     assert sum(covers) >= 33  # fewer come once in 2,000 times at 95%
 
 
+def test_runs_that_were_only_begun_take_no_part() -> None:
+    found = draw(0.6, 4)
+    begun = [Emergence(after, None, key=Key(name, "begun", "task")) for name, after in (("70m", 0), ("3b", -1))]
+    fitted, less = fit_sizes([*found, *begun]), fit_sizes(found)
+    assert (fitted.sentence, fitted.medians, fitted.slope) == (less.sentence, less.medians, less.slope)
+    assert (fitted.unwatched, less.unwatched) == (2, 0)
+    with pytest.raises(SaltusError, match=r"there are \[70000000.0\] among runs that were watched"):
+        fit_sizes([*found[:4], begun[1]])
+
+
 @pytest.mark.parametrize(
     ("name", "size"), [("pythia-160m", 1.6e8), ("pythia-v1.1-1.4b-deduped", 1.4e9), ("70M", 7e7), ("wide 12k", 1.2e4)]
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.studies.arms import make_arm, make_result, make_spec, solve
+from tests.studies.arms import make_arm, make_spec, make_sweeps, solve
 
 from saltus import api
 from saltus.errors import SaltusError
@@ -255,9 +255,9 @@ def test_a_sweep_of_no_cell_is_refused() -> None:
 
 
 def test_the_verdict_of_the_gate_says_where_it_fails() -> None:
-    cells = {"easy": make_result([200, 300]), "hard": make_result([None])}
-    arms = [make_arm("one", cells=cells), make_arm("other", cells=cells)]
+    sweeps = make_sweeps({3e-4: None, 1e-3: None, 3e-3: None}) | {"easy": make_arm().sweeps["easy"]}
+    arms = [make_arm("one"), make_arm("other", sweeps=sweeps)]
     assert "**This comparison fails the validity gate** for hard:" in write_gate(check_comparison(arms))
-    leaky = [make_arm("one", cells=cells), make_arm("other", cells=cells, future=1.0)]
+    leaky = [make_arm("one"), make_arm("other", sweeps=sweeps, future=1.0)]
     assert "**This comparison fails the validity gate**: its" in write_gate(check_comparison(leaky))
     assert "passes the validity gate: all 7" in write_gate(check_comparison([make_arm("one"), make_arm("other")]))

@@ -4,11 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.studies.arms import make_arm, make_result, make_sweeps
+from tests.studies.arms import invent, make_arm, make_result, make_spec, make_sweeps
 
+from saltus.studies.cells import Cell
 from saltus.studies.gate import Arm, Check, check_comparison, choose_steady
+from saltus.studies.results import Result
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+def make_noise(*losses: float) -> Result:
+    """A run on pure noise with a seed for each of these losses at the end."""
+    return invent(
+        Cell(run=make_spec(len(losses))),
+        [{"seed": seed, "step": 1000, "scored_loss": loss} for seed, loss in enumerate(losses)],
+    )
 
 
 def failing(*arms: Arm) -> list[Check]:
@@ -23,7 +33,10 @@ def test_an_honest_comparison_passes() -> None:
     ("values", "name", "why"),
     [
         ({"noise": make_result([None], loss=float(np.log(2)) - 0.05)}, "targets of pure noise", "other +0.0500"),
-        ({"noise": None}, "targets of pure noise", "not run: other"),
+        ({"noise": None}, "targets of pure noise", "not run, or without a finite loss: other"),
+        ({"noise": make_noise(float(np.log(2)) - 0.05, np.nan)}, "targets of pure noise", "other +0.0500"),
+        ({"noise": make_noise(np.nan, np.inf)}, "targets of pure noise", "without a finite loss: other"),
+        ({"future": np.nan}, "no token moves", "other nan"),
         ({"future": 1e-9}, "no token moves", "other 1.0e-09"),
         ({"future": None}, "no token moves", "other not measured"),
         ({"parameters": {"easy": 1000, "hard": 1080}}, "parameters are matched", "0.0% (easy), 20.0% (hard)"),
@@ -54,6 +67,11 @@ def test_an_honest_comparison_passes() -> None:
             "emergence varies with difficulty",
             "no difference in other",
         ),
+        (
+            {"cells": {"easy": make_result([300, 300, None]), "hard": make_result([300, 300, None])}},
+            "emergence varies with difficulty",
+            "no difference in other",
+        ),
     ],
 )
 def test_each_fault_is_named(values: dict[str, Any], name: str, why: str) -> None:
@@ -72,14 +90,26 @@ def test_a_rate_is_judged_cell_by_cell() -> None:
 
 
 def test_a_cell_that_nobody_solves_says_nothing() -> None:
-    cells = {"easy": make_result([200]), "hard": make_result([None])}
-    (check,) = failing(make_arm("one", cells=cells), make_arm("other", cells=cells))
+    cells = {"easy": make_result([200]), "hard": make_result([600]), "hardest": make_result([None])}
+    sweeps = make_sweeps({3e-4: None, 1e-3: 500, 3e-3: None})
+    sweeps |= {"hardest": sweeps["hard"]}
+    arms = [make_arm(name, cells=cells, sweeps=sweeps) for name in ("one", "other")]
+    (check,) = failing(*arms)
     assert check.name.startswith("in each cell at least one arm")
-    assert "hard" in check.why
-    assert [check.concerns(cell) for cell in ("hard", "easy", None)] == [True, False, True]
+    assert "hardest" in check.why
+    assert [check.concerns(cell) for cell in ("hardest", "easy", None)] == [True, False, True]
     (whole,) = failing(make_arm("one"), make_arm("other", future=1e-9))
     assert [whole.concerns(cell) for cell in ("hard", "easy", None)] == [True, True, True]
     assert not any(check.concerns(None) for check in check_comparison([make_arm("one"), make_arm("other")]))
+
+
+@pytest.mark.parametrize("cells", [{"easy": [200]}, {"easy": [200], "hard": [None]}, {"easy": [None], "hard": [None]}])
+def test_difficulty_that_no_arm_can_tell_does_not_pass(cells: dict[str, list[int | None]]) -> None:
+    found = {cell: make_result(at) for cell, at in cells.items()}
+    check = check_comparison([make_arm(name, cells=found) for name in ("one", "other")])[-1]
+    assert check.name == "emergence varies with difficulty"
+    assert check.why.startswith("not told, as no arm has a median step in two cells; ")
+    assert check.concerns("easy")
 
 
 def test_of_rates_that_learn_as_much_the_sooner_one_is_best_and_then_the_one_with_less_loss() -> None:

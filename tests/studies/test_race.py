@@ -176,6 +176,15 @@ def test_the_page_says_whether_the_full_grid_agrees() -> None:
     )
 
 
+def test_the_grid_is_judged_by_the_measure_of_the_race() -> None:
+    """Seeds that do not solve count as twice the best median, not as the budget, as in the race."""
+    cells = make_cells(2, seeds=12)
+    (heat,) = Race(first_seeds=12, error=0.9).list_heats(cells)
+    results = invent(cells, [[200] * 8 + [None] * 4, [300] * 12])
+    assert heat.follow(results.find).leader == "arm-0"
+    assert "The best of the full grid is arm-0, which agrees." in write_race(heat, results.find)
+
+
 def test_by_solve_share_who_solves_within_the_budget_is_ahead() -> None:
     cells = make_cells(2, seeds=12)
     (heat,) = Race(by="solve share", first_seeds=6, margin=0.5).list_heats(cells)

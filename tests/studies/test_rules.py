@@ -433,6 +433,9 @@ NEVER: list[int | None] = [None] * 8
             "b",
             ["in part", "in part"],
         ),
+        # One of four others is sooner, and of three nothing is shown; then two of four are sooner.
+        ({"a": SOON, "b": LATE, "c": SOON, "d": LATE, "e": LATE, "f": LATE}, "a", "b", ["in part", "open"]),
+        ({"a": SOON, "b": LATE, "c": SOON, "d": LATE, "e": SOON, "f": LATE}, "a", "b", ["in part", "not reproduced"]),
     ],
 )
 def test_an_arm_is_ahead_only_where_its_seeds_show_it(

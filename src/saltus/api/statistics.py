@@ -1,6 +1,8 @@
 """Questions asked of curves, whoever made them: compare arms, fit steps against size, plan seeds and budgets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -43,17 +45,16 @@ def compare(
     monitored training is one seed of its group, and the seeds of a group are one arm unless `by` is folder.
 
     `unit` is the whole task if it is not given; a source without one needs it named. `paired` says that seeds of the
-    same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules. Where a `console` is
-    given the tables are printed.
+    same name are the same seed. `threshold` and `hold` stand in for those of the sources' rules, which have to be one
+    rule of one measure then. Where a `console` is given the tables are printed.
 
     Raises:
-        SaltusError: if there are not two arms with the unit.
+        SaltusError: if there are not two arms with the unit, or the sources are read by different rules.
 
     """
     arms: dict[str, Emergences] = {}
     grouped = by == "group" or (by is None and len(sources) == 1)
-    for source in sources:
-        found = find_emergences(source, unit=unit, threshold=threshold, hold=hold)
+    for source, found in zip(sources, _find_alike("compare", sources, unit, threshold, hold), strict=True):
         one_by_one = by == "folder" or not (grouped or isinstance(source, MonitorFolder))
         for name in [_name(source, found)] if one_by_one else found.groups:
             if one_by_one:
@@ -85,13 +86,16 @@ def fit(
     `unit`, `threshold` and `hold` are those of `compare`. Where a `console` is given the sentence is printed.
 
     Raises:
-        SaltusError: if a name says no size, there is one size alone, or the steps set no slope.
+        SaltusError: if a name says no size, there is one size alone, the steps set no slope, or the sources are read by
+            different rules.
 
     """
-    found = [e for source in sources for e in find_emergences(source, unit=unit, threshold=threshold, hold=hold)]
+    found = [e for each in _find_alike("fit", sources, unit, threshold, hold) for e in each]
     fitted = fit_sizes(found)
     if console is not None:
         console.print(f"{fitted.sentence}.", markup=False, highlight=False)
+        if fitted.unwatched:
+            console.print(_tell_unwatched(fitted.unwatched), markup=False, highlight=False)
     return fitted
 
 
@@ -197,13 +201,17 @@ def read_emergences(
     """When every unit emerged in a source, or those among which `unit` is; and the whole, empty where there is none.
 
     Raises:
-        SaltusError: if the source has no curves.
+        SaltusError: if the source has no curves, or is no longer curves and another rule is asked for.
 
     """
     if isinstance(source, FolderWithoutCurves):
         raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
     match source:
         case Emergences():
+            if asked := [name for name, value in (("threshold", threshold), ("hold", hold)) if value is not None]:
+                raise SaltusError(
+                    f"{' and '.join(asked)} was given with emergences, which are read already; give their curves"
+                )
             return source, ""
         case Curves():
             curves = source
@@ -212,6 +220,32 @@ def read_emergences(
         case _:
             curves = source.records().curves
     return curves.emergences(curves.rule.change(threshold=threshold, hold=hold)), curves.whole
+
+
+def _find_alike(
+    command: str, sources: Sequence[Source], unit: str | None, threshold: float | None, hold: int | None
+) -> list[Emergences]:
+    """When one unit emerged in each source, by one rule of one measure.
+
+    Raises:
+        SaltusError: if measures or rules differ: then so do the steps, whatever the trainings were.
+
+    """
+    every = [find_emergences(source, unit=unit, threshold=threshold, hold=hold) for source in sources]
+    named = [(_name(source, found), found) for source, found in zip(sources, every, strict=True)]
+    for (a, one), (b, other) in combinations(named, 2):
+        if one.measure and other.measure and one.measure != other.measure:
+            raise SaltusError(
+                f"{command}: {a} has {one.measure} and {b} has {other.measure}, whose steps mean different things; "
+                "give sources of one measure"
+            )
+        if one.rule != other.rule:
+            rules = [each.rule.describe(each.measure or "a value") for each in (one, other)]
+            raise SaltusError(
+                f"{command}: {a} is read by {rules[0]}, and {b} by {rules[1]}; give one threshold and one hold for "
+                "all, or curves that are read by one rule"
+            )
+    return every
 
 
 def _read_pilot(source: Source, unit: str | None, group: str | None) -> tuple[Emergences, int]:
@@ -229,7 +263,7 @@ def _read_pilot(source: Source, unit: str | None, group: str | None) -> tuple[Em
             f"group: none was given, and the pilot has {_list_some(found.groups)}; name one, since only its seeds are "
             "alike"
         )
-    watched = Emergences(tuple(e for e in found if not e.unwatched), found.rule)
+    watched = replace(found, found=tuple(e for e in found if not e.unwatched))
     if not any(not e.censored for e in watched):
         raise SaltusError(
             f"plan: none of the pilot's {len(found)} seeds emerged, so it says nothing of how long; guess"
@@ -272,4 +306,4 @@ def _join_seeds(some: Emergences, more: Emergences) -> Emergences:
             f"group {twice[0].group} has the seed {twice[0].seed} in two of the folders; give each seed once, or "
             "compare by folder"
         )
-    return Emergences((*some, *more), some.rule)
+    return replace(some, found=(*some, *more))

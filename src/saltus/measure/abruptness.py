@@ -24,6 +24,9 @@ from saltus.measure.intervals import Floats
 STRETCH = 0.1
 """Length of the steepest stretch, as a share of the step at which it begins."""
 
+_BESIDE = 1e-9
+"""How far a step just beside an evaluation is from it, as a share of it."""
+
 
 @dataclass(frozen=True)
 class Bracket:
@@ -119,9 +122,13 @@ class Rise:
         return end - begin, np.maximum(low[1] - high[0], 0.0), high[1] - low[0]
 
     def find_steepest(self) -> Bracket:
-        """The largest share in a stretch; it begins or ends at an evaluation, where the slope changes."""
+        """The largest share in a stretch.
+
+        It begins or ends at an evaluation, where the slope changes; what it can be at most changes just beside them.
+        """
         positive = self.steps[self.steps > 0.0]
-        start = np.concatenate([positive, positive / (1.0 + STRETCH)])
+        ends = np.concatenate([positive * beside for beside in (1.0 - _BESIDE, 1.0, 1.0 + _BESIDE)])
+        start = np.concatenate([ends, ends / (1.0 + STRETCH)])
         value, least, most = (float(shares.max()) for shares in self.share(start, start * (1.0 + STRETCH)))
         return Bracket(value, least, most)
 

@@ -47,7 +47,10 @@ class IntervalTest:
     p_value: float
     """Two-sided, by permutation. 1 where all scores are equal."""
     smallest: float
-    """The smallest p-value that these scores can give: above .05, no result could be called significant."""
+    """The smallest p-value that these scores can give: above .05, no result could be called significant.
+
+    Of random permutations it is that of the largest statistic found.
+    """
     permutations: int
     exact: bool
     """Whether all permutations were tried, or random ones."""
@@ -167,7 +170,7 @@ def _permute(
     found = np.einsum("pa,ab,pb->p", sums, form, sums)
     alike = _TIE * float(found.max())
     reached = int((found >= statistic - alike).sum())
-    largest = float((found >= found.max() - alike).mean())
+    largest = int((found >= max(float(found.max()), statistic) - alike).sum())
     return IntervalTest(
         kind=kind,
         arms=tuple(labels),
@@ -177,7 +180,7 @@ def _permute(
         statistic=statistic if known else None,
         p_approximate=float(stats.chi2.sf(statistic, arms - 1)) if known else None,
         p_value=reached / possible if exact else (reached + 1) / (DRAWS + 1),
-        smallest=largest if exact else 1.0 / (DRAWS + 1),
+        smallest=largest / possible if exact else (largest + 1) / (DRAWS + 1),
         permutations=possible if exact else DRAWS,
         exact=exact,
     )

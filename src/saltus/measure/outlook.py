@@ -6,7 +6,7 @@ A seed ever solves with a probability, the share; the log step of one that does 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from saltus.measure.cure import fit_cure
@@ -15,6 +15,12 @@ from saltus.measure.parametric import fit_steps
 
 WIDEST = 5.0
 """No spread beyond this is believed, whatever two seeds say: it puts a factor of 150 between ordinary seeds."""
+
+LONGEST = 1e15
+"""Steps beyond which nothing is planned, so that what is multiplied and rounded stays a number."""
+
+_ANGLES = 1_000
+"""Shares among which one is drawn; they lie less than .002 apart, and a hundred seeds place a share within .1."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,10 @@ class Outlook:
 
 def guess_outlook(median: float, spread: float, share: float = 1.0) -> Outlook:
     """Stated guesses: median step, standard deviation of natural log steps (.45 is usual), share that ever solves."""
-    if not (0.0 < median < np.inf and 0.0 < spread < np.inf and 0.0 < share <= 1.0):
+    if not (0.0 < median <= LONGEST and 0.0 < spread <= WIDEST and 0.0 < share <= 1.0):
         raise ValueError(
-            f"median is {median}, spread {spread}, share {share}; allowed are finite numbers above 0, the share up to 1"
+            f"median is {median}, spread {spread}, share {share}; allowed are numbers above 0, the median up to "
+            f"{LONGEST:g} steps, the spread up to {WIDEST:g}, the share up to 1"
         )
     return Outlook(np.array([median]), np.array([spread]), np.array([share]), None)
 
@@ -68,8 +75,8 @@ def fit_outlook(left: ArrayLike, right: ArrayLike, generator: np.random.Generato
     """What a pilot's intervals (left, right] [seed] say, one unit of each seed; see `measure.intervals` for the ends.
 
     The draws are from the estimates' sampling distributions: chi-square for the variance and normal for the mean of log
-    steps, with as many seeds as emerged, and for the share that solved within the pilot's budget a beta distribution
-    (Jeffreys 1946), raised to the share that ever solves by the chance that a log-normal step lies within the budget.
+    steps, with as many seeds as emerged. The share that ever solves is drawn from what the seeds say of it, given these
+    two: one that was watched for a short time says little of whether it would have solved.
 
     Raises:
         SaltusError: if the pilot cannot tell the spread; guesses are then what is left.
@@ -88,11 +95,10 @@ def fit_outlook(left: ArrayLike, right: ArrayLike, generator: np.random.Generato
     assert median is not None  # and at least two events, as one alone has no spread
     spreads = np.minimum(spread * np.sqrt(events / generator.chisquare(events - 1, draws)), WIDEST)
     medians = median * np.exp(spreads * generator.normal(size=draws) / np.sqrt(events))
-    solved = generator.beta(events + 0.5, censored.sum() + 0.5, draws)
-    if censored.any():
-        budget = float(left[censored].min())
-        solved = np.minimum(solved / np.maximum(ndtr(np.log(budget / medians) / spreads), 1e-3), 1.0)
-    return Outlook(medians, spreads, solved, len(left))
+    ends, seeds = np.unique(left[censored], return_counts=True)
+    chances = ndtr(np.log(ends / medians[:, None]) / spreads[:, None])
+    shares = _draw_shares(events, seeds, chances, generator)
+    return Outlook(medians, spreads, shares, len(left))
 
 
 def watch(steps: Floats, every: float, budget: float) -> Floats:
@@ -102,3 +108,18 @@ def watch(steps: Floats, every: float, budget: float) -> Floats:
     """
     found = steps if every == 0.0 else np.ceil(steps / every)
     return np.where(steps <= budget, found, np.inf)
+
+
+def _draw_shares(events: int, seeds: NDArray[np.int64], chances: Floats, generator: np.random.Generator) -> Floats:
+    """[draw] the share that ever solves, from seeds that did, and others [end] that did not while they were watched.
+
+    `chances` [draw, end] are those of having solved by then, for a seed that ever does. The likelihood is that of
+    `measure.cure`, the prior is Jeffreys' (1946): with chances of 1 it is a beta distribution.
+    """
+    angle = (np.arange(_ANGLES) + 0.5) / _ANGLES * np.pi / 2.0  # in which the prior of the squared sine is even
+    share = np.sin(angle) ** 2
+    logs = np.tile(events * np.log(share), (len(chances), 1))
+    for count, chance in zip(seeds, chances.T, strict=True):
+        logs += count * np.log1p(-share * chance[:, None])
+    mass = np.cumsum(np.exp(logs - logs.max(axis=1, keepdims=True)), axis=1)
+    return share[(mass < generator.random((len(chances), 1)) * mass[:, -1:]).sum(axis=1)]

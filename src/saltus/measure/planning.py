@@ -1,26 +1,33 @@
 """How many seeds and how long a budget a study needs, by simulation from what a pilot or a guess says.
 
-Each question has a probability of success that grows with the seeds; the plan is the cheapest number of seeds and
-budget (in seed-steps) with which it reaches the wanted one. Success is judged by the very test or interval that the
-study will use, at its own number of seeds, on its own grid of evaluations. What is believed enters as draws: a pilot of
-three seeds leaves the truth open, and the success is an average over what it may be.
+Each question has a probability of success, which more seeds mostly raise; the plan is the cheapest number of seeds and
+budget (in seed-steps) with which it reaches the wanted one. Where an interval is asked for, one seed more can lower it
+again, as exact intervals grow narrower in jumps: the curve of the plan shows that. Success is judged by the very test
+or interval that the study will use, at its own number of seeds, on its own grid of evaluations. What is believed enters
+as draws: a pilot of three seeds leaves the truth open, and the success is an average over what it may be.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from math import ceil, comb, isfinite
+from math import ceil, comb
 
 import numpy as np
 from scipy import stats
 
 from saltus.measure.interval_tests import EXACT
 from saltus.measure.intervals import Floats
-from saltus.measure.outlook import Outlook, watch
+from saltus.measure.outlook import LONGEST, Outlook, watch
 
 MOST = 512
 """Seeds, in each arm, beyond which no plan is looked for."""
+
+_FARTHEST = 1e6
+"""The largest factor between two steps that is asked for."""
+
+_SHORTEST = 1e-9
+"""Steps between evaluations; a budget has no more of them than can be counted."""
 
 _SOLVED = (0.5, 0.75, 0.9, 0.975)
 """Budgets that are tried: so many of the seeds that ever solve do so within them."""
@@ -86,8 +93,10 @@ def plan_comparison(
     success only where the right arm is found to be the sooner one. A budget that is not given is looked for.
     """
     _check(power=power, alpha=alpha)
-    if not 0.0 < ratio < np.inf or ratio == 1.0:
-        raise ValueError(f"ratio is {ratio}; allowed is a finite number above 0 other than 1")
+    if not 1.0 / _FARTHEST <= ratio <= _FARTHEST or ratio == 1.0:
+        raise ValueError(
+            f"ratio is {ratio}; allowed is a number from {1.0 / _FARTHEST:g} to {_FARTHEST:g} other than 1"
+        )
     ratio = max(ratio, 1.0 / ratio)
     state = int(generator.integers(2**62))
 
@@ -118,8 +127,8 @@ def plan_median(
     The interval is that between two order statistics, which `measure.bootstrap` gives where grid and budget are shared.
     """
     _check(certainty=certainty, level=level)
-    if not 1.0 < factor < np.inf:
-        raise ValueError(f"factor is {factor}; allowed is a finite number above 1")
+    if not 1.0 < factor <= _FARTHEST:
+        raise ValueError(f"factor is {factor}; allowed is a number above 1 and up to {_FARTHEST:g}")
     state = int(generator.integers(2**62))
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
@@ -128,10 +137,13 @@ def plan_median(
             return 0.0
         steps = believed.simulate(studies, seeds, np.random.default_rng(state))
         found = np.sort(watch(steps, every, budget), axis=1)[:, [out - 1, seeds - out]]
-        low, high = (found[:, 0], found[:, 1]) if every == 0.0 else (found[:, 0] - 1.0, found[:, 1])
-        return float((np.isfinite(high) & (high <= factor**2 * low)).mean())
+        low, high = found.T
+        solved = np.isfinite(high)
+        if every:
+            low, high = (low - 1.0) * every, np.minimum(high * every, budget)
+        return float((solved & (high <= factor**2 * low)).mean())
 
-    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every)
+    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every, grows=False)
 
 
 def plan_share(
@@ -147,11 +159,13 @@ def plan_share(
     _check(certainty=certainty, level=level, width=width)
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
-        counts = np.arange(seeds + 1)
-        narrow = _measure_widths(seeds, level) <= width + 1e-12
-        return float(stats.binom.pmf(counts, seeds, believed.solve_by(budget)[:, None])[:, narrow].sum(axis=1).mean())
+        wide = np.flatnonzero(_measure_widths(seeds, level) > width + 1e-12)  # around half of the seeds
+        if not len(wide):
+            return 1.0
+        solved = stats.binom(seeds, believed.solve_by(budget))
+        return float((solved.cdf(wide[0] - 1) + solved.sf(wide[-1])).mean())
 
-    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every)
+    return _plan(outlook, succeed, certainty, 1, _choose_budgets(outlook, every, budgets), every, grows=False)
 
 
 def plan_sighting(outlook: Outlook, every: float, *, certainty: float = 0.95, budgets: Sequence[float] = ()) -> Plan:
@@ -204,7 +218,16 @@ def _measure_widths(seeds: int, level: float) -> Floats:
     return upper - lower
 
 
-def _plan(outlook: Outlook, succeed: Success, target: float, arms: int, budgets: Sequence[float], every: float) -> Plan:
+def _plan(
+    outlook: Outlook,
+    succeed: Success,
+    target: float,
+    arms: int,
+    budgets: Sequence[float],
+    every: float,
+    *,
+    grows: bool = True,
+) -> Plan:
     known = outlook.estimate
 
     def try_design(seeds: int, budget: float, every: float) -> PlanRow:
@@ -213,7 +236,7 @@ def _plan(outlook: Outlook, succeed: Success, target: float, arms: int, budgets:
         )
 
     def find(budget: float) -> int | None:
-        return _find_fewest(lambda seeds: succeed(outlook, seeds, budget, every), target)
+        return _find_fewest(lambda seeds: succeed(outlook, seeds, budget, every), target, grows)
 
     fewest = [(find(budget), budget) for budget in budgets]
     rows = tuple(try_design(seeds, budget, every) for seeds, budget in fewest if seeds is not None)
@@ -233,13 +256,18 @@ def _plan(outlook: Outlook, succeed: Success, target: float, arms: int, budgets:
     )
 
 
-def _find_fewest(succeed: Callable[[int], float], target: float) -> int | None:
-    """The fewest seeds with which success reaches the target, for a success that grows with them."""
+def _find_fewest(succeed: Callable[[int], float], target: float, grows: bool) -> int | None:
+    """The fewest seeds with which success reaches the target; every number is tried where it does not grow with them.
+
+    None if none of 1, 2, 4, ... up to `MOST` reaches it.
+    """
     low, high = 0, 1
     while succeed(high) < target:
         low, high = high, 2 * high
         if high > MOST:
             return None
+    if not grows:
+        return next(seeds for seeds in range(1, high + 1) if succeed(seeds) >= target)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if succeed(middle) >= target else (middle, high)
@@ -247,13 +275,17 @@ def _find_fewest(succeed: Callable[[int], float], target: float) -> int | None:
 
 
 def _choose_budgets(outlook: Outlook, every: float, budgets: Sequence[float], ratio: float = 1.0) -> list[float]:
-    """As given, or by which the seeds of the slower arm have mostly solved, on the grid."""
-    if not 0.0 <= every < np.inf:
-        raise ValueError(f"every is {every}; allowed are finite numbers of steps, and 0 for watching at all times")
-    if any(not (budget > 0.0 and isfinite(budget)) for budget in budgets):
-        raise ValueError(f"budgets are {list(budgets)}; allowed are finite numbers of steps above 0")
-    chosen = list(budgets) or [outlook.find_budget(share, ratio) for share in _SOLVED]
-    return sorted({max(ceil(budget / every), 1) * every if every else float(budget) for budget in chosen})
+    """As given, or on the grid: those by which the seeds of the slower arm have mostly solved."""
+    if not (every == 0.0 or _SHORTEST <= every <= LONGEST):
+        raise ValueError(
+            f"every is {every}; allowed are {_SHORTEST:g} to {LONGEST:g} steps, and 0 for watching at all times"
+        )
+    if any(not 0.0 < budget <= LONGEST for budget in budgets):
+        raise ValueError(f"budgets are {list(budgets)}; allowed are numbers of steps above 0 and up to {LONGEST:g}")
+    if budgets:
+        return sorted({float(budget) for budget in budgets})
+    chosen = [outlook.find_budget(share, ratio) for share in _SOLVED]
+    return sorted({max(ceil(budget / every), 1) * every if every else budget for budget in chosen})
 
 
 def _check(**probabilities: float) -> None:

@@ -286,12 +286,19 @@ def _find_level(trained: Sequence[tuple[Floats, Floats]], rules: RaceRules, miss
     if not trained:
         return rules.first_budget
     reached = _find_reached(trained)
-    median = min(float(np.median((np.maximum(left, 0.0) + right) / 2.0)) for left, right in trained)
-    if np.isfinite(median):
-        wanted = min(2.0 * median, rules.budget)
+    if (wanted := find_cut(trained, rules.budget)) is not None:
         return min(reached, wanted) if reached >= _ENOUGH * wanted else wanted
     known = min(max(reached, rules.first_budget), rules.budget)
     return known if missing else min(2.0 * known, rules.budget)
+
+
+def find_cut(trained: Sequence[tuple[Floats, Floats]], budget: float) -> float | None:
+    """Where outcomes are cut: at twice the best arm's median step, in steps; None where no arm has a median.
+
+    At step 1 at the earliest, as what is there at step 0 has no log step; at the budget at the latest.
+    """
+    median = min(float(np.median((np.maximum(left, 0.0) + right) / 2.0)) for left, right in trained)
+    return min(max(2.0 * median, 1.0), budget) if np.isfinite(median) else None
 
 
 def _find_reached(trained: Sequence[tuple[Floats, Floats]]) -> float:

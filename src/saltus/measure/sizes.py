@@ -25,6 +25,8 @@ class SizeFit:
     """By size in parameters: the step by which half of the runs have emerged, of the fitted line."""
     fit: StepFit
     """Its covariate "size" is the natural logarithm of the size over the smallest one."""
+    unwatched: int
+    """Runs that take no part, since nothing is known of them."""
 
     @property
     def sentence(self) -> str:
@@ -41,7 +43,7 @@ class SizeFit:
 def fit_sizes(found: Sequence[Emergence], level: float = 0.95) -> SizeFit:
     """Fit when one unit emerged in runs of several sizes; the name of each group says its size, such as 1.4b.
 
-    Each emergence counts as a run of its own.
+    Each emergence counts as a run of its own. Runs that were not watched beyond step 0 take no part.
 
     Raises:
         SaltusError: if a name says no size or several, a run is there twice, there is one size alone, or the steps set
@@ -50,17 +52,21 @@ def fit_sizes(found: Sequence[Emergence], level: float = 0.95) -> SizeFit:
     """
     if len({(e.key.group, e.key.seed) for e in found}) < len(found):
         raise SaltusError("fit: a seed of a group is there twice; give each run once")
-    sizes = np.array([read_size(e.key.group) for e in found])
+    watched = [e for e in found if not e.unwatched]
+    sizes = np.array([read_size(e.key.group) for e in watched])
     if len(np.unique(sizes)) < 2:
-        raise SaltusError(f"fit: a slope needs two sizes; there are {sorted(set(sizes.tolist()))}")
-    left = [float(e.after) for e in found]
-    right = [np.inf if e.by is None else float(e.by) for e in found]
+        raise SaltusError(
+            f"fit: a slope needs two sizes; there are {sorted(set(sizes.tolist()))} among runs that were watched "
+            "beyond step 0"
+        )
+    left = [float(e.after) for e in watched]
+    right = [np.inf if e.by is None else float(e.by) for e in watched]
     logs = np.log(sizes / sizes.min())
     fitted = fit_steps(left, right, logs[:, None], ["size"])
     medians = {
         float(size): fitted.bound_quantile(0.5, [np.log(size / sizes.min())], level) for size in np.unique(sizes)
     }
-    return SizeFit(fitted.bound_coefficient("size", level), medians, fitted)
+    return SizeFit(fitted.bound_coefficient("size", level), medians, fitted, len(found) - len(watched))
 
 
 def read_size(name: str) -> float:

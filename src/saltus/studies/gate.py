@@ -90,28 +90,29 @@ def check_comparison(arms: Sequence[Arm]) -> list[Check]:
 
 
 def _check_noise(arms: Sequence[Arm]) -> Check:
-    gains = {arm.name: _measure_gain(arm.noise) for arm in arms if arm.noise is not None}
-    missing = [arm.name for arm in arms if arm.noise is None]
-    leaks = [name for name, gain in gains.items() if gain > NOISE]
+    gains = {arm.name: gain for arm in arms if arm.noise and (gain := _measure_gain(arm.noise)) is not None}
+    missing = [arm.name for arm in arms if arm.name not in gains]
     why = ", ".join(f"{name} {gain:+.4f}" for name, gain in gains.items()) or "no arm was run"
     return Check(
         "targets of pure noise stay at chance",
-        not leaks and not missing,
-        f"nats below chance: {why}" + (f"; not run: {', '.join(missing)}" if missing else ""),
+        not missing and all(gain <= NOISE for gain in gains.values()),
+        f"nats below chance: {why}" + (f"; not run, or without a finite loss: {', '.join(missing)}" if missing else ""),
     )
 
 
-def _measure_gain(noise: Result) -> float:
-    """Nats by which the best seed is below chance over the scored predictions at the end."""
+def _measure_gain(noise: Result) -> float | None:
+    """Nats by which the best seed is below chance over the scored predictions at the end; None if all diverged."""
     facts = noise.records.facts
     chance = float(facts.chance_loss[facts.scored].mean())
-    return chance - float(noise.records.cube("steps", "scored_loss")[:, -1].min())
+    losses = noise.records.cube("steps", "scored_loss")[:, -1]
+    finite = losses[np.isfinite(losses)]
+    return chance - float(finite.min()) if finite.size else None
 
 
 def _check_future(arms: Sequence[Arm]) -> Check:
-    wrong = [arm.name for arm in arms if arm.future is None or arm.future > 0.0]
+    right = all(arm.future is not None and arm.future <= 0.0 for arm in arms)  # what is no number is not right
     values = ", ".join(f"{arm.name} {'not measured' if arm.future is None else f'{arm.future:.1e}'}" for arm in arms)
-    return Check("no token moves a prediction before it", not wrong, f"largest influence: {values}")
+    return Check("no token moves a prediction before it", right, f"largest influence: {values}")
 
 
 def _check_size(arms: Sequence[Arm]) -> Check:
@@ -189,20 +190,25 @@ def _check_budget(arms: Sequence[Arm]) -> Check:
 
 
 def _check_difficulty(arms: Sequence[Arm]) -> Check:
-    """An arm that solves easy and hard cells in the same time does not search: it has seen the answer."""
+    """An arm that solves easy and hard cells in the same time does not search: it has seen the answer.
+
+    Where no arm has a median step in two cells nothing is told, and what was not shown does not hold.
+    """
     flat: list[str] = []
     told: list[str] = []
+    compared = False
     for arm in arms:
-        steps = {cell: [task.by for task in result.tasks] for cell, result in arm.cells.items()}
         medians = {cell: median_step(result.tasks) for cell, result in arm.cells.items()}
         solved = {cell: step for cell, step in medians.items() if step is not None}
         told.append(f"{arm.name} " + (", ".join(f"{cell}: {step:,.0f}" for cell, step in solved.items()) or "none"))
-        whole = [cell for cell, found in steps.items() if all(by is not None for by in found)]
-        if len(whole) > 1 and np.ptp([solved[cell] for cell in whole]) <= 0.1 * min(solved[cell] for cell in whole):
-            flat.append(arm.name)
+        if len(solved) > 1:
+            compared = True
+            if np.ptp(list(solved.values())) <= 0.1 * min(solved.values()):
+                flat.append(arm.name)
+    found = f"no difference in {', '.join(flat)}; " if flat else ""
     return Check(
         "emergence varies with difficulty",
-        not flat,
-        (f"no difference in {', '.join(flat)}; " if flat else "")
+        compared and not flat,
+        (found if compared else "not told, as no arm has a median step in two cells; ")
         + f"median step of the whole task, where half of the seeds had it: {'; '.join(told)}",
     )

@@ -91,10 +91,14 @@ class Heat:
         """The keys that its cells share."""
         return ", ".join(f"{name} {self.cells[0].key.get(name)}" for name in self.race.within) or "the race"
 
+    @property
+    def budget(self) -> float:
+        """The last step by which an emergence can be confirmed."""
+        return float(_list_confirmable(self.cells[0].run)[-1])
+
     def follow(self, find: Find) -> History:
         """As far as its records go."""
-        spec = self.cells[0].run
-        rules = self.race.rules(spec.seeds, _list_confirmable(spec)[-1])
+        rules = self.race.rules(self.cells[0].run.seeds, self.budget)
         cells = {cell.name: cell for cell in self.cells}
         calibration = Calibration(rules, len(cells), Streams(0).generator("race"))
 

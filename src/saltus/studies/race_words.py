@@ -4,8 +4,9 @@ from math import exp
 
 import numpy as np
 
+from saltus.curves import Emergences
 from saltus.measure.outcomes import median_step
-from saltus.measure.race import Drop, History, measure_outcomes
+from saltus.measure.race import Drop, History, find_cut, measure_outcomes
 from saltus.specs import RunSpec
 from saltus.studies.race import Find, Heat
 
@@ -95,16 +96,23 @@ def _say_cost(heat: Heat, history: History, find: Find, spent: int) -> str:
 
 def _pick(heat: Heat, find: Find) -> tuple[str, dict[str, str]]:
     """The best cell of the full grid by the race's own measure, and what is said of each cell, the best first."""
+    every = {cell.name: _find_tasks(cell.run, find) for cell in heat.cells}
+    ends = {name: tasks.intervals() for name, tasks in every.items()}
+    cut = find_cut(list(ends.values()), heat.budget) if heat.race.by == "median step" else None
+    level = heat.budget if cut is None else cut
     means: dict[str, float] = {}
     told: dict[str, str] = {}
-    for cell in heat.cells:
-        records = find(cell.run)
-        assert records is not None
-        tasks = records.curves.wholes.emergences()
-        left, right = tasks.intervals()
-        means[cell.name] = float(measure_outcomes(left, right, float(cell.run.training.steps), heat.race.by).mean())
+    for name, (left, right) in ends.items():
+        means[name] = float(measure_outcomes(left, right, level, heat.race.by).mean())
+        median = median_step(every[name])
         solved = f"{np.isfinite(right).sum()} of {len(right)}"
-        median = median_step(tasks)
-        told[cell.name] = f"({solved}, median {'beyond the budget' if median is None else f'{median:,.0f}'})"
+        told[name] = f"({solved}, median {'beyond the budget' if median is None else f'{median:,.0f}'})"
     order = sorted(means, key=lambda name: means[name])
     return order[0], {name: told[name] for name in order}
+
+
+def _find_tasks(spec: RunSpec, find: Find) -> Emergences:
+    """When each seed of a run that was trained had the whole task."""
+    records = find(spec)
+    assert records is not None
+    return records.curves.wholes.emergences()

@@ -73,11 +73,11 @@ def _judge_best(results: Mapping[str, Result], best: str, cell: str) -> Claim:
 def _judge_most(results: Mapping[str, Result], best: str, over: str, cell: str) -> Claim:
     others = {name: result for name, result in results.items() if name not in (best, over)}
     behind, ahead = _split(find_sooner(results[over], others))
-    verdict: Verdict = "in part" if len(behind) > len(ahead) else "not reproduced"
+    verdict: Verdict = "in part" if len(behind) > len(ahead) else "open"
     if 2 * len(behind) > len(others):
         verdict = "reproduced"
-    elif not behind and not ahead:
-        verdict = "open"
+    elif ahead and 2 * len(ahead) >= len(others):  # then most of them cannot be behind
+        verdict = "not reproduced"
     return Claim(
         f"most others are behind {over}, {cell}",
         verdict,
