@@ -257,7 +257,7 @@ def test_cells_that_are_changed_train_the_difference(
     code, _, error = saltus("run", study, "--out", out, "--device", "cpu")
     assert (code, error) == (0, "")
     assert trained.keys() == {2, 3, 4}
-    assert "all 1 runs are finished" in saltus("status", study, "--out", out)[1]
+    assert "the run is finished" in saltus("status", study, "--out", out)[1]
     assert "is finished already" in saltus("run", study, "--seeds", "3", "--out", out, "--device", "cpu")[1]
     assert len([path for path in out.iterdir() if path.name != "study"]) == 1
 
