@@ -60,6 +60,7 @@ def test_facts_that_the_data_bear_out_are_taken() -> None:
         ("% 3\n", "% 3 * 0\n", None),
         ("% 3\n", "% 3 + CALLS[0] % 2 * 7\n", "gives the token"),
         ("% 3\n", "+ CALLS[0]) % 3\n", "gives two results for one generator"),
+        ("CALLS[0] += 1", "self.shift += 1", "gives another result when it is called again with an equal generator"),
         ("(count, 4)", "(count, 5)", "sample is to give integers"),
         ("tokens = generator.integers(0, 3, (count, 4))", "tokens = generator.random((count, 4))", "sample is to give"),
         ("CALLS[0] += 1", "raise KeyError('lost')", "raised KeyError: 'lost'; mend its code"),

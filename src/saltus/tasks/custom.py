@@ -75,7 +75,8 @@ def _find_wrong(spec: CustomTask) -> str | None:
     if not isinstance(facts, TaskFacts):
         return f"has facts that are a {type(facts).__name__}; make them with saltus.tasks.base.TaskFacts.of"
     count = max(2, min(_SEQUENCES, _TOKENS // spec.length))
-    tokens, again = (np.asarray(task.sample(np.random.default_rng(8), count)) for task in (first, second))
+    drawn = [np.asarray(task.sample(np.random.default_rng(8), count)) for task in (first, second, first)]
+    tokens, again, later = drawn
     if tokens.shape != (count, spec.length) or tokens.dtype.kind not in "iu":
         return (
             f"gives {tokens.dtype} {tokens.shape}; sample is to give integers [sequence, token], {(count, spec.length)}"
@@ -84,6 +85,8 @@ def _find_wrong(spec: CustomTask) -> str | None:
         return f"gives the token {outside[0]}; allowed are 0 to {spec.symbols - 1}"
     if not np.array_equal(tokens, again):
         return "gives two results for one generator; take all that is random from the generator that it is given"
+    if not np.array_equal(tokens, later):
+        return "gives another result when it is called again with an equal generator; let sample change nothing of self"
     if wrong := _find_wrong_facts(spec, facts):
         return wrong
     task = _Custom(first, spec)
