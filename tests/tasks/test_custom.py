@@ -65,6 +65,8 @@ def test_facts_that_the_data_bear_out_are_taken() -> None:
         ("tokens = generator.integers(0, 3, (count, 4))", "tokens = generator.random((count, 4))", "sample is to give"),
         ("CALLS[0] += 1", "raise KeyError('lost')", "raised KeyError: 'lost'; mend its code"),
         ('units={"sum": [1]}', "units={}", "has the units none"),
+        ('units={"sum": [1]}', 'units={"whole task": [1]}', "has a unit 'whole task', which is what all its units"),
+        ('units={"sum": [1]}', 'units={"sum": [1], "last": [2, 1]}', "query 1 is in 'sum' and 'last'; a query belongs"),
         ("length=4, units", "length=5, units", "has length 5 and 3 symbols, and 4 and 3 before"),
         ("TaskFacts.of(", "dict(", "has facts that are a dict"),
     ],
@@ -176,6 +178,10 @@ def test_the_run_keeps_the_code_and_nothing_else_of_the_file(tmp_path: Path) -> 
     assert read_facts(again).units == ("sum",)
     with pytest.raises(SaltusError, match=r"own.py.*task: Own raised TypeError: .*it is made as Own\(generator"):
         load(STUDY.replace("CustomTask.of(Own)", "CustomTask.of(Own, bits=3)"))
+    with pytest.raises(
+        SaltusError, match=r"own.py.*: task: Own raised SaltusError: units: query 1 is in 'sum' and 'last'"
+    ):
+        load(STUDY.replace('{"sum": [1]}', '{"sum": [1], "last": [1]}'))
 
 
 def test_a_run_is_refused_before_it_is_trained() -> None:

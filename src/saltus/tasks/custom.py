@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.specs import CustomTask
 from saltus.specs.source import define_class
-from saltus.tasks.base import Task, TaskFacts, find_order
+from saltus.tasks.base import WHOLE, Task, TaskFacts, find_order
 
 _SEQUENCES = 4096
 """Drawn for the checks, or as many as have `_TOKENS` tokens."""
@@ -112,6 +112,8 @@ def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
     missing = [unit for i, unit in enumerate(facts.units) if i not in facts.unit_of_query]
     if missing or not facts.units or facts.unit_of_query.max() >= len(facts.units):
         return f"has the units {', '.join(facts.units) or 'none'}; each needs a query, and each scored query a unit"
+    if WHOLE in facts.units:
+        return f"has a unit {WHOLE!r}, which is what all its units together are called; give it another name"
     if (ahead := np.argwhere(np.triu(facts.truth, 1))).size:
         return f"says that query {ahead[0][0]} needs key {ahead[0][1]}, which is after it; true keys are 0 to the query"
     return None

@@ -19,11 +19,8 @@ from saltus.curves import Curve, Curves, Rule, gather_curves
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.storage.tables import Arrays
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import WHOLE, TaskFacts
 from saltus.train.measures import AXES_NOTE, KEY, MEASURES
-
-WHOLE = "whole task"
-"""The unit that is there where all units of a task are there at once."""
 
 
 @dataclass(frozen=True)
