@@ -9,9 +9,10 @@ import pytest
 
 from saltus.api.runs import check_run
 from saltus.errors import SaltusError
-from saltus.specs import CustomTask, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import CustomSpec, CustomTask, RunSpec, TrainingSpec, TransformerSpec
 from saltus.specs.source import extract_source
 from saltus.studies.study import load_study
+from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import build_task, read_facts
 from saltus.tasks.custom import check_task
 
@@ -219,3 +220,25 @@ def test_what_another_cell_of_a_notebook_imports_is_named() -> None:
     assert "class Own" in extract_source(shared["Own"])  # its np is a name of its own
     with pytest.raises(SaltusError, match="Using uses np, which another cell of the notebook defines or imports"):
         extract_source(shared["Using"])
+
+
+class Sized:
+    """Three tokens of as many symbols as it is told."""
+
+    def __init__(self, generator: np.random.Generator, symbols: int, rate: float, name: str, even: bool) -> None:
+        self.facts = TaskFacts.of(symbols=symbols, length=3, units={"last": [1]})
+
+
+class Mixer:
+    """Has a method of its own, and no more."""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+def test_numbers_of_numpy_are_options_as_those_of_python_are() -> None:
+    options = {"symbols": np.int64(6), "rate": np.float32(0.5), "name": np.str_("a"), "even": np.bool_(True)}
+    expected = {"symbols": 6, "rate": 0.5, "name": "a", "even": True}
+    for spec in (CustomTask.of(Sized, **options), CustomSpec.of(Mixer, d_model=8, options=options)):
+        assert spec.options == expected
+        assert [type(value) for value in spec.options.values()] == [int, float, str, bool]

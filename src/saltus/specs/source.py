@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from saltus.errors import SaltusError
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -65,6 +67,11 @@ def extract_source(defined: type) -> str:
             f"what {name} needs from there into its own file"
         )
     return "\n".join(ast.unparse(statement) for place, statement in enumerate(statements) if place in needed)
+
+
+def unwrap_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of own code with numbers of NumPy as those of Python: an integer stays one."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
 
 
 def check_source(name: str, source: str) -> None:
