@@ -65,6 +65,8 @@ BAD_VALUES = [
     ("task.sparsity", 7, ["LinearMapSpec", "sparsity is 7", "size 6", "at most 6"]),
     ("task.size", 0, ["LinearMapSpec.size:", "0 was given", "greater than or equal to 1"]),
     ("task.kind", "linear_mapp", ["RunSpec.task:", "'linear_mapp'", "linear_map, cellular_automaton"]),
+    ("task.kind", ["linear_map"], ["RunSpec.task:", "kind is ['linear_map']", "linear_map, cellular_automaton"]),
+    ("intervention", [{"kind": {}}], ["RunSpec.intervention:", "kind is {}", "bias, temperature"]),
     ("task", 3, ["RunSpec.task:", "3 was given", "LinearMapSpec, CellularAutomatonSpec"]),
     ("model.heads", 3, ["TransformerSpec", "heads is 3", "d_model 16", "divisor"]),
     ("model.heads", 0, ["TransformerSpec.heads:", "0 was given", "greater than or equal to 1"]),

@@ -150,6 +150,19 @@ FORWARD = (
             + "        self.seen += 1\n        return x\n",
             "changes a buffer",
         ),
+        (
+            FORWARD.format("        self.n = 0\n") + "        self.n += 1\n        return x\n",
+            "changes self.n when it is called",
+        ),
+        (
+            FORWARD.format("        self.seen = []\n") + "        self.seen.append(1)\n        return x\n",
+            "changes self.seen",
+        ),
+        (
+            FORWARD.format("        self.norm = nn.Identity()\n")
+            + "        self.norm.mean = x.mean()\n        return x\n",
+            "changes self.norm.mean",
+        ),
     ],
 )
 def test_what_could_not_be_trained_is_refused(source: str, sentence: str) -> None:

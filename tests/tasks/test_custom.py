@@ -9,9 +9,10 @@ import pytest
 
 from saltus.api.runs import check_run
 from saltus.errors import SaltusError
-from saltus.specs import CustomTask, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import CustomSpec, CustomTask, RunSpec, TrainingSpec, TransformerSpec
 from saltus.specs.source import extract_source
 from saltus.studies.study import load_study
+from saltus.tasks.base import TaskFacts
 from saltus.tasks.build import build_task, read_facts
 from saltus.tasks.custom import check_task
 
@@ -60,10 +61,13 @@ def test_facts_that_the_data_bear_out_are_taken() -> None:
         ("% 3\n", "% 3 * 0\n", None),
         ("% 3\n", "% 3 + CALLS[0] % 2 * 7\n", "gives the token"),
         ("% 3\n", "+ CALLS[0]) % 3\n", "gives two results for one generator"),
+        ("CALLS[0] += 1", "self.shift += 1", "gives another result when it is called again with an equal generator"),
         ("(count, 4)", "(count, 5)", "sample is to give integers"),
         ("tokens = generator.integers(0, 3, (count, 4))", "tokens = generator.random((count, 4))", "sample is to give"),
         ("CALLS[0] += 1", "raise KeyError('lost')", "raised KeyError: 'lost'; mend its code"),
         ('units={"sum": [1]}', "units={}", "has the units none"),
+        ('units={"sum": [1]}', 'units={"whole task": [1]}', "has a unit 'whole task', which is what all its units"),
+        ('units={"sum": [1]}', 'units={"sum": [1], "last": [2, 1]}', "query 1 is in 'sum' and 'last'; a query belongs"),
         ("length=4, units", "length=5, units", "has length 5 and 3 symbols, and 4 and 3 before"),
         ("TaskFacts.of(", "dict(", "has facts that are a dict"),
     ],
@@ -175,6 +179,10 @@ def test_the_run_keeps_the_code_and_nothing_else_of_the_file(tmp_path: Path) -> 
     assert read_facts(again).units == ("sum",)
     with pytest.raises(SaltusError, match=r"own.py.*task: Own raised TypeError: .*it is made as Own\(generator"):
         load(STUDY.replace("CustomTask.of(Own)", "CustomTask.of(Own, bits=3)"))
+    with pytest.raises(
+        SaltusError, match=r"own.py.*: task: Own raised SaltusError: units: query 1 is in 'sum' and 'last'"
+    ):
+        load(STUDY.replace('{"sum": [1]}', '{"sum": [1], "last": [1]}'))
 
 
 def test_a_run_is_refused_before_it_is_trained() -> None:
@@ -212,3 +220,25 @@ def test_what_another_cell_of_a_notebook_imports_is_named() -> None:
     assert "class Own" in extract_source(shared["Own"])  # its np is a name of its own
     with pytest.raises(SaltusError, match="Using uses np, which another cell of the notebook defines or imports"):
         extract_source(shared["Using"])
+
+
+class Sized:
+    """Three tokens of as many symbols as it is told."""
+
+    def __init__(self, generator: np.random.Generator, symbols: int, rate: float, name: str, even: bool) -> None:
+        self.facts = TaskFacts.of(symbols=symbols, length=3, units={"last": [1]})
+
+
+class Mixer:
+    """Has a method of its own, and no more."""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+def test_numbers_of_numpy_are_options_as_those_of_python_are() -> None:
+    options = {"symbols": np.int64(6), "rate": np.float32(0.5), "name": np.str_("a"), "even": np.bool_(True)}
+    expected = {"symbols": 6, "rate": 0.5, "name": "a", "even": True}
+    for spec in (CustomTask.of(Sized, **options), CustomSpec.of(Mixer, d_model=8, options=options)):
+        assert spec.options == expected
+        assert [type(value) for value in spec.options.values()] == [int, float, str, bool]

@@ -17,6 +17,7 @@ from saltus.train.archive import Archive
 from saltus.train.ensemble import Ensemble, Member
 from saltus.train.folder import RunFolder
 from saltus.train.loop import find_behind
+from saltus.train.measures import Column, Measure
 from saltus.train.records import SnapshotRows, Snapshots
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -257,7 +258,7 @@ def test_cells_that_are_changed_train_the_difference(
     code, _, error = saltus("run", study, "--out", out, "--device", "cpu")
     assert (code, error) == (0, "")
     assert trained.keys() == {2, 3, 4}
-    assert "all 1 runs are finished" in saltus("status", study, "--out", out)[1]
+    assert "the run is finished" in saltus("status", study, "--out", out)[1]
     assert "is finished already" in saltus("run", study, "--seeds", "3", "--out", out, "--device", "cpu")[1]
     assert len([path for path in out.iterdir() if path.name != "study"]) == 1
 
@@ -335,3 +336,58 @@ def test_rows_of_seeds_that_ended_at_different_steps_are_aligned() -> None:
     aligned = rows.align()
     assert_array_equal(aligned.steps, [0, 10, 20])
     assert_array_equal(aligned.attention[..., 0, 0, 0, 0], [[0, 10], [1, 11], [2, 12]])
+
+
+def measure_loss(name: str = "largest", axes: tuple[str, ...] = ()) -> Measure:
+    shape = (-1, *[1] * len(axes))
+    return Measure("mine", axes, (Column(name, ""),), lambda e: {name: e.stack("loss").max(-1).reshape(shape)})
+
+
+@pytest.mark.parametrize("changed", [measure_loss("smallest"), measure_loss(axes=("head",))], ids=["column", "axis"])
+def test_a_measure_that_has_changed_is_refused_before_anything_is_trained(
+    tiny: RunSpec, tmp_path: Path, changed: Measure, trained: dict[int, tuple[int, int]]
+) -> None:
+    folder = api.run(tiny.with_overrides(seeds=1), out=tmp_path, device="cpu", measures=[measure_loss()])
+    before = folder.records().cube("mine", "largest")
+    trained.clear()
+    with pytest.raises(SaltusError, match=r"measure 'mine' has .*, and .* has recorded largest \(double\) under that"):
+        api.run(tiny, out=tmp_path, device="cpu", measures=[changed])
+    assert trained == {}
+    assert_array_equal(folder.records().cube("mine", "largest"), before)
+    api.run(tiny, out=tmp_path, device="cpu", measures=[measure_loss()])
+    assert_array_equal(folder.records().cube("mine", "largest")[:1], before)
+
+
+def test_a_finished_run_stays_readable_when_its_rows_cannot_be_gathered(
+    tiny: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(tiny.with_overrides(seeds=1), tmp_path)
+    before = folder.records().cube("units", "loss")
+
+    def fail(folder: RunFolder, to: Path) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "gather", fail)
+        with pytest.raises(ZeroDivisionError):
+            run(tiny, tmp_path)
+    assert folder.gathered
+    assert_array_equal(folder.records().cube("units", "loss"), before)
+    run(tiny, tmp_path)
+    assert folder.records().seeds == [0, 1]
+    assert not list(folder.path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_measure_that_some_seeds_lack_has_the_seeds_and_steps_of_the_run(
+    tiny: RunSpec, tmp_path: Path, first: bool
+) -> None:
+    mine = [measure_loss()]
+    api.run(tiny.with_overrides(seeds=1), out=tmp_path, device="cpu", measures=mine if first else [])
+    folder = api.run(tiny, out=tmp_path, device="cpu", measures=[] if first else mine)
+    records = folder.records()
+    measured, expected = records.cube("mine", "largest"), records.cube("positions", "loss").max(-1)
+    there = 0 if first else 1
+    assert_array_equal(measured[there], expected[there])
+    assert np.isnan(measured[1 - there]).all()
+    api.report([folder], to=tmp_path / "report.html")

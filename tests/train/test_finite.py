@@ -8,7 +8,17 @@ import torch
 
 from saltus.errors import SaltusError
 from saltus.seeding import Streams
-from saltus.specs import BiasSpec, DataSpec, LinearMapSpec, ModularAdditionSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import (
+    BiasSpec,
+    DataSpec,
+    LinearMapSpec,
+    ModularAdditionSpec,
+    RepeatSpec,
+    RunSpec,
+    TemperatureSpec,
+    TrainingSpec,
+    TransformerSpec,
+)
 from saltus.tasks.build import build_task_of, read_facts
 from saltus.tasks.finite import draw_sets
 from saltus.tasks.modular_addition import ModularAddition
@@ -114,3 +124,11 @@ def test_what_cannot_be_is_refused() -> None:
         make(data=DataSpec(train=4, test=1))
     with pytest.raises(SaltusError, match="map is 'seed' and an intervention is given"):
         make(map="seed", intervention=BiasSpec(strength=1.0), task=LinearMapSpec(size=4, sparsity=1))
+
+
+def test_what_draws_sequences_by_itself_could_train_on_the_test_set_and_is_refused() -> None:
+    pool, data = RepeatSpec(sequences=4, probability=0.5), DataSpec(train=6, test=9)
+    for intervention in (pool, (TemperatureSpec(factor=2.0), pool)):
+        with pytest.raises(SaltusError, match=r"intervention of kind 'repeat' and data are given; .* leave one of the"):
+            make(data=data, intervention=intervention)
+    assert make(data=data, intervention=TemperatureSpec(factor=2.0)).interventions

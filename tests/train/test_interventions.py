@@ -102,6 +102,15 @@ def test_a_placebo_is_as_sparse_and_wrong_and_the_same_in_every_state(facts: Tas
         assert all(np.array_equal(place, places[0]) for place in places)
 
 
+@pytest.mark.parametrize("truth", [{3: [0, 1], 4: [2, 3]}, {4: [0], 5: [0, 1, 2]}, {5: [2, 3], 2: [0]}])
+def test_a_placebo_of_a_unit_whose_queries_differ_is_drawn_for_each(truth: dict[int, list[int]]) -> None:
+    facts = TaskFacts.of(symbols=2, length=7, units={"both": list(truth)}, truth=truth)
+    placebo = draw_placebo(facts, draw())
+    np.testing.assert_array_equal(placebo.sum(axis=1), facts.truth.sum(axis=1))
+    assert not (placebo & ~facts.candidates).any()
+    assert not (placebo & facts.truth).any()
+
+
 def test_a_dense_placebo_takes_true_keys_only_where_there_are_too_few_others() -> None:
     facts = LinearMap(LinearMapSpec(size=6, sparsity=4), np.random.default_rng(0)).facts
     placebo = draw_placebo(facts, draw())

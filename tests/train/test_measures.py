@@ -1,6 +1,7 @@
 """What is measured at an evaluation, against slow loops and hand-made patterns."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -286,9 +287,65 @@ def test_a_bad_measure_is_one_sentence(make: Any, message: str) -> None:
     [{}, {"y": np.zeros(2)}, {"x": np.zeros(3)}, {"x": np.zeros((2, 2))}, {"x": np.zeros(2), "y": np.zeros(2)}],
 )
 def test_a_measure_that_gives_something_else_is_one_sentence(given: dict[str, Any]) -> None:
+    measure = Measure("mine", (), (Column("x", ""),), lambda _: given)
+    with pytest.raises(SaltusError, match=r"measure 'mine' gave .*; it is to give x, each of the shape \[seed\]"):
+        measure.tabulate(evaluate_two())
+
+
+def evaluate_two() -> Evaluated:
+    """An evaluation of two seeds."""
     model = build_model(TransformerSpec(d_model=8, heads=2), FACTS, init_seed=1)
     tokens = torch.from_numpy(TASK.sample(np.random.default_rng(1), 3))
     one = evaluate_seed(model, dict(model.named_parameters()), tokens, TASK, None, patterns=True)
+    return Evaluated(0, FACTS, [0, 1], [one, one], [])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "said"),
+    [
+        (["a", "b"], "float64", r"gave <U1 for x; it is to give numbers, as double"),
+        ([None, 1.0], "float64", r"gave object for x; it is to give numbers"),
+        ([1j, 2j], "float64", r"gave complex128 for x"),
+        ([[1.0], [1.0, 2.0]], "float64", r"gave no array \(.*\) for x; it is to give an array"),
+        ([2**60 + 1, 0], "float64", r"gave int64 \(Integer value .*\) for x; it is to give what double can hold"),
+        ([np.nan, 1.0], "int32", r"gave float64 \(.*\) for x; it is to give what int32 can hold"),
+        ([0.5, 1.0], "int32", r"gave float64 \(.*\) for x; it is to give what int32 can hold"),
+    ],
+)
+def test_a_measure_that_gives_no_number_of_its_type_is_one_sentence(values: Any, kind: Any, said: str) -> None:
+    measure = Measure("mine", (), (Column("x", "", type=kind),), lambda _: {"x": values})
+    with pytest.raises(SaltusError, match=rf"^measure 'mine' {said}.* \({re.escape(__file__)}:[0-9]+\)$"):
+        measure.tabulate(evaluate_two())
+
+
+def test_a_measure_may_give_lists_and_truth_values() -> None:
+    given: Any = {"x": [True, False]}
     measure = Measure("mine", (), (Column("x", ""),), lambda _: given)
-    with pytest.raises(SaltusError, match=r"measure 'mine' gave .*; it is to give x, each of the shape \[seed\]"):
-        measure.tabulate(Evaluated(0, FACTS, [0, 1], [one, one], []))
+    assert measure.tabulate(evaluate_two())["x"].to_pylist() == [1.0, 0.0]
+
+
+def measure_misspelt(evaluated: Evaluated) -> dict[str, Any]:
+    return {"x": evaluated.stack("patern")}
+
+
+def test_a_measure_that_raises_is_one_sentence_with_its_line() -> None:
+    line = measure_misspelt.__code__.co_firstlineno + 1
+    measure = Measure("mine", (), (Column("x", ""),), measure_misspelt)
+    said = rf"^measure 'mine' raised AttributeError: .*'patern'.*, at {re.escape(__file__)}:{line}; mend its code$"
+    with pytest.raises(SaltusError, match=said):
+        measure.tabulate(evaluate_two())
+    nothing: Any = None
+    with pytest.raises(SaltusError, match=r"^measure 'mine' gave a NoneType; it is to give an array for each column"):
+        Measure("mine", (), (Column("x", ""),), lambda _: nothing).tabulate(evaluate_two())
+
+
+def test_a_fault_of_saltus_own_measures_keeps_its_traceback() -> None:
+    wrong: Any = Evaluated(0, FACTS, [0], [object()], [])  # type: ignore[list-item]
+    with pytest.raises(AttributeError):
+        MEASURES[1].tabulate(wrong)
+
+
+@pytest.mark.parametrize("given", [[3], SPREAD, [measure_spread]])
+def test_what_is_no_measure_is_named(given: Any) -> None:
+    with pytest.raises(SaltusError, match=r"^measures: .* was given; it is a list of Measure"):
+        join_measures(given)

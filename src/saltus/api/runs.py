@@ -95,6 +95,7 @@ def run_all(
     for spec in waiting:
         check_run(spec, chosen.processes if chosen.local else None)
         check_needs(spec, out, coming)
+        folders[spec.content_hash].check_measures(measures)
     for concern in dict.fromkeys(concern for spec in waiting for concern in list_concerns(spec, chosen.device)):
         console.print(Text(f"note: {concern}"), soft_wrap=True)
     if failed := send(waiting, out, chosen, recorded, console, alone=len(specs) == 1):

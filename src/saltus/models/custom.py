@@ -1,5 +1,6 @@
 """A module of the user's own, from the code that its spec holds."""
 
+import pickle
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def _check(module: Any, x: Tensor, place: str) -> None:
     """What every seed's training relies on: [n, q, m] to [n, q, m], nothing random, no state but parameters."""
     if not isinstance(module, nn.Module):
         raise SaltusError(f"{place} is a {type(module).__name__}; it must be a torch.nn.Module")
-    before = [buffer.clone() for buffer in module.buffers()]
+    before, attributes = [buffer.clone() for buffer in module.buffers()], _note_attributes(module)
     with torch.no_grad():
         first, second = module(x), module(x)
     if not isinstance(first, Tensor) or first.shape != x.shape:
@@ -67,5 +68,26 @@ def _check(module: Any, x: Tensor, place: str) -> None:
         )
     if any(not torch.equal(a, b) for a, b in zip(before, module.buffers(), strict=True)):
         raise SaltusError(f"{place} changes a buffer when it is called; only parameters may change, by training")
+    after = _note_attributes(module)
+    if changed := sorted(name for name in attributes | after if attributes.get(name) != after.get(name)):
+        raise SaltusError(f"{place} changes {changed[0]} when it is called; only parameters may change, by training")
     if not torch.equal(first, second):
         raise SaltusError(f"{place} gives two results for one input; a run must be repeatable: take out what is random")
+
+
+def _note_attributes(module: nn.Module) -> dict[str, bytes | str]:
+    """By name, the content of every attribute of the module and those in it that is no parameter, buffer or module."""
+    registered = ("_parameters", "_buffers", "_modules")
+    return {
+        ".".join(filter(None, ("self", place, name))): _note(value)
+        for place, each in module.named_modules()
+        for name, value in vars(each).items()
+        if name not in registered
+    }
+
+
+def _note(value: Any) -> bytes | str:
+    try:
+        return pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - what cannot be pickled, such as a function, is another one when it has changed
+        return repr(value)

@@ -26,6 +26,8 @@ class BaseInterventionSpec(Spec):
     steers: ClassVar[bool] = False
     """Whether it changes what the model computes (attention logits, weights): then the model is also evaluated without
     it."""
+    draws: ClassVar[bool] = False
+    """Whether it draws sequences of the task by itself."""
 
     kind: Any
     """A string, and one literal in each kind."""
@@ -228,6 +230,7 @@ class RepeatSpec(BaseInterventionSpec):
     """Each sequence of a batch is, with a probability, one of a pool that is drawn once for the run."""
 
     builds: ClassVar[str] = "saltus.train.interventions.repeat:Repeat"
+    draws: ClassVar[bool] = True
 
     kind: Literal["repeat"] = "repeat"
     sequences: int = Field(ge=1, le=1_000_000, description="in the pool")

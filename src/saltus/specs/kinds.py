@@ -43,9 +43,10 @@ def _choose(value: Any, kinds: Mapping[str, type[Spec]], default: str | None) ->
         values.setdefault("kind", default)
     if "kind" not in values:
         raise ValueError("the key 'kind' is required in it and was not given")
-    if values["kind"] not in kinds:
-        raise ValueError(f"kind is {values['kind']!r:.60}; allowed are {', '.join(kinds)}")
-    return kinds[values["kind"]](**values)
+    kind = values["kind"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"kind is {kind!r:.60}; allowed are {', '.join(kinds)}")
+    return kinds[kind](**values)
 
 
 def find_class(path: str) -> Any:

@@ -10,7 +10,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from saltus.specs.base import Spec
 from saltus.specs.kinds import of_kind
-from saltus.specs.source import check_source, extract_source
+from saltus.specs.source import check_source, extract_source, unwrap_options
 
 __all__ = [
     "ConvolutionSpec",
@@ -251,7 +251,8 @@ class CustomSpec(MixerSpec):
 
         Its objects map [sequence, query, d_model] to the same shape and must not look ahead: docs/own-mixer.md.
         """
-        return cls(name=module.__name__, source=extract_source(module), options=options or {}, **backbone)
+        given = unwrap_options(options or {})
+        return cls(name=module.__name__, source=extract_source(module), options=given, **backbone)
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:

@@ -91,6 +91,11 @@ class RunSpec(Spec):
     def _check_intervention(self) -> Self:
         for intervention in self.interventions:
             intervention.check(self.model)
+            if intervention.draws and self.data is not None:
+                raise ValueError(
+                    f"intervention of kind {intervention.kind!r} and data are given; it draws sequences by itself, and "
+                    "those of the test set may be among them; leave one of the two out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -5,20 +5,27 @@ import builtins
 import hashlib
 import linecache
 import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from saltus.errors import SaltusError
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def extract_source(defined: type) -> str:
     """Python code that defines a class: its own, and the imports, functions, classes and constants that it names.
 
-    Comments and layout are not part of it, nor is what the class does not need, so that a change there makes no new
-    run. What is imported from packages is named and not copied.
+    What the file does at its top level to a name that is needed, such as `TABLE.append(3)`, belongs to it. Comments and
+    layout do not, nor does what the class does not need, so that a change there makes no new run. What is imported from
+    packages is named and not copied.
 
     Raises:
-        SaltusError: if the class is not at the top level of a file that can be read.
+        SaltusError: if the class is not at the top level of a file that can be read, or needs another file beside it.
 
     """
     name = defined.__name__
@@ -28,24 +35,43 @@ def extract_source(defined: type) -> str:
     path = functions[0].__code__.co_filename
     linecache.checkcache(path)  # it may have been changed since it was last read
     statements = ast.parse("".join(linecache.getlines(path))).body
-    if not any(name in _list_bound(statement) for statement in statements):
+    bound = [_list_bound(statement) for statement in statements]
+    if not any(name in names for names in bound):
         raise SaltusError(f"{name}: its code cannot be read from {path}; define it at the top level of a file")
-    needed: set[int] = set()
+    called = {each.name: each for each in statements if isinstance(each, ast.FunctionDef)}
+    decided = [names | _list_changed(each, name, called) for names, each in zip(bound, statements, strict=True)]
+    there = functions[0].__globals__.keys()
+    language = {each for each in dir(builtins) if each.startswith("__") or each not in there}.difference(*bound)
+    needed = {
+        place
+        for place, each in enumerate(statements)
+        if isinstance(each, ast.ImportFrom) and each.module == "__future__"
+    }
     wanted = [name]
     sought: set[str] = set()
     while wanted:
         sought.add(looked_for := wanted.pop())
         for place, statement in enumerate(statements):
-            if looked_for in _list_bound(statement) and place not in needed:
+            if looked_for in decided[place] and place not in needed:
                 needed.add(place)
-                wanted += _list_used(statement) - sought
+                wanted += _list_used(statement) - language - sought
     own = {bound for place in needed for bound in _list_bound_within(statements[place])}
-    if elsewhere := sorted((sought - own) & functions[0].__globals__.keys()):
+    if elsewhere := sorted((sought - own) & there):
         raise SaltusError(
             f"{name} uses {elsewhere[0]}, which another cell of the notebook defines or imports, and only its own cell "
             f"is kept with the run; define or import {elsewhere[0]} in the cell of {name}"
         )
+    if beside := _find_neighbour([statements[place] for place in sorted(needed)], Path(path)):
+        raise SaltusError(
+            f"{name} imports {beside}, a file beside {path}, and only the code of one file is kept with the run; move "
+            f"what {name} needs from there into its own file"
+        )
     return "\n".join(ast.unparse(statement) for place, statement in enumerate(statements) if place in needed)
+
+
+def unwrap_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of own code with numbers of NumPy as those of Python: an integer stays one."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
 
 
 def check_source(name: str, source: str) -> None:
@@ -76,13 +102,83 @@ def define_class(name: str, source: str) -> Any:
 def _list_bound(statement: ast.stmt) -> set[str]:
     """Names that a statement at the top level gives a value to."""
     match statement:
-        case ast.FunctionDef() | ast.ClassDef():
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return {statement.name}
         case ast.Import() | ast.ImportFrom():
             return {alias.asname or alias.name.split(".")[0] for alias in statement.names}
         case _:
-            names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-            return {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            nodes = list(ast.walk(statement))
+            inner = [node for node in nodes if isinstance(node, (*_DEFINITIONS, ast.Import, ast.ImportFrom))]
+            names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            return names.union(*map(_list_bound, inner))
+
+
+def _list_changed(statement: ast.stmt, name: str, functions: Mapping[str, ast.FunctionDef]) -> set[str]:
+    """Names whose values a statement at the top level may change without binding them: in it, or in those of the file's
+    `functions` that it calls.
+
+    A call with the class `name` itself, as to describe or train it, is no change.
+    """
+    if isinstance(statement, _DEFINITIONS) or _is_main(statement):
+        return set()
+    changed = _list_written(statement, name)
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
+            called = functions[node.func.id]
+            shared = {each for inner in ast.walk(called) if isinstance(inner, ast.Global) for each in inner.names}
+            changed |= shared | (_list_written(called, name) - _list_bound_within(called))
+    return changed
+
+
+def _list_written(code: ast.stmt, name: str) -> set[str]:
+    """Names in whose values code stores something, or a method of which it calls for no result, or a function with."""
+    written: set[ast.expr] = set()
+    for node in ast.walk(code):
+        match node:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+                written.add(node)
+            case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+                pass
+            case ast.Expr(value=ast.Call(func=function, args=args, keywords=keywords)):
+                given = [*args, *(keyword.value for keyword in keywords)]
+                written |= {each for each in given if not (isinstance(each, ast.Name) and each.id == name)}
+                written |= {function} if isinstance(function, ast.Attribute) else set()
+            case _:
+                pass
+    return {root for each in written if (root := _find_root(each))}
+
+
+def _find_root(value: ast.expr) -> str | None:
+    """`TABLE` of `TABLE`, `TABLE.rows` and `TABLE[0].rows`; None of anything else."""
+    while isinstance(value, ast.Attribute | ast.Subscript):
+        value = value.value
+    return value.id if isinstance(value, ast.Name) else None
+
+
+def _is_main(statement: ast.stmt) -> bool:
+    """Whether it is `if __name__ == "__main__":`, which nobody runs who imports the file."""
+    return isinstance(statement, ast.If) and "__name__" in _list_used(ast.Expr(statement.test))
+
+
+def _find_neighbour(statements: Iterable[ast.stmt], path: Path) -> str | None:
+    """The name of a module beside the file at `path` that is imported, if there is one; not of the same package."""
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        match node:
+            case ast.ImportFrom(level=level, module=module) if level or module is None:
+                return "." * level + (module or "")
+            case ast.ImportFrom(module=str(module)):
+                names = [module]
+            case ast.Import(names=aliases):
+                names = [alias.name for alias in aliases]
+            case _:
+                continue
+        for name in names:
+            module = sys.modules.get(name)
+            file = getattr(module, "__file__", None)
+            top = "." not in name and not hasattr(module, "__path__")
+            if top and file and Path(file).resolve().parent == path.resolve().parent:
+                return name
+    return None
 
 
 def _list_bound_within(statement: ast.stmt) -> set[str]:
@@ -93,6 +189,6 @@ def _list_bound_within(statement: ast.stmt) -> set[str]:
 
 
 def _list_used(statement: ast.stmt) -> set[str]:
-    """Names that a statement reads anywhere in it, but for those of the language."""
+    """Names that a statement reads anywhere in it."""
     names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-    return {node.id for node in names if isinstance(node.ctx, ast.Load)} - set(dir(builtins))
+    return {node.id for node in names if isinstance(node.ctx, ast.Load)}

@@ -9,7 +9,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 from saltus.errors import SaltusError
 from saltus.specs.base import Spec
 from saltus.specs.kinds import of_kind
-from saltus.specs.source import check_source, extract_source
+from saltus.specs.source import check_source, extract_source, unwrap_options
 
 __all__ = [
     "AssociativeRecallSpec",
@@ -355,7 +355,7 @@ class CustomTask(SyntheticSpec):
                 f"task: {task.__name__} raised {text}; it is made as {task.__name__}(generator, **options), "
                 "and has facts"
             ) from None
-        return cls(name=task.__name__, source=source, options=options, length=length, symbols=symbols)
+        return cls(name=task.__name__, source=source, options=unwrap_options(options), length=length, symbols=symbols)
 
     @property
     def vocabulary(self) -> int:

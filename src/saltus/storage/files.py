@@ -57,6 +57,17 @@ def write_folder(target: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
+    """As `write_folder`; what stands at the target stays there until the new folder is whole."""
+    fresh, former = (target.with_name(f"{target.name}.{word}.partial") for word in ("fresh", "former"))
+    write_folder(fresh, write)
+    if target.exists():
+        target.replace(former)
+    fresh.replace(target)
+    _sync(target.parent)
+    remove(former)
+
+
 def list_hashes(folder: Path) -> None:
     """Write the folder's `manifest.json`: the hash of every file in it."""
     hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
 
+WHOLE = "whole task"
+"""The unit that is there where all units of a task are there at once."""
+
 
 @dataclass(frozen=True)
 class TaskFacts:
@@ -65,10 +68,19 @@ class TaskFacts:
         `units` says by name which queries belong to a unit. `truth` is the map, or the keys of each query; without it
         the truth is not known, or, if it is `varying`, is one key for each scored query and sequence. `chance` and
         `floor` are those of a scored query, in nats: ln C and 0 unless given; a floor of NaN is one that is not known.
+
+        Raises:
+            SaltusError: if a query belongs to several units.
+
         """
         queries = length - 1
-        unit_of_query = np.full(queries, -1)
+        unit_of_query, names = np.full(queries, -1), tuple(units)
         for unit, members in enumerate(units.values()):
+            if twice := [query for query in members if unit_of_query[query] not in (-1, unit)]:
+                raise SaltusError(
+                    f"units: query {twice[0]} is in {names[unit_of_query[twice[0]]]!r} and {names[unit]!r}; a query "
+                    "belongs to one unit, so give it to one of them"
+                )
             unit_of_query[list(members)] = unit
         keys = np.zeros((queries, queries), np.bool_)
         if isinstance(truth, Mapping):
@@ -81,7 +93,7 @@ class TaskFacts:
         return cls(
             symbols=symbols,
             length=length,
-            units=tuple(units),
+            units=names,
             unit_of_query=unit_of_query,
             truth=keys,
             candidates=np.tri(queries, dtype=np.bool_),

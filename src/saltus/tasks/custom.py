@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from saltus.errors import SaltusError
 from saltus.specs import CustomTask
 from saltus.specs.source import define_class
-from saltus.tasks.base import Task, TaskFacts, find_order
+from saltus.tasks.base import WHOLE, Task, TaskFacts, find_order
 
 _SEQUENCES = 4096
 """Drawn for the checks, or as many as have `_TOKENS` tokens."""
@@ -75,7 +75,8 @@ def _find_wrong(spec: CustomTask) -> str | None:
     if not isinstance(facts, TaskFacts):
         return f"has facts that are a {type(facts).__name__}; make them with saltus.tasks.base.TaskFacts.of"
     count = max(2, min(_SEQUENCES, _TOKENS // spec.length))
-    tokens, again = (np.asarray(task.sample(np.random.default_rng(8), count)) for task in (first, second))
+    drawn = [np.asarray(task.sample(np.random.default_rng(8), count)) for task in (first, second, first)]
+    tokens, again, later = drawn
     if tokens.shape != (count, spec.length) or tokens.dtype.kind not in "iu":
         return (
             f"gives {tokens.dtype} {tokens.shape}; sample is to give integers [sequence, token], {(count, spec.length)}"
@@ -84,6 +85,8 @@ def _find_wrong(spec: CustomTask) -> str | None:
         return f"gives the token {outside[0]}; allowed are 0 to {spec.symbols - 1}"
     if not np.array_equal(tokens, again):
         return "gives two results for one generator; take all that is random from the generator that it is given"
+    if not np.array_equal(tokens, later):
+        return "gives another result when it is called again with an equal generator; let sample change nothing of self"
     if wrong := _find_wrong_facts(spec, facts):
         return wrong
     task = _Custom(first, spec)
@@ -109,6 +112,8 @@ def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
     missing = [unit for i, unit in enumerate(facts.units) if i not in facts.unit_of_query]
     if missing or not facts.units or facts.unit_of_query.max() >= len(facts.units):
         return f"has the units {', '.join(facts.units) or 'none'}; each needs a query, and each scored query a unit"
+    if WHOLE in facts.units:
+        return f"has a unit {WHOLE!r}, which is what all its units together are called; give it another name"
     if (ahead := np.argwhere(np.triu(facts.truth, 1))).size:
         return f"says that query {ahead[0][0]} needs key {ahead[0][1]}, which is after it; true keys are 0 to the query"
     return None

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
-from saltus.storage.files import HeldError, explain_full_disk, remove, write_folder
+from saltus.storage.files import HeldError, explain_full_disk, replace_folder, write_folder
 from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.listing import Listing
 from saltus.storage.tables import (
@@ -39,7 +39,7 @@ from saltus.storage.tables import (
     write_table,
 )
 from saltus.tasks.base import TaskFacts
-from saltus.train.measures import MEASURES
+from saltus.train.measures import KEY, MEASURES, Measure
 from saltus.train.records import (
     RunRecords,
     SnapshotRows,
@@ -82,6 +82,18 @@ class RunFolder(Folder[RunSpec]):
                 raise HeldError(f"{self.path} has just been finished by another process; run the same command again")
             self.restore(spec, facts)
             yield
+
+    def check_measures(self, own: Iterable[Measure]) -> None:
+        """Raise a SaltusError if an own measure has other columns than what was recorded under its name."""
+        parts = [self.path / "records"] if self.gathered else self._list_checkpoints()
+        for measure in own:
+            kept = next((path for part in parts if (path := part / f"{measure.name}.parquet").exists()), None)
+            if kept and not (schema := read_any_table(kept, self.damaged).schema).equals(measure.schema):
+                given, there = (_describe_columns(each) for each in (measure.schema, schema))
+                raise SaltusError(
+                    f"measure {measure.name!r} has {given}, and {self.path} has recorded {there} under that name; give "
+                    "the measure another name, or its former columns"
+                )
 
     def restore(self, spec: RunSpec, facts: TaskFacts) -> None:
         """Require the description, and write what belongs beside it where it is gone."""
@@ -172,10 +184,13 @@ class RunFolder(Folder[RunSpec]):
 
         The newest moments stay, with which the run can go on once more steps are asked for.
         """
-        if self.finished:  # for fewer seeds or steps
-            remove(self.path / "records")
         super().finish(summary)
         self._drop_moments(keep=1)
+
+    def conclude(self) -> None:
+        """As `Folder.conclude`; what was finished before was so for fewer seeds or steps, and is gathered anew."""
+        if self.finished or not self.gathered:
+            replace_folder(self.path / "records", self.gather)
 
     def gather(self, folder: Path) -> None:
         """Fill `records/` from the checkpoints."""
@@ -281,8 +296,10 @@ class RunFolder(Folder[RunSpec]):
         }
         own = sorted({path.stem for part in parts for path in part.glob("*.parquet")} - tables.keys())
         for name in own:  # of measures of the user's own, which a resumed run may not have had from the start
-            there = [path for part in parts if (path := part / f"{name}.parquet").exists()]
-            tables[name] = pa.concat_tables([read_any_table(path, self.damaged) for path in there])
+            first, *others = [path for part in parts if (path := part / f"{name}.parquet").exists()]
+            table = read_any_table(first, self.damaged)
+            others = [read_table(path, table.schema, self.damaged) for path in others]
+            tables[name] = pa.concat_tables([table, *others])
         if len(parts) > 1:  # whenever the seeds were trained
             tables = {
                 name: table.sort_by([("step", "ascending"), ("seed", "ascending")]) for name, table in tables.items()
@@ -331,6 +348,10 @@ def _write_records(folder: Path, tables: Mapping[str, pa.Table], snapshots: Snap
     for name, table in tables.items():
         write_table(table, folder / f"{name}.parquet")
     write_arrays(snapshots.to_arrays(), folder / "patterns.safetensors")
+
+
+def _describe_columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema if field.name not in KEY)
 
 
 def _name(kind: str, seed: int) -> str:

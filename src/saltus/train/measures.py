@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from traceback import extract_tb
 from typing import Any, Literal
 
 import numpy as np
@@ -102,10 +103,11 @@ class Measure:
         """The rows of one evaluation.
 
         Raises:
-            SaltusError: if the measure gives other columns, or arrays that have not one axis for each of its axes.
+            SaltusError: if a measure of the user's own raises, or a measure gives other columns, arrays that have not
+                one axis for each of its axes, or what is no number of the column's type.
 
         """
-        given = {name: np.asarray(values) for name, values in self.measure(evaluated).items()}
+        given = self._ask(evaluated)
         columns = [column.name for column in self.columns]
         shape: tuple[int, ...] = next(iter(given.values())).shape if given else ()
         right = len(shape) == 1 + len(self.axes) and shape[:1] == (len(evaluated.evaluations),)
@@ -113,14 +115,58 @@ class Measure:
             shapes = ", ".join(f"{name} {values.shape}" for name, values in given.items()) or "nothing"
             raise SaltusError(
                 f"measure {self.name!r} gave {shapes}; it is to give {', '.join(columns)}, each of the shape "
-                f"[{', '.join(('seed', *self.axes))}] with {len(evaluated.evaluations)} seeds"
+                f"[{', '.join(('seed', *self.axes))}] with {len(evaluated.evaluations)} seeds{self._where}"
             )
         index = np.indices(shape).reshape(len(shape), -1)
         keys = {"seed": np.array(evaluated.seeds)[index[0]], "step": np.full(index.shape[1], evaluated.step)}
         keys |= dict(zip(self.axes, index[1:], strict=True))
         arrays = keys | {name: values.reshape(-1) for name, values in given.items()}
         schema = self.schema
-        return pa.table([pa.array(arrays[field.name]).cast(field.type) for field in schema], schema=schema)
+        return pa.table([self._convert(field, arrays[field.name]) for field in schema], schema=schema)
+
+    def _ask(self, evaluated: Evaluated) -> dict[str, NDArray[Any]]:
+        """What the measure gives, as arrays."""
+        try:
+            given: Any = self.measure(evaluated)
+        except Exception as error:
+            if isinstance(error, SaltusError) or self in (*MEASURES, TRAINING_SET, FREE, PHASES):
+                raise
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            _, *frames = extract_tb(error.__traceback__)
+            lines = [frame for frame in frames if frame.filename == frames[0].filename]  # the file of the measure
+            at = f", at {lines[-1].filename}:{lines[-1].lineno}" if lines else self._where
+            raise SaltusError(f"measure {self.name!r} raised {text}{at}; mend its code") from error
+        if not isinstance(given, Mapping):
+            raise SaltusError(
+                f"measure {self.name!r} gave a {type(given).__name__}; it is to give an array for each column by its "
+                f"name{self._where}"
+            )
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, values in given.items():  # pyright: ignore[reportUnknownVariableType]  # anybody's code
+            try:
+                arrays[name] = np.asarray(values)
+            except ValueError as error:
+                raise self._refuse(str(name), f"no array ({error})", "an array") from None  # pyright: ignore[reportUnknownArgumentType]
+        return arrays
+
+    def _convert(self, field: pa.Field, values: NDArray[Any]) -> pa.Array:
+        """A column of numbers as its type."""
+        if values.dtype.kind not in "biuf":
+            raise self._refuse(field.name, f"{values.dtype}", f"numbers, as {field.type}")
+        try:
+            return pa.array(values).cast(field.type)
+        except pa.ArrowException as error:
+            text = " ".join(str(error).split())
+            raise self._refuse(field.name, f"{values.dtype} ({text})", f"what {field.type} can hold") from None
+
+    def _refuse(self, column: str, given: str, wanted: str) -> SaltusError:
+        return SaltusError(f"measure {self.name!r} gave {given} for {column}; it is to give {wanted}{self._where}")
+
+    @property
+    def _where(self) -> str:
+        """Of its function, if that is known."""
+        code = getattr(self.measure, "__code__", None)
+        return f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
 
 
 def _measure_steps(evaluated: Evaluated) -> dict[str, NDArray[Any]]:
@@ -260,9 +306,15 @@ def join_measures(own: Sequence[Measure]) -> tuple[Measure, ...]:
     """What every run records, and the user's own.
 
     Raises:
-        SaltusError: if two measures have one name.
+        SaltusError: if one is no measure, or two have one name.
 
     """
+    given: Any = own  # anybody's
+    wrong: list[Any] = (
+        [each for each in given if not isinstance(each, Measure)] if isinstance(given, Sequence) else [own]
+    )
+    if wrong:
+        raise SaltusError(f"measures: {wrong[0]!r:.60} was given; it is a list of Measure, from saltus.train.measures")
     names = [measure.name for measure in (*MEASURES, TRAINING_SET, FREE, PHASES, *own)]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise SaltusError(f"measures: the name {repeated[0]!r} is given to more than one; names must differ")

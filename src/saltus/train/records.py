@@ -19,11 +19,8 @@ from saltus.curves import Curve, Curves, Rule, gather_curves
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.storage.tables import Arrays
-from saltus.tasks.base import TaskFacts
+from saltus.tasks.base import WHOLE, TaskFacts
 from saltus.train.measures import AXES_NOTE, KEY, MEASURES
-
-WHOLE = "whole task"
-"""The unit that is there where all units of a task are there at once."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,7 @@ class RunRecords:
 
         [seed, evaluation] of `steps`, [seed, evaluation, unit] of `units`, [seed, evaluation, query] of `positions`,
         [seed, evaluation, layer, head, unit] of `heads`. A seed that has stopped keeps its last values, because its
-        weights change no more. NaN is what was not measured from the start.
+        weights change no more. NaN is what was not measured.
 
         Raises:
             SaltusError: if there is no such table or column.
@@ -179,20 +176,18 @@ class RunRecords:
             raise SaltusError(
                 f"{self.path} has no {table}.{column}; there are {', '.join(name for name in there if name not in KEY)}"
             )
-        data = self.tables[table]
-        keys = [data[key].to_numpy() for key in (*KEY, *list_axes(data))]
-        shape = tuple(len(np.unique(key)) for key in keys[len(KEY) :])
-        order = np.lexsort(keys[::-1])
-        each = max(1, int(np.prod(shape)))  # rows of one evaluation of one seed
-        values = data[column].to_numpy()[order].astype(np.float64).reshape(-1, *shape)
-        seeds, steps = (key[order][::each] for key in keys[: len(KEY)])
-        evaluated = np.unique(steps)
-        rows = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
-        places = [np.searchsorted(steps[own], evaluated, side="right") - 1 for own in rows]
-        if not rows:
-            return values.reshape(0, 0, *shape)
-        at = np.array([np.where(place < 0, -1, own[place]) for place, own in zip(places, rows, strict=True)])
-        return np.concatenate([np.full((1, *shape), np.nan), values])[at + 1]
+        data, steps = self.tables[table], self.evaluated_steps
+        axes = [np.unique(data[axis].to_numpy(), return_inverse=True) for axis in list_axes(data)]
+        shape = tuple(len(places) for places, _ in axes)
+        if not len(data):
+            return np.zeros((0, 0, *shape))
+        seed, step = (data[key].to_numpy() for key in KEY)
+        cube = np.full((len(self.seeds), len(steps), *shape), np.nan)
+        at = (np.searchsorted(self.seeds, seed), np.searchsorted(steps, step), *(place for _, place in axes))
+        cube[at] = data[column].to_numpy()
+        for own, last in zip(cube, self.last_steps.values(), strict=True):
+            own[steps > last] = own[steps == last]
+        return cube
 
     @cached_property
     def diverged(self) -> dict[str, int]:

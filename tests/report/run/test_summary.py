@@ -10,7 +10,8 @@ from saltus.curves import Emergence, Key
 from saltus.measure.alignment import chance_overlap
 from saltus.report.run.heads import chance_by_unit
 from saltus.report.run.summary import describe_reliability, describe_result, summarise
-from saltus.train.records import WHOLE, RunRecords
+from saltus.tasks.base import WHOLE
+from saltus.train.records import RunRecords
 
 Build = Callable[..., RunRecords]
 

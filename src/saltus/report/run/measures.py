@@ -102,8 +102,7 @@ def draw_measures(records: RunRecords, seeds: Sequence[int]) -> list[FigureViews
 def _draw_measure(records: RunRecords, name: str, column: measures.Column, index: int) -> View:
     """The seed at `index`, and dotted the mean over seeds, at each place on the axes."""
     table, values = records.tables[name], records.cube(name, column.name)
-    axes, shape = list_axes(table), values.shape[2:]
-    steps = np.unique(table["step"].to_numpy()).astype(np.int64)
+    axes, shape, steps = list_axes(table), values.shape[2:], records.evaluated_steps
     values = values.reshape(*values.shape[:2], -1)  # [seed, evaluation, place]
     shown = thin(prod(shape), _MOST_PLACES)
     scale, seed = StepScale(records.curves.end), records.seeds[index]

@@ -1,5 +1,7 @@
 """Which keys an intervention is about: the true ones, or a placebo; and in which layers and heads."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,12 +45,11 @@ def find_queries(units: tuple[int, ...] | None, facts: TaskFacts) -> NDArray[np.
 def draw_placebo(facts: TaskFacts, generator: np.random.Generator) -> NDArray[np.bool_]:
     """[query, key] a wrong map with as many keys for each query as the truth, from the same candidates.
 
-    The same for all queries of a unit, as the truth is: the place of a key among the candidates is drawn for the unit.
-    True keys are taken only where there are too few others.
+    The same for all queries of a unit where the truth is: the place of a key among the candidates is then drawn for the
+    unit, otherwise for each query. True keys are taken only where there are too few others.
     """
     placebo = np.zeros_like(facts.truth)
-    for unit in range(len(facts.units)):
-        queries = np.flatnonzero(facts.unit_of_query == unit)
+    for queries in _group_alike(facts):
         candidates = facts.candidates[queries]
         keys = np.stack([np.flatnonzero(row) for row in candidates])  # [query, place]
         true = np.take_along_axis(facts.truth[queries], keys, axis=1)  # [query, place], alike for all queries
@@ -57,6 +58,14 @@ def draw_placebo(facts: TaskFacts, generator: np.random.Generator) -> NDArray[np
         picked = keys[:, order[: int(true[0].sum())]]
         placebo[queries[:, None], picked] = True
     return placebo
+
+
+def _group_alike(facts: TaskFacts) -> Iterator[NDArray[np.int64]]:
+    """The queries of each unit, together where they have their true keys at the same places among their candidates."""
+    for unit in range(len(facts.units)):
+        queries = np.flatnonzero(facts.unit_of_query == unit)
+        first, *others = [facts.truth[query, facts.candidates[query]] for query in queries]
+        yield from [queries] if all(np.array_equal(first, each) for each in others) else queries[:, None]
 
 
 def find_heads(spec: AttentionSpec, model: BackboneSpec) -> NDArray[np.bool_]:

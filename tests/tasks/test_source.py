@@ -1,0 +1,98 @@
+"""The code that is kept of a class does what its file does, and what cannot be kept is refused."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saltus.errors import SaltusError
+from saltus.specs.source import define_class, extract_source
+
+CLASS = """
+class Own:
+    def read(self):
+        return VALUE
+"""
+
+
+def keep(tmp_path: Path, text: str, value: str) -> tuple[Any, Any, str]:
+    """What `Own().read()` gives in its file and from the code that is kept, and that code."""
+    path = tmp_path / "own.py"
+    path.write_text(text + CLASS.replace("VALUE", value))
+    own = runpy.run_path(str(path))["Own"]
+    source = extract_source(own)
+    return own().read(), define_class("Own", source)().read(), source
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("TABLE = {}\nTABLE['a'] = 1\n", "TABLE"),
+        ("TABLE = {'a': 1, 'b': 2}\ndel TABLE['a']\n", "TABLE"),
+        ("TABLE = []\nTABLE.append(3)\n", "TABLE"),
+        ("TABLE = [[]]\nfor k in range(2):\n    TABLE[0].append(k)\n", "TABLE"),
+        ("import random\nTABLE = list(range(9))\nrandom.Random(1).shuffle(TABLE)\n", "TABLE"),
+        ("TABLE = []\ndef fill():\n    TABLE.append(3)\nfill()\n", "TABLE"),
+        ("RATE = 1\ndef fill():\n    global RATE\n    RATE = 2\nrate = fill()\n", "RATE"),
+        ("class Base:\n    rate = 1\nBase.rate = 2\n", "Base.rate"),
+        ("from types import SimpleNamespace as N\nN = N(rate=1)\nsetattr(N, 'rate', 2)\n", "N.rate"),
+        ("from math import prod as sum\n", "sum([2, 3, 4])"),
+        ("def len(of):\n    return 7\n", "len([])"),
+        ("try:\n    import json as coder\nexcept ImportError:\n    coder = None\n", "coder.dumps([1])"),
+        ("if True:\n    def rate():\n        return 2\nelse:\n    from math import pi as rate\n", "rate()"),
+    ],
+)
+def test_what_a_file_does_to_a_name_is_kept(tmp_path: Path, text: str, value: str) -> None:
+    expected, kept, _ = keep(tmp_path, text, value)
+    assert kept == expected
+
+
+def test_annotations_may_name_what_is_imported_for_them_alone(tmp_path: Path) -> None:
+    text = "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n"
+    text += "if TYPE_CHECKING:\n    from json import Coder\ndef read(x: Coder) -> Coder:\n    return x\n"
+    expected, kept, source = keep(tmp_path, text, "read(3)")
+    assert kept == expected == 3
+    assert source.startswith("from __future__ import annotations\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OTHER = {}\nOTHER['own'] = RATE\n",
+        "print(RATE)\n",
+        "rates = [RATE]\n",
+        "def describe(x):\n    RATE = [x]\n    RATE.append(x)\n    return RATE\nother = describe(1)\n",
+    ],
+)
+def test_what_changes_no_name_that_is_needed_is_left_out(tmp_path: Path, text: str) -> None:
+    _, _, source = keep(tmp_path, "RATE = 3\n" + text, "RATE")
+    assert source.splitlines()[0] == "RATE = 3"
+    assert source.splitlines()[1] == "class Own:"
+
+
+def test_what_trains_the_class_is_left_out(tmp_path: Path) -> None:
+    text = "def train(own, rate):\n    return rate\n"
+    path = tmp_path / "own.py"
+    end = "train(Own, 2)\nif __name__ == '__main__':\n    RATES.append(Own)\n"
+    path.write_text("RATES = [1]\n" + text + CLASS.replace("VALUE", "RATES") + end)
+    source = extract_source(runpy.run_path(str(path))["Own"])
+    assert "train" not in source
+    assert "__main__" not in source
+
+
+def test_code_of_a_file_beside_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "saltus_helper.py").write_text("RATE = 2\n")
+    for text, value in (
+        ("from saltus_helper import RATE\n", "RATE"),
+        ("import saltus_helper as helper\n", "helper.RATE"),
+        ("try:\n    from saltus_helper import RATE\nexcept ImportError:\n    RATE = 1\n", "RATE"),
+    ):
+        with pytest.raises(
+            SaltusError, match=r"Own imports saltus_helper, a file beside .*own\.py, and only the code of"
+        ):
+            keep(tmp_path, text, value)
+    keep(tmp_path, "import saltus_helper\nRATE = 1\n", "RATE")  # the class does not need it
+    monkeypatch.delitem(sys.modules, "saltus_helper")
