@@ -69,10 +69,8 @@ class Rule:
 
     def change(self, *, threshold: float | None = None, hold: int | None = None) -> "Rule":
         """The same rule at another level, on the same side, or with another hold; None leaves a value as it is."""
-        rule = self if hold is None else replace(self, hold=hold)
-        if threshold is None:
-            return rule
-        return replace(rule, **{"below" if self.above is None else "above": threshold})
+        rule = self if threshold is None else replace(self, **{"below" if self.above is None else "above": threshold})
+        return rule if hold is None else replace(rule, hold=hold)
 
     def describe(self, measure: str = "value") -> str:
         """Such as `progress of at least 0.9 at 2 evaluations in a row`."""

@@ -1,7 +1,7 @@
 """The live page in Chromium: what it shows follows what is chosen."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ class Growing:
 
 
 @contextmanager
-def visiting(shelf: Shelf) -> Iterator["Page"]:
+def visiting(shelf: Shelf) -> Generator["Page", None, None]:
     """The live page about a shelf."""
     api_of_browser = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with serving(shelf) as port, api_of_browser.sync_playwright() as playwright:

@@ -32,8 +32,9 @@ class Visit:
 
     def __init__(self, browser: "Browser", path: Path, width: int, *, touch: bool = False) -> None:
         self.problems: list[str] = []
-        size, phone = {"width": width, "height": 800}, {"has_touch": touch, "is_mobile": touch}
-        context = browser.new_context(viewport=size, color_scheme="light", **phone)
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme="light", has_touch=touch, is_mobile=touch
+        )
         context.route("**/*", self._cut_off)
         self.page: Page = context.new_page()
         self.page.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))

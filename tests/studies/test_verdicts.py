@@ -134,15 +134,16 @@ def test_the_batch_decides_where_the_plateau_ends_in_time_at_one_rate(
         ([420, 440, 380, 300], "reproduced"),
         ([420, 440, 380, 240], "in part"),  # of the seeds of one rate not all
         ([420, 440, 380, None], "in part"),
-        ([200, 220, 240, 200], "not reproduced"),
-        ([200, 220, 240, None], "open"),  # its run ended at step 500
+        ([200, 220, 240, None], "not reproduced"),
     ],
 )
+@pytest.mark.parametrize("steps", [500, 600])
 def test_the_batch_decides_where_all_seeds_of_the_rate_with_most_of_them_end_in_time(
-    batch: Study, ends: Sequence[int | None], verdict: str
+    batch: Study, ends: Sequence[int | None], verdict: str, steps: int
 ) -> None:
     assert batch.judge
-    cells = [cell for cell in batch.cells if cell.key["rate"] == 3e-3]
+    cells = [cell.change(seeds=None, steps=steps) for cell in batch.cells if cell.key["rate"] == 3e-3]
+    verdict = "open" if verdict == "not reproduced" and steps < 565 else verdict  # what ended too soon says nothing
     claim = batch.judge(Results([fall(cell, end) for cell, end in zip(cells, ends, strict=True)], batch.cells))[0]
     assert claim.verdict == verdict
 

@@ -1,8 +1,9 @@
 """A module of the user's own, from the code that its spec holds."""
 
-import pickle
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -75,19 +76,25 @@ def _check(module: Any, x: Tensor, place: str) -> None:
         raise SaltusError(f"{place} gives two results for one input; a run must be repeatable: take out what is random")
 
 
-def _note_attributes(module: nn.Module) -> dict[str, bytes | str]:
+def _note_attributes(module: nn.Module) -> dict[str, str]:
     """By name, the content of every attribute of the module and those in it that is no parameter, buffer or module."""
     registered = ("_parameters", "_buffers", "_modules")
     return {
-        ".".join(filter(None, ("self", place, name))): _note(value)
+        ".".join(filter(None, ("self", place, name))): _write_out(value)
         for place, each in module.named_modules()
         for name, value in vars(each).items()
         if name not in registered
     }
 
 
-def _note(value: Any) -> bytes | str:
-    try:
-        return pickle.dumps(value)
-    except Exception:  # noqa: BLE001 - what cannot be pickled, such as a function, is another one when it has changed
-        return repr(value)
+def _write_out(value: Any) -> str:
+    """A value as text, whole where its own text leaves numbers out."""
+    match value:
+        case Tensor() | np.ndarray():
+            return repr(value.tolist())
+        case Mapping():
+            return repr([(key, _write_out(each)) for key, each in value.items()])
+        case list() | tuple() | set():
+            return repr([_write_out(each) for each in value])
+        case _:
+            return repr(value)

@@ -100,7 +100,7 @@ def test_the_caption_says_whether_self_is_exactly_nothing(patch: Patch) -> None:
     [
         ((0.42, 0.31, 0.52), "+0.420 [+0.310, +0.520]"),
         ((0.0001, -0.0002, 0.02), "+0.000 [+0.000, +0.020]"),  # no zero has a sign that rounding gave it
-        ((2.4e-4, -1e-5, 5e-4), "+2.4e-04 [-1.0e-05, +5.0e-04]"),
+        ((2.4e-4, -1e-5, 5e-4), "+2e-04 [-1e-05, +5e-04]"),
         ((0.0, 0.0, 0.0), "+0.000 [+0.000, +0.000]"),
     ],
 )
@@ -111,8 +111,8 @@ def test_a_change_has_the_digits_that_it_needs(values: tuple[float, float, float
 def test_small_effects_are_told_by_their_digits(patch: Patch) -> None:
     result = summarise_patch(patch([[3e-4, 0.0]]))
     caption = caption_recipient_maps(result, patch_figures.find_limit(result, ("patch",)))
-    assert "up to ±3.0e-04. " in caption
-    assert "is that of layer 0, head 0, +3.0e-04 [+" in caption
+    assert "up to ±3e-04. " in caption
+    assert "is that of layer 0, head 0, +3e-04 [+" in caption
 
 
 def test_shares_stand_beside_random_heads(patch: Patch) -> None:

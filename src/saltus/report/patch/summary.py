@@ -134,9 +134,9 @@ def format_change(change: Interval) -> str:
 
 
 def format_effect(value: float, size: float | None = None) -> str:
-    """Such as `+0.420`; where `size`, which is its own unless it is given, is below a thousandth, `+2.4e-04`."""
+    """Such as `+0.420`; where `size`, which is its own unless it is given, is below a thousandth, `+2e-04`."""
     size = abs(value) if size is None else size
-    return f"{value:+.1e}" if 0.0 < size < SMALL else f"{value:+z.3f}"
+    return f"{value:+.0e}" if 0.0 < size < SMALL else f"{value:+z.3f}"
 
 
 def format_limit(limit: float) -> str:
