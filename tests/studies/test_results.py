@@ -634,7 +634,7 @@ def test_costs_count_a_shared_run_once_and_name_the_largest(study: Path, tmp_pat
         "**those with the authors' numbers**": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
         "**all of these**": ("4", "7", f"long: {1_200 / (1_200 + 6 * steps):.0%}"),
     }
-    assert [row[-1] for row in table[2:]] == ["3: 100%", "4: 100%", "4: 100%", "4: 100%"]
+    assert [row[-2] for row in table[2:]] == ["3: 100%", "4: 100%", "4: 100%", "4: 100%"]
 
 
 def test_costs_say_what_has_no_result_at_full_size(study: Path) -> None:
@@ -644,8 +644,25 @@ def test_costs_say_what_has_no_result_at_full_size(study: Path) -> None:
     def tell(*found: Result) -> str:
         return next(line for line in write_costs([(read, Results(found))]).splitlines() if line.startswith("| little"))
 
-    assert tell(invent(one), invent(two, scale="laptop")).endswith("| 2: 67% |")
-    assert tell(invent(one), invent(two), invent(three, scale="short")).endswith("|  |")
+    assert tell(invent(one), invent(two, scale="laptop")).endswith("| 2: 67% |  |")  # no speed is known
+    assert tell(invent(one), invent(two), invent(three, scale="short")).endswith("|  |  |")
+
+
+def test_hours_are_at_the_speed_of_the_runs_whose_steps_are_nearest_in_size(study: Path) -> None:
+    read = load_study(study)
+    small, other = read.cells[:2]
+    wide = other.run.model_copy(update={"model": other.run.model.model_copy(update={"d_model": 64})})
+    large = replace(other, run=wide)
+    seconds = {small.name: 3_600.0, large.name: 72_000.0}
+
+    def time(cell: Cell) -> Result:
+        spent = {"device": "cpu", "last_step": cell.run.training.steps, "seconds": seconds[cell.name]}
+        found = invent(cell)
+        return replace(found, records=replace(found.records, summary={**(found.records.summary or {}), **spent}))
+
+    of_both = replace(read, cells=[small, large], laptop=())
+    line = write_costs([(of_both, Results([time(small), time(large)]))]).splitlines()[-1]
+    assert line.split("|")[5].strip() == "21.0"
 
 
 def test_bars_in_a_claim_do_not_break_the_table() -> None:

@@ -1,12 +1,12 @@
 """What studies cost at full size: arithmetic from their descriptions, and the speed of the runs at hand."""
 
 from collections.abc import Sequence
-from statistics import median
+from math import log
 
 from saltus.specs import RunSpec
 from saltus.studies.flops import count_flops
 from saltus.studies.results import Results
-from saltus.studies.status import stand_finished
+from saltus.studies.status import find_speed, stand_finished
 from saltus.studies.study import Study
 from saltus.studies.tables import escape
 
@@ -14,28 +14,34 @@ DEVICE_FLOPS = 30e12
 """Sustained operations a second that are assumed of an H100-class device: a thirtieth of its dense bfloat16 peak."""
 
 
+Speeds = list[tuple[float, float]]
+"""Of each finished run the logarithm of the operations of a step, and operations a second."""
+
+
 def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
     """A table with a row for each study, and one for all; a run that several studies share is counted once in it."""
-    speed = _find_speed([results for _, results in studies])
+    speeds = _list_speeds([results for _, results in studies])
     lines = [
         "## What a full study costs\n",
         "Operations are counted from the description: products alone, forward and twice that backward, up to each",
-        "run's budget of steps although many runs end before it. CPU hours are at the median speed of the runs above;",
+        "run's budget of steps although many runs end before it. CPU hours are at the speed of those runs above whose",
+        "steps are nearest in size, since a step of many operations spends less time on other things; device",
         f"minutes on an H100-class device assume {DEVICE_FLOPS / 1e12:.0f} TFLOP/s sustained, which was not measured.",
         "A run that several studies have is trained once, and counted once in the sums. Not run are the cells without",
-        "a result at full size; their share is of the operations, and so of the hours.\n",
-        "| study | cells | seeds | 10^15 operations | hours on this CPU | device minutes | largest run | not run |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "a result at full size; their share is of the operations.\n",
+        "| study | cells | seeds | 10^15 operations | hours on this CPU | device minutes | largest run | not run "
+        "| hours of these |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     runs = [(study, list_specs(study), _list_missing(study, found)) for study, found in studies]
-    lines += [_write_row(study.name, specs, missing, speed) for study, specs, missing in runs]
+    lines += [_write_row(study.name, specs, missing, speeds) for study, specs, missing in runs]
     beside = [each for each in runs if each[0].compare]
     for title, chosen in (("those with the authors' numbers", beside), ("all of these", runs)):
         if len(chosen) > 1:
             once = {spec.content_hash: spec for _, specs, _ in chosen for spec in specs}
             done = {spec.content_hash for _, specs, missing in chosen for spec in specs if spec not in missing}
             missing = [spec for name, spec in once.items() if name not in done]
-            lines.append(_write_row(f"**{title}**", list(once.values()), missing, speed))
+            lines.append(_write_row(f"**{title}**", list(once.values()), missing, speeds))
     return "\n".join(lines) + "\n"
 
 
@@ -50,26 +56,29 @@ def _list_missing(study: Study, results: Results) -> list[RunSpec]:
     return [spec for spec in list_specs(study) if spec.name not in there]
 
 
-def _find_speed(made: Sequence[Results]) -> float | None:
-    """Operations a second, the median over the runs that were made on a CPU."""
-    speeds: list[float] = []
-    for result in (result for results in made for result in results):
-        spent = stand_finished(result.cell.run, result.records.summary or {})
-        if spent.speed and spent.device == "cpu":
-            speeds.append(spent.speed)
-    return median(speeds) if speeds else None
+def _list_speeds(made: Sequence[Results]) -> Speeds:
+    """Those of the runs that were made on a CPU."""
+    found = [stand_finished(r.cell.run, r.records.summary or {}) for results in made for r in results]
+    return [(log(count_flops(each.spec)), each.speed) for each in found if each.speed and each.device == "cpu"]
+
+
+def _say_hours(specs: Sequence[RunSpec], speeds: Speeds) -> str:
+    if not (specs and speeds):
+        return ""
+    hours = sum(_count_work(spec) / find_speed(speeds, log(count_flops(spec))) for spec in specs) / 3600
+    return f"{hours:,.1f}"
 
 
 def _count_work(spec: RunSpec) -> float:
     return count_flops(spec) * spec.seeds * spec.training.steps
 
 
-def _write_row(title: str, specs: Sequence[RunSpec], missing: Sequence[RunSpec], speed: float | None) -> str:
+def _write_row(title: str, specs: Sequence[RunSpec], missing: Sequence[RunSpec], speeds: Speeds) -> str:
     work, largest = sum(_count_work(spec) for spec in specs), max(specs, key=_count_work)
-    hours = "" if speed is None else f"{work / speed / 3600:,.1f}"
     left = sum(_count_work(spec) for spec in missing)
     return (
-        f"| {title} | {len(specs)} | {sum(spec.seeds for spec in specs):,} | {work / 1e15:,.2f} | {hours} "
-        f"| {work / DEVICE_FLOPS / 60:,.1f} | {escape(largest.name)}: {_count_work(largest) / work:.0%} "
-        f"| {f'{len(missing)}: {left / work:.0%}' if missing else ''} |"
+        f"| {title} | {len(specs)} | {sum(spec.seeds for spec in specs):,} | {work / 1e15:,.2f} "
+        f"| {_say_hours(specs, speeds)} | {work / DEVICE_FLOPS / 60:,.1f} "
+        f"| {escape(largest.name)}: {_count_work(largest) / work:.0%} "
+        f"| {f'{len(missing)}: {left / work:.0%}' if missing else ''} | {_say_hours(missing, speeds)} |"
     )
