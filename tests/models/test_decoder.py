@@ -152,15 +152,21 @@ class Calls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("length", [attention.LONG, attention.LONG_BFLOAT16])
-def test_attention_on_a_cpu_is_fused_later_in_bfloat16(length: int) -> None:
+def test_attention_on_a_cpu_is_fused_later_in_bfloat16(length: int, biased: bool) -> None:
     spec = TransformerSpec(layers=1, d_model=8, heads=2)
     facts = LinearMap(LinearMapSpec(size=length // 2, sparsity=3, states=3), np.random.default_rng(0)).facts
     model, tokens = build_model(spec, facts, init_seed=0), torch.zeros(1, length, dtype=torch.long)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    bias = torch.ones(1, 2, length, length) if biased else None
+
+    def measure(weights: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, weights, (tokens, bias)).float().square().sum()
 
     def is_fused() -> bool:
         with Calls() as calls:
-            model(tokens)
+            grad(measure)(weights)
         return any("flash_attention" in name for name in calls.names)
 
     assert is_fused()

@@ -50,7 +50,9 @@ class Attention(nn.Module):
             query, key = _rotate(query), _rotate(key)
         low = query.dtype == torch.bfloat16 and query.device.type == "cpu"
         if q >= (LONG_BFLOAT16 if low else LONG) and not keep:
-            mask = None if bias is None else (bias + self.future[:q, :q]).to(query.dtype)
+            # With three axes a mask is added to whole patterns, which is slower, and is no way at all for the gradient
+            # of torch.func in bfloat16.
+            mask = None if bias is None else (bias + self.future[:q, :q]).to(query.dtype).view(1, -1, q, q)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
             return self.merge(mixed), None
         scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(self.head_dimension)  # [n, h, q, k]
