@@ -307,7 +307,9 @@ def test_nothing_is_chosen_where_no_plateau_of_8_cells_ends(refit: Study) -> Non
         ([200, 180, 180, 400, 640], "reproduced", "S=16, no bias: 400 for 400; S=16, bias: 200 for 199; "),
         ([200, 180, 180, None, 640], "in part", "S=16, no bias: > 600 for 400; "),
         ([20, 20, 20, None, None], "not reproduced", "S=16, no bias: > 600 for 400; S=16, bias: 20 for 199; "),
-        ([], "not measured", "no larger automaton was run yet"),
+        ([200], "in part", "S=16, no bias: not run for 400; S=16, bias: 200 for 199; S=32, no bias: not run for 653; "),
+        ([20], "not reproduced", "S=16, no bias: not run for 400; S=16, bias: 20 for 199; "),
+        ([], "not measured", "S=16, no bias: not run for 400; S=16, bias: not run for 199; "),
     ],
 )
 def test_what_was_chosen_at_8_cells_predicts_or_does_not(
