@@ -80,6 +80,7 @@ def draw(results: Results) -> Figure:
             linewidth=1.2,
             label=describe(result),
         )
+    axes[0].set_xlim(0, 1_000)  # room for the legend
     axes[0].axhline(PLATEAU_LEVEL, color=THEIRS, linewidth=0.8, linestyle=":")
     label(axes[0], f"S={SIZE}, {BATCH:,} tokens", "step", f"training loss (nats); dotted: {PLATEAU_LEVEL}")
     add_legend(axes[0])

@@ -50,7 +50,8 @@ def add_shared_legend(figure: Figure) -> None:
     named = [pair for panel in figure.axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
     handles = {name: handle for handle, name in named}
     if handles:
-        figure.legend(handles.values(), handles, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
+        columns = max(1, round(figure.get_figwidth() / 2.8))  # inches that a name takes
+        figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
 
 
 def say_not_run(panel: Axes) -> None:
