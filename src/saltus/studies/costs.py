@@ -6,7 +6,7 @@ from math import log
 from saltus.specs import RunSpec
 from saltus.studies.flops import count_flops
 from saltus.studies.results import Results
-from saltus.studies.status import find_speed, stand_finished
+from saltus.studies.status import find_speed, list_speeds, stand_finished
 from saltus.studies.study import Study
 from saltus.studies.tables import escape
 
@@ -14,13 +14,10 @@ DEVICE_FLOPS = 30e12
 """Sustained operations a second that are assumed of an H100-class device: a thirtieth of its dense bfloat16 peak."""
 
 
-Speeds = list[tuple[float, float]]
-"""Of each finished run the logarithm of the operations of a step, and operations a second."""
-
-
 def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
     """A table with a row for each study, and one for all; a run that several studies share is counted once in it."""
-    speeds = _list_speeds([results for _, results in studies])
+    made = [stand_finished(each.cell.run, each.records.summary or {}) for _, results in studies for each in results]
+    speeds = list_speeds(made, "cpu")
     lines = [
         "## What a full study costs\n",
         "Operations are counted from the description: products alone, forward and twice that backward, up to each",
@@ -56,13 +53,7 @@ def _list_missing(study: Study, results: Results) -> list[RunSpec]:
     return [spec for spec in list_specs(study) if spec.name not in there]
 
 
-def _list_speeds(made: Sequence[Results]) -> Speeds:
-    """Those of the runs that were made on a CPU."""
-    found = [stand_finished(r.cell.run, r.records.summary or {}) for results in made for r in results]
-    return [(log(count_flops(each.spec)), each.speed) for each in found if each.speed and each.device == "cpu"]
-
-
-def _say_hours(specs: Sequence[RunSpec], speeds: Speeds) -> str:
+def _say_hours(specs: Sequence[RunSpec], speeds: Sequence[tuple[float, float]]) -> str:
     if not (specs and speeds):
         return ""
     hours = sum(_count_work(spec) / find_speed(speeds, log(count_flops(spec))) for spec in specs) / 3600
@@ -73,7 +64,9 @@ def _count_work(spec: RunSpec) -> float:
     return count_flops(spec) * spec.seeds * spec.training.steps
 
 
-def _write_row(title: str, specs: Sequence[RunSpec], missing: Sequence[RunSpec], speeds: Speeds) -> str:
+def _write_row(
+    title: str, specs: Sequence[RunSpec], missing: Sequence[RunSpec], speeds: Sequence[tuple[float, float]]
+) -> str:
     work, largest = sum(_count_work(spec) for spec in specs), max(specs, key=_count_work)
     left = sum(_count_work(spec) for spec in missing)
     return (

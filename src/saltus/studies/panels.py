@@ -57,7 +57,9 @@ def add_shared_legend(figure: Figure) -> None:
 def say_not_run(panel: Axes) -> None:
     """Write so into a panel that has nothing of ours to show."""
     panel.text(
-        *(0.5, 0.5, "not run yet"),
+        0.5,
+        0.5,
+        "not run yet",
         transform=panel.transAxes,
         ha="center",
         color=OURS[-1],

@@ -63,7 +63,7 @@ def estimate_left(standings: Sequence[Standing], device: str) -> float | None:
     Small models do fewer operations a second than large ones, so a run is expected to be as fast as the finished ones
     that are nearest to it in the operations of a step.
     """
-    speeds = [(log(count_flops(s.spec)), s.speed) for s in standings if s.speed and s.device == device]
+    speeds = list_speeds(standings, device)
     if not speeds:
         return None
     waiting = {s.spec.content_hash: s for s in standings if s.rest}  # what has several names is trained once
@@ -113,6 +113,11 @@ def stand_finished(spec: RunSpec, summary: Mapping[str, Any]) -> Standing:
     last, seconds, device, steps = (summary.get(name) for name in ("last_step", "seconds", "device", "seed_steps"))
     took = None if seconds is None else float(seconds)
     return Standing(spec, "finished", int(last or 0), took, device, seed_steps=steps)
+
+
+def list_speeds(standings: Sequence[Standing], device: str) -> list[tuple[float, float]]:
+    """Of each run that is finished on `device` the logarithm of the operations of a step, and operations a second."""
+    return [(log(count_flops(s.spec)), s.speed) for s in standings if s.speed and s.device == device]
 
 
 def find_speed(speeds: Sequence[tuple[float, float]], size: float) -> float:

@@ -70,17 +70,18 @@ class BaseTrial(ABC, Generic[S]):
         names = [*map(spell_name, self.arms), *(spell_name(f"{arm}-placebo") for arm in self.placebos)]
         if repeated := [name for place, name in enumerate(names) if name in names[:place]]:
             raise SaltusError(f"trial: two of its runs would be named {repeated[0]!r}; give a change another name")
-        taught = {each.needs for spec in self._specs for each in spec.interventions if each.needs}
+        taught = {
+            each.needs
+            for spec in (*self.arms.values(), *self.placebos.values())
+            for each in spec.interventions
+            if each.needs
+        }
         if others := taught - ({self.teacher.identify(self.teacher.name)} if self.teacher else set()):
             raise SaltusError(
                 f"trial: a run learns from {min(others)}, and the teacher is "
                 f"{self.teacher.name if self.teacher else 'not given'}; give it as `teacher`, since what it costs is "
                 "counted"
             )
-
-    @property
-    def _specs(self) -> list[S]:
-        return [*self.arms.values(), *self.placebos.values()]
 
     @staticmethod
     @abstractmethod

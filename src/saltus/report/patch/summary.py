@@ -134,7 +134,7 @@ def format_change(change: Interval) -> str:
 
 
 def format_effect(value: float, size: float | None = None) -> str:
-    """Such as `+0.420`; where `size`, which is its own unless it is given, is below a thousandth, `+2e-04`."""
+    """Such as `+0.420`, or `+2e-04` where `size` is below a thousandth; the size of the value unless one is given."""
     size = abs(value) if size is None else size
     return f"{value:+.0e}" if 0.0 < size < SMALL else f"{value:+z.3f}"
 
