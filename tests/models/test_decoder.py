@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call, grad, grad_and_value
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -184,6 +184,33 @@ class LargestTensor(TorchDispatchMode):
         tensors = [leaf for leaf in tree_leaves(returned) if isinstance(leaf, torch.Tensor)]
         self.elements = max([self.elements, *(tensor.numel() for tensor in tensors)])
         return returned
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_in_bfloat16_on_a_cpu_blocks_of_queries_attend_apart(biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of three blocks is shorter; no tensor is as large as the patterns of all heads."""
+    length = 2 * attention.BLOCK + 40
+    spec = TransformerSpec(layers=2, d_model=16, heads=4)
+    facts = LinearMap(LinearMapSpec(size=length // 2, sparsity=3, states=3), np.random.default_rng(0)).facts
+    model, generator = build_model(spec, facts, init_seed=0), torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 2, (3, length), generator=generator)
+    bias = torch.randn(2, 4, length, length, generator=generator) if biased else None
+    weights = {name: 3.0 * weight.detach() for name, weight in model.named_parameters()}
+
+    def measure(weights: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, weights, (tokens, bias)).float().square().mean()
+
+    found: list[tuple[Tensor, Tensor]] = []
+    with torch.autocast("cpu", torch.bfloat16):
+        for block in (attention.BLOCK, length):
+            monkeypatch.setattr(attention, "BLOCK", block)
+            with LargestTensor() as largest:
+                gradient, value = grad_and_value(measure)(weights)
+            found.append((torch.cat([each.flatten() for each in gradient.values()]), value))
+            assert (largest.elements >= 3 * 4 * length**2) == (block == length)
+    (gradient, value), (expected, whole) = found
+    torch.testing.assert_close(value, whole, rtol=0.01, atol=0.0)
+    assert (gradient - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.mark.parametrize(("long", "whole"), [(4096, True), (1024, False)])
