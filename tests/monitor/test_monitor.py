@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -350,14 +350,38 @@ def get_value(model: Any) -> float:
     return model.value.weight.item()
 
 
-def test_weights_that_are_spread_over_processes_are_refused_and_the_training_goes_on(tmp_path: Path) -> None:
-    class FullyShardedDataParallel(nn.Module):
-        pass
+class FullyShardedDataParallel(nn.Module):
+    pass
 
+
+class DTensor(nn.Parameter):
+    pass
+
+
+def spread_weight(weight: nn.Parameter) -> nn.Module:
+    model = nn.Linear(2, 2)
+    model.weight = weight
+    return model
+
+
+def spread_by_deepspeed() -> nn.Module:
+    model = nn.Linear(2, 2)
+    vars(model.weight)["ds_id"] = 0
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [FullyShardedDataParallel(), spread_weight(DTensor(torch.ones(2, 2))), spread_by_deepspeed()],
+    ids=["modules", "weights", "deepspeed"],
+)
+def test_weights_that_are_spread_over_processes_are_refused_and_the_training_goes_on(
+    model: nn.Module, tmp_path: Path
+) -> None:
     console = be_quiet()
     monitor = watch(tmp_path, console=console)
     for step in range(40):
-        monitor.step(step, FullyShardedDataParallel())
+        monitor.step(step, model)
     assert said(console).count("the weights are spread over processes") == 1
     assert monitor.folder.rows() == []
 
@@ -419,19 +443,22 @@ def test_a_training_that_is_resumed_goes_on_in_the_same_folder(tmp_path: Path) -
     assert spent == sorted(spent)
 
 
+@pytest.mark.parametrize("kind", [int, np.int64, torch.tensor])
 @pytest.mark.parametrize("again", [False, True])
-def test_steps_that_come_back_take_back_what_was_measured_after_them(again: bool, tmp_path: Path) -> None:
+def test_steps_that_come_back_take_back_what_was_measured_after_them(
+    again: bool, kind: Callable[[int], Any], tmp_path: Path
+) -> None:
     model, console = Known(), be_quiet()
     monitor = watch_known(tmp_path, console=console)
     for step in range(28):
         model.right = float(step >= 15)
-        monitor.step(step, model)
+        monitor.step(kind(step), model)
     if again:  # in another process
         monitor.close()
         monitor = watch_known(tmp_path, console=console)
     for step in range(12, 38):
         model.right = float(step >= 30)
-        monitor.step(step, model)
+        monitor.step(kind(step), model)
     monitor.close()
     records = monitor.folder.records()
     assert [row.step for row in records.rows] == [0, 1, 2, 4, 5, 10, 12, 15, 20, 25, 30, 35, 37]
@@ -487,6 +514,16 @@ def test_the_schedule_is_kept_while_probes_are_cheap_and_stretched_when_they_are
     assert dear == [0, *range(100, 1001, 50)]
     assert follow(0.1)[-1] == 1000
     assert len(follow(0.1)) > 90
+
+
+def test_a_schedule_that_never_becomes_regular_takes_no_memory() -> None:
+    pace, probed = Pace(ScheduleSpec(every=10**9), None, Clock()), list[int]()
+    for step in range(70):
+        if pace.is_due(step):
+            pace.start_probe()
+            pace.end_probe(step)
+            probed.append(step)
+    assert probed == [0, 1, 2, 4, 8, 16, 32, 64]
 
 
 def test_the_overhead_is_recorded(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch._dynamo
 import torch.distributed as distributed
+from tests.lm.tiny_suite import WORDS
 from tests.monitor.trainings import (
     OwnAttention,
     flatten,
@@ -22,7 +23,15 @@ from tests.monitor.trainings import (
 )
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+)
 from transformers.masking_utils import sdpa_mask
 
 from saltus.errors import SaltusError
@@ -105,6 +114,31 @@ def test_modes_and_buffers_are_put_back_even_if_the_look_fails() -> None:
     assert torch.is_grad_enabled()
 
 
+class Late(nn.Module):
+    """Makes its mask at the first pass, in a buffer that is None until then, and another one that was not there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mask is None:
+            self.mask = torch.ones_like(x)
+            self.register_buffer("extra", torch.ones(1), persistent=False)
+        return x * self.mask
+
+
+def test_a_buffer_that_the_first_pass_makes_is_made_by_the_training() -> None:
+    model = Late()
+    with undisturbed(model):
+        model(torch.ones(2, 3))
+    assert model.mask is None
+    assert list(model.state_dict()) == []
+    assert not hasattr(model, "extra")
+    assert model(torch.ones(2, 7)).shape == (2, 7)
+    assert list(model.state_dict()) == ["mask"]
+
+
 def test_training_under_autocast_still_has_gradients_after_a_look_within_it() -> None:
     """Casts of weights without gradients would be kept, and the weights would not be trained."""
     model, x = nn.Linear(4, 4), torch.ones(2, 4)
@@ -182,8 +216,34 @@ def test_wrappers_are_seen_through() -> None:
     assert unwrap(cast(nn.Module, torch.compile(model))) is model
     assert unwrap(nn.DataParallel(model)) is model
     assert find_language_model(nn.ModuleDict({"inside": model, "beside": nn.Linear(2, 2)})) is model
+    twice = nn.ModuleDict({"model": model, "loss": nn.ModuleDict({"of": model})})
+    assert find_language_model(twice) is model
     with pytest.raises(SaltusError, match="holds 2 models of transformers"):
         find_language_model(nn.ModuleList([model, make_llama()]))
+
+
+def test_the_parts_of_a_composite_model_keep_their_attention(tmp_path: Path) -> None:
+    text: dict[str, Any] = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 32}
+    text |= {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64}
+    image: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    image |= {"num_attention_heads": 2, "image_size": 8, "patch_size": 4, "projection_dim": 16}
+    config = LlavaConfig(text_config=LlamaConfig(**text), vision_config=CLIPVisionConfig(**image), image_token_id=3)
+    each: Any = {"text_config": "sdpa", "vision_config": "eager"}
+    model = LlavaForConditionalGeneration._from_config(config, attn_implementation=each)  # pyright: ignore[reportPrivateUsage]
+
+    def list_attention() -> list[str]:
+        return [
+            part.config._attn_implementation or ""  # pyright: ignore[reportPrivateUsage]
+            for part in model.modules()
+            if isinstance(part, PreTrainedModel)
+        ]
+
+    before = list_attention()
+    assert {"sdpa", "eager"} <= {*before}
+    monitor = watch(tmp_path)
+    monitor.step(0, model)
+    assert list_attention() == before
+    assert np.isfinite(monitor.folder.records().masses).all()
 
 
 def take_as_it_is(model: PreTrainedModel, name: str, **options: Any) -> str:

@@ -1,5 +1,6 @@
 """Watch a training in three lines: make a monitor, call `step` after every update, and `close` at the end."""
 
+import operator
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -139,9 +140,14 @@ class Monitor:
 
         Call it at every step, on every process; only the first process of a group measures. With gradient accumulation
         it may be called at every part: the losses of one step are averaged.
+
+        Raises:
+            TypeError: if the step is no whole number.
+
         """
         if not is_first_rank():
             return
+        step = operator.index(step)  # a tensor may be counted up in place
         if self._held is None:
             self._open(step)
         with self._surviving("monitor"):

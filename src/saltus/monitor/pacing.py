@@ -1,8 +1,6 @@
 """When a probe is due: on a schedule, as long as probes cost no more than their share of the training time."""
 
-from bisect import bisect_right
 from collections.abc import Callable
-from itertools import islice
 
 from saltus.specs.training import ScheduleSpec
 
@@ -77,5 +75,4 @@ class Pace:
         every = self._schedule.every
         if step >= every:
             return (step // every + 1) * every
-        growing = list(islice(self._schedule.generate_steps(), every + 1))
-        return growing[bisect_right(growing, step)]
+        return next(later for later in self._schedule.generate_steps() if later > step)

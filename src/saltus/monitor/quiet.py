@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 
 from saltus.errors import SaltusError
 
-_SHARDED = ("FullyShardedDataParallel", "FSDPModule")
+_SPREAD = ("FullyShardedDataParallel", "FSDPModule", "DTensor")
+"""Classes of modules and of weights of which one process has a part."""
 
 
 def is_first_rank() -> bool:
@@ -39,9 +40,12 @@ def find_language_model(model: nn.Module) -> PreTrainedModel:
 
     """
     outer: list[PreTrainedModel] = []
-    waiting = [model]
+    waiting, seen = [model], set[int]()
     while waiting:
         module = waiting.pop()
+        if id(module) in seen:  # a wrapper and what it wraps may both hold it
+            continue
+        seen.add(id(module))
         if isinstance(module, PreTrainedModel):
             outer.append(module)
         else:
@@ -56,7 +60,10 @@ def find_language_model(model: nn.Module) -> PreTrainedModel:
 
 def require_whole(model: nn.Module) -> None:
     """Refuse a model whose weights are spread over processes: one of them alone cannot run it."""
-    spread = {cls.__name__ for module in model.modules() for cls in type(module).__mro__}.intersection(_SHARDED)
+    weights = [*model.parameters(), *model.buffers()]
+    spread = {cls.__name__ for each in (*model.modules(), *weights) for cls in type(each).__mro__}.intersection(_SPREAD)
+    if any(hasattr(weight, "ds_id") for weight in weights):
+        spread.add("DeepSpeed ZeRO-3")
     if spread:
         raise SaltusError(
             f"the weights are spread over processes ({', '.join(sorted(spread))}), and one process alone cannot run "
@@ -72,12 +79,8 @@ def undisturbed(model: nn.Module) -> Generator[None, None, None]:
     does to buffers (counters, running means, positions that were worked out anew) is undone as well.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module, _ in modes
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    places = {tensor.device for tensor in (*model.parameters(), *(buffer for _, _, buffer, _ in buffers))}
+    buffers = [(module, _keep_buffers(module)) for module, _ in modes]
+    places = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     cuda = [place for place in places if place.type == "cuda"]
     kinds = {place.type for place in places} or {"cpu"}
     python, array = random.getstate(), np.random.get_state()
@@ -95,8 +98,8 @@ def undisturbed(model: nn.Module) -> Generator[None, None, None]:
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for module, name, buffer, before in buffers:
-                _put_back(module, name, buffer, before)
+            for module, kept in buffers:
+                _put_back(module, kept)
         random.setstate(python)
         np.random.set_state(array)
 
@@ -117,8 +120,24 @@ def _without_casts(kinds: list[str]) -> Generator[None, None, None]:
         yield
 
 
-def _put_back(module: nn.Module, name: str, buffer: Tensor, before: Tensor) -> None:
-    if not torch.equal(buffer, before):
-        buffer.copy_(before)
-    if getattr(module, name) is not buffer:
-        setattr(module, name, buffer)
+Kept = dict[str, tuple[Tensor | None, Tensor | None]]
+"""By name, a buffer and a copy of it; None where it is not there yet."""
+
+
+def _keep_buffers(module: nn.Module) -> Kept:
+    """Those of the module itself, also those that are None until the first pass, which `named_buffers` leaves out."""
+    return {name: (buffer, None if buffer is None else buffer.clone()) for name, buffer in _buffers_of(module).items()}
+
+
+def _put_back(module: nn.Module, kept: Kept) -> None:
+    own = _buffers_of(module)
+    for name in own.keys() - kept.keys():  # registered in the pass
+        delattr(module, name)
+    for name, (buffer, before) in kept.items():
+        if buffer is not None and before is not None and not torch.equal(buffer, before):
+            buffer.copy_(before)
+        own[name] = buffer
+
+
+def _buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    return vars(module)["_buffers"]

@@ -86,12 +86,15 @@ def capture_patterns(model: PreTrainedModel, tokens: Tensor) -> TappedPass:
 @contextmanager
 def tapped(model: PreTrainedModel) -> Generator[None, None, None]:
     """Let the model's attention go through `attend`; afterwards it is what it was."""
-    before: Any = model.config._attn_implementation  # pyright: ignore[reportPrivateUsage]  # no public way to read it
+    # Models inside, such as the text and the image part of a composite one, may each have their own; outer ones first.
+    parts = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
+    before: list[Any] = [part.config._attn_implementation for part in parts]  # pyright: ignore[reportPrivateUsage]  # no public way to read it
     model.set_attn_implementation(_NAME)
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        for part, own in zip(parts, before, strict=True):
+            part.set_attn_implementation(own)
 
 
 def run_tapped(model: PreTrainedModel, tokens: Tensor, tap: Tap, **arguments: Any) -> Tensor:
