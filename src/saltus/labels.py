@@ -126,7 +126,7 @@ def to_count(text: str) -> int | None:
     >>> to_count("2.5m"), to_count("2.5")
     (2500000, None)
     """
-    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([KMBT]?)", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([KMBT]?)", text.strip(), re.IGNORECASE | re.ASCII)
     count = Decimal(match[1]) * 1000 ** " KMBT".index(match[2].upper() or " ") if match else None
     return int(count) if count is not None and count == int(count) else None
 
@@ -160,7 +160,7 @@ def clean(name: Any) -> str:
 
 def to_number(value: Any) -> float | None:
     """A number, or text of one; None where it is neither. NaN and infinity are numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         return float(value)

@@ -64,7 +64,9 @@ def test_groups_with_seeds_of_their_own_lack_none(tmp_path: Path) -> None:
 
 def test_the_latest_of_a_repeated_step_counts() -> None:
     values = {
-        Origin("g", "0", "", "loss"): [Value(5, 2.0, 0.1, np.nan), Value(5, 3.0, 0.2, np.nan), Value(5, 1.0, 0.3, 0)]
+        Origin("g", "0", "", "loss"): [
+            Value(5, at, value, np.nan, "f") for at, value in ((2.0, 0.1), (3.0, 0.2), (1.0, 0.3))
+        ]
     }
     ledger = Ledger()
     (curve,) = gather(values, ReadSpec(paths=("x",)), None, ledger)

@@ -12,7 +12,8 @@ from tests.ingest.files import accuracy, write, write_old
 
 import saltus
 from saltus import SaltusError
-from saltus.ingest import rows
+from saltus.ingest import readers, rows, table
+from saltus.ingest.readers import Reader
 
 HOSTILE = "<script>alert(1)</script>[red]\x1b[31m\n\u202e"
 
@@ -34,10 +35,11 @@ def test_one_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeypatch
     os.mkfifo(tmp_path / "pipe.json")  # would never end
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere.json")
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "itself.json").symlink_to(tmp_path / "itself.json")
     curves = saltus.read(tmp_path)
     assert [curve.steps.tolist() for curve in curves] == [[1]]
     (unread,) = [note for note in curves.notes if "cannot be read" in note]
-    assert unread.startswith("9 files cannot be read and were left out: ")
+    assert unread.startswith("10 files cannot be read and were left out: ")
     assert "bad_step2.json (is no whole JSON (Expecting" in unread
     assert "deep.json (is nested too deeply)" in unread
     assert any(note.startswith("2 files are of no kind that is read and were left alone") for note in curves.notes)
@@ -144,3 +146,15 @@ def test_any_json_is_read_or_is_one_sentence(tmp_path: Path, content: Any, name:
 def test_any_bytes_are_read_or_are_one_sentence(tmp_path: Path, content: bytes) -> None:
     for name in ("a.csv", "a.parquet", "a.jsonl"):
         read_or_refuse(write(tmp_path / name, b"step,acc\n" + content))
+
+
+def test_whatever_a_reader_raises_stops_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise KeyError("21")
+
+    monkeypatch.setitem(readers.READERS, "CSV", Reader(table.is_csv, fail))  # pyright: ignore[reportArgumentType]
+    write(tmp_path / "odd.csv", "step,acc\n0,1\n")
+    write(tmp_path / "good.jsonl", '{"step": 0, "acc": 0.5}\n')
+    curves = saltus.read(tmp_path)
+    assert len(curves) == 1
+    assert any(note.endswith("odd.csv (KeyError: '21')") for note in curves.notes)

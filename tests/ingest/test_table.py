@@ -1,7 +1,9 @@
 """Tables: CSV, JSON lines and Parquet, long and wide, with columns that are named or guessed."""
 
 import json
+import os
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -271,3 +273,78 @@ def test_runs_of_one_model_are_kept_apart(
     curves = saltus.read(write(tmp_path / "runs.csv", "\n".join(rows)))
     assert [curve.key[:2] for curve in curves] == keys
     assert not any("came again" in note for note in curves.notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "unit"),
+    [
+        ("_step,_runtime,train/global_step,train/epoch,eval/accuracy", "eval/accuracy"),
+        ("_step,x,trainer/global_step,epoch,val_acc", "val_acc"),
+        ("_step,_timestamp,saltus/step,trainer/epoch,saltus/repetition", "saltus/repetition"),
+    ],
+)
+def test_the_step_of_a_tracker_is_that_of_the_training(tmp_path: Path, header: str, unit: str) -> None:
+    """`_step` of wandb counts what was logged, here every 500 steps."""
+    rows = "".join(f"{n},{n},{500 * n},{n / 10},{n / 10}\n" for n in range(5))
+    path = write(tmp_path / "history.csv", f"{header}\n{rows}")
+    curve = saltus.read(path).select(unit=unit)[0]
+    assert curve.steps.tolist() == [0, 500, 1000, 1500, 2000]
+    assert set(saltus.read(path).units) <= {unit, "x"}
+
+
+def test_the_chart_of_a_tracker_has_its_own_step(tmp_path: Path) -> None:
+    names = [f"a-seed3 - train/step{end}" for end in ("", "__MIN", "__MAX")]
+    rows = "".join(f"{500 * n},{n},{n},{n}\n" for n in range(3))
+    curves = saltus.read(write(tmp_path / "chart.csv", f"train/global_step,{','.join(names)}\n{rows}"))
+    assert read_all(curves) == {Key("a", "3", "train/step"): ([0, 500, 1000], [0.0, 1.0, 2.0])}
+
+
+@pytest.mark.parametrize("value", [("acc",), ("acc_seed0", "acc_seed1")])
+def test_columns_of_seeds_are_chosen_by_their_common_name_or_their_own(tmp_path: Path, value: tuple[str, ...]) -> None:
+    path = write(tmp_path / "wide.csv", "step,acc_seed0,acc_seed1,loss\n0,0.1,0.2,3\n10,0.4,0.5,2\n")
+    assert read_all(saltus.read(path, value=value)) == {
+        Key("wide", "0", "acc"): ([0, 10], [0.1, 0.4]),
+        Key("wide", "1", "acc"): ([0, 10], [0.2, 0.5]),
+    }
+
+
+def test_a_column_of_values_is_chosen_beside_one_of_metrics(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.csv", "step,metric,first,second\n0,acc,0.1,0.2\n10,acc,0.4,0.5\n")
+    assert read_all(saltus.read(path, value=("second",))) == {Key("long", "0", "acc"): ([0, 10], [0.2, 0.5])}
+
+
+def test_numbers_that_databases_and_tables_write_otherwise(tmp_path: Path) -> None:
+    values = pa.array([Decimal("0.1"), Decimal("0.4")], pa.decimal128(5, 2))
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"step": [0, 10], "acc": values, "loss": [3.0, 2.0]}), path)
+    assert read_all(saltus.read(path))[Key("mine", "0", "acc")] == ([0, 10], [0.1, 0.4])
+    gaps = write(tmp_path / "gaps.csv", "step,seed,acc\n0,3,0.1\n10,3.0,0.4\n")
+    assert read_all(saltus.read(gaps)) == {Key("gaps", "3", "acc"): ([0, 10], [0.1, 0.4])}
+    commas = write(tmp_path / "commas.csv", "step,acc,,\n0,0.1,,\n10,0.4,,\n")
+    assert read_all(saltus.read(commas)) == {Key("commas", "0", "acc"): ([0, 10], [0.1, 0.4])}
+    kelvin = write(tmp_path / "kelvin.csv", "step,acc\n5\N{KELVIN SIGN},0.1\n10,0.4\n")
+    assert read_all(saltus.read(kelvin)) == {Key("kelvin", "0", "acc"): ([10], [0.4])}
+
+
+def test_a_parquet_table_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([0, 1])] * 3, names=["step", "acc", "acc"])
+    pq.write_table(table, tmp_path / "twice.parquet")
+    with pytest.raises(SaltusError, match="has the column 'acc' more than once"):
+        saltus.read(tmp_path / "twice.parquet")
+
+
+def test_a_row_that_says_when_it_was_written_counts_by_that(tmp_path: Path) -> None:
+    old = write(tmp_path / "m" / "a.csv", "step,acc,_timestamp\n0,0.1,100\n10,0.2,101\n20,0.3,102\n")
+    new = write(tmp_path / "m" / "b.csv", "step,acc,_timestamp\n20,0.9,202\n30,0.9,203\n")
+    os.utime(old, (3000.0, 3000.0))
+    os.utime(new, (2000.0, 2000.0))  # copied before the other
+    (curve,) = saltus.read(tmp_path, pattern="{group}/*.csv")
+    assert curve.values.tolist() == [0.1, 0.2, 0.9, 0.9]
+
+
+def test_a_file_of_shares_among_those_in_percent_is_named(tmp_path: Path) -> None:
+    for name, most in (("a", 100), ("b", 1)):
+        rows = "".join(f"{n},{most * n / 10}\n" for n in range(11))
+        write(tmp_path / f"{name}.csv", f"step,acc\n{rows}")
+    said = "1 file has a metric in percent that is never above 1 there; if it holds shares, read it apart: "
+    assert any(note.startswith(said) and note.endswith("b.csv: acc") for note in saltus.read(tmp_path).notes)

@@ -1,6 +1,7 @@
 """What a live page shows: folders of results, and studies whose runs lie in them."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ class FolderShelf:
     """The folders of results at some paths, and those that lie in them."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = [path.resolve() for path in paths]
+        self._paths = [Path(os.path.realpath(path)) for path in paths]
         self._found: dict[str, Folder] = {}
         self._seen: dict[str, tuple[float, Glimpse]] = {}
 

@@ -1,5 +1,6 @@
 """The command that reads other people's files: read."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +80,7 @@ def read(
 
 def _name(path: str) -> str:
     """A name for what is read from a path: its own, without what no folder should be called."""
-    whole = Path(path).resolve()
+    whole = Path(os.path.realpath(path))
     stem = whole.stem if whole.is_file() else whole.name
     without_hash = re.sub(rf"-[0-9a-f]{{{DIGITS}}}$", "-curves", stem)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", without_hash).strip("-._")[:64] or "curves"

@@ -30,6 +30,8 @@ class Value(NamedTuple):
     """When; of what comes twice the latest counts."""
     value: float
     error: float
+    source: str
+    """The file."""
 
 
 class Origin(NamedTuple):
@@ -87,6 +89,12 @@ def gather(values: Values, spec: ReadSpec, rule: Rule | None, ledger: Ledger) ->
         ledger.add(
             "metric is in percent and was divided by 100", "metrics are in percent and were divided by 100", metric
         )
+        for source in _list_small(kept, metric):
+            ledger.add(
+                "file has a metric in percent that is never above 1 there; if it holds shares, read it apart",
+                "files have a metric in percent that is never above 1 there; if they hold shares, read them apart",
+                f"{source}: {metric}",
+            )
     drawn = [
         curve
         for origin, own in kept.items()
@@ -216,6 +224,16 @@ def _is_percent(values: Values, metric: str) -> bool:
     numbers = np.array([v.value for origin, own in values.items() if origin.metric == metric for v in own])
     numbers = numbers[np.isfinite(numbers) & (numbers != 0.0)]
     return is_share(metric) and bool(len(numbers) and np.median(numbers) > 1.0 and numbers.max() <= 100.0)
+
+
+def _list_small(values: Values, metric: str) -> list[str]:
+    """The files in which a metric is above 0, and nowhere above 1."""
+    most: dict[str, float] = {}
+    for origin, own in values.items():
+        for value in own if origin.metric == metric else ():
+            if isfinite(value.value):
+                most[value.source] = max(most.get(value.source, 0.0), value.value)
+    return [source for source, value in most.items() if 0.0 < value <= 1.0]
 
 
 def _list(names: Sequence[str]) -> str:

@@ -50,6 +50,7 @@ def read_files(spec: ReadSpec, rule: Rule | None = None, skip: Callable[[Path], 
     """
     ledger = Ledger()
     files = [*_read_all(spec, list_sources(spec.paths, skip, ledger), ledger)]
+    columns = {name for file in files for name in file.reading.columns}
     values: dict[Origin, list[Value]] = defaultdict(list)
     for count, (origin, value) in enumerate(_list_values(_audit(files, ledger), ledger), 1):
         values[origin].append(value)
@@ -61,7 +62,9 @@ def read_files(spec: ReadSpec, rule: Rule | None = None, skip: Callable[[Path], 
     if not values:
         said = "; ".join(ledger.sentences[:_SHOWN])
         raise SaltusError(f"{', '.join(spec.paths)}: there is nothing to read" + (f"; {said}" if said else ""))
-    return gather(values, spec, rule, ledger)
+    metrics = {origin.metric for origin in values}
+    named = tuple(name for name in spec.value if name in metrics or name not in columns)
+    return gather(values, spec.model_copy(update={"value": named}), rule, ledger)
 
 
 def list_sources(paths: Sequence[str], skip: Callable[[Path], bool], ledger: Ledger) -> Iterator[Source]:
@@ -76,10 +79,11 @@ def list_sources(paths: Sequence[str], skip: Callable[[Path], bool], ledger: Led
         place = f"{clean(error.filename)} ({error.strerror})"
         ledger.add("folder cannot be opened and was left out", "folders cannot be opened and were left out", place)
 
-    seen: set[Path] = set()
+    seen: set[str] = set()
 
     def is_new(path: Path) -> bool:
-        return not (path.resolve() in seen or seen.add(path.resolve()))
+        real = os.path.realpath(path)  # of a link to itself too, which `resolve` refuses
+        return not (real in seen or seen.add(real))
 
     def is_walked(path: Path) -> bool:
         if not skip(path):
@@ -125,10 +129,19 @@ def _read_all(spec: ReadSpec, sources: Iterable[Source], ledger: Ledger) -> Iter
                 ledger.add(one, "files do not fit the pattern and were left out", source.name)
             else:
                 yield _describe(source, reader.read(source, spec, ledger), said, several=len(spec.paths) > 1)
-        except (UnreadableError, OSError) as error:
-            reason = error.strerror or "cannot be opened" if isinstance(error, OSError) else str(error)
-            place = f"{source.name} ({clean(reason)})"
+        except Exception as error:  # noqa: BLE001 - packages that parse a format fail in any way
+            place = f"{source.name} ({clean(_explain(error))})"
             ledger.add("file cannot be read and was left out", "files cannot be read and were left out", place)
+
+
+def _explain(error: Exception) -> str:
+    match error:
+        case UnreadableError():
+            return str(error)
+        case OSError():
+            return error.strerror or "cannot be opened"
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 def _choose_reader(source: Source) -> Reader | None:
@@ -138,7 +151,7 @@ def _choose_reader(source: Source) -> Reader | None:
 
 
 def _describe(source: Source, reading: Reading, said: Labels, *, several: bool) -> Labelled:
-    whole, guessed = source.root.resolve(), guess_labels(source.inside)
+    whole, guessed = Path(os.path.realpath(source.root)), guess_labels(source.inside)
     root = clean(whole.stem if source.path == source.root else whole.name)
     if several and source.path != source.root:  # what has the same name in two folders is not the same
         guessed = guessed._replace(group=root if guessed.group is None else f"{root}/{guessed.group}")
@@ -171,7 +184,8 @@ def _list_values(files: Iterable[Labelled], ledger: Ledger) -> Iterator[tuple[Or
             group, seed, step = file.said.fill(row.labels).fill(content).fill(file.guessed).fill(last)
             if step is not None:
                 origin = Origin(str(group), str(seed), row.unit, row.metric)
-                yield origin, Value(step, file.written, row.value, row.error)
+                written = file.written if row.written is None else row.written
+                yield origin, Value(step, written, row.value, row.error, file.name)
             else:
                 lost += 1
         if lost:

@@ -35,6 +35,8 @@ class Row(NamedTuple):
     """Those of the row itself, where each row has its own."""
     error: float = float("nan")
     """Standard error of the value."""
+    written: float | None = None
+    """When, in seconds since the epoch, where each row says it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Reading:
     """The revision of that model."""
     written: float | None = None
     """When the results were made, in seconds since the epoch, as the content says."""
+    columns: tuple[str, ...] = ()
+    """Those of the metrics that were asked for that are columns of a table, and so may have other names as metrics."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ column is what is named in the description or guessed from the usual names.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,8 @@ from saltus.specs.reading import ReadSpec
 
 USUAL: dict[str, tuple[str, ...]] = {
     "step": (
-        *("step", "_step", "global_step", "train_step", "training_step", "trainer/global_step"),
-        *("iteration", "iter", "checkpoint", "revision"),
+        *("step", "global_step", "train_step", "training_step", "iteration", "iter"),
+        *("_step", "checkpoint", "revision"),  # wandb's `_step` counts what was logged
     ),
     "seed": ("seed", "run_seed", "random_seed"),
     "group": ("group", "size", "arm", "model", "model_name", "run", "run_name", "experiment"),
@@ -38,7 +39,11 @@ _VALUES = ("value", "score")
 _ERRORS = ("stderr", "standard_error", "std_err", "se")
 """Columns of standard errors; after the name of a column of values, such as `acc_stderr`, of that column."""
 
-_NO_METRICS = {*USUAL["step"], *USUAL["run"], *_ERRORS, "epoch", "timestamp", "time", "wall_time", "index", ""}
+_TIMES = ("_timestamp", "wall_time", "wall time")
+"""Columns with the time of a row, in seconds since the epoch."""
+
+_PROGRESS = {*USUAL["step"], "epoch"}
+_NO_METRICS = {*_PROGRESS, *USUAL["run"], *_ERRORS, *_TIMES, "timestamp", "time", "index", ""}
 
 
 def is_csv(source: Source) -> bool:
@@ -74,8 +79,7 @@ def list_records(source: Source, ledger: Ledger) -> list[Mapping[str, Any]]:
         with source.path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, dialect="excel-tab" if source.path.suffix.lower() == ".tsv" else "excel")
             lines.fieldnames = names = [name.strip() for name in lines.fieldnames or ()]
-            if repeated := {name for name in names if names.count(name) > 1}:
-                raise UnreadableError(f"has the column {clean(min(repeated))!r} more than once")
+            _refuse_repeated([name for name in names if name])  # what has no name is not read
             for number, record in enumerate(lines, 1):
                 _refuse_many(number * len(names))
                 if None in record or None in record.values():
@@ -118,6 +122,7 @@ def read_parquet(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
     try:
         with pq.ParquetFile(source.path) as file:
             flat = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
+            _refuse_repeated(flat)
             _refuse_many(file.metadata.num_rows * len(flat))
             records = file.read(columns=flat).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -138,6 +143,8 @@ class Columns:
     """From a column of values to the seed that it is of, where each seed has a column of its own."""
     metric: str
     """What the columns of seeds have in common."""
+    time: str | None
+    """The column with the time of a row."""
 
 
 def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Columns:
@@ -156,10 +163,11 @@ def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Colu
     lowered = {name.lower(): name for name in numeric}
     pairs = [(name, lowered.get(f"{name.lower()}_{word}")) for name in numeric for word in _ERRORS]
     errors = {name: error for name, error in pairs if error is not None}
-    besides = {*errors.values(), *(name for name in numeric if name.startswith("_") or name.lower() in _NO_METRICS)}
+    besides = {*errors.values(), *filter(_is_no_metric, numeric)}
     free = [name for name in numeric if name not in besides]
     if spec.value and ("metric" not in labels or {*spec.value} & {*numeric}):
         values = [name for name in spec.value if name in numeric]
+        values = values or [name for name in free if find_seed(name) and _name_without_seed(name) in spec.value]
         if not values:
             raise UnreadableError(f"has no numbers in {_list_names(spec.value)}; it has them in {_list_names(free)}")
     else:
@@ -170,7 +178,19 @@ def choose_columns(records: Sequence[Mapping[str, Any]], spec: ReadSpec) -> Colu
     alone = next((name for name in numeric if name.lower() in _ERRORS), None)
     if len(values) == 1 and alone is not None:
         errors = {values[0]: alone} | errors
-    return Columns(labels, tuple(values), errors, *({}, "") if "seed" in labels else _find_seeds(values))
+    time = next((name for name in numeric if name.lower() in _TIMES), None)
+    return Columns(labels, tuple(values), errors, *({}, "") if "seed" in labels else _find_seeds(values), time)
+
+
+def find_usual(part: str, names: Iterable[str]) -> str | None:
+    """The likeliest column of a part, by its usual names; of a step also behind a prefix, as in `train/global_step`."""
+    found = {name: name.lower().rpartition("/")[2] if part == "step" else name.lower() for name in names}
+    return next((name for word in USUAL[part] for name, told in found.items() if told == word), None)
+
+
+def _is_no_metric(name: str) -> bool:
+    lowered = name.lower()
+    return name.startswith("_") or lowered in _NO_METRICS or lowered.rpartition("/")[2] in _PROGRESS
 
 
 def _tells_apart(labels: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> bool:
@@ -185,18 +205,22 @@ def _tells_apart(labels: Mapping[str, str], records: Sequence[Mapping[str, Any]]
 def _find_seeds(values: Sequence[str]) -> tuple[Mapping[str, str], str]:
     """The seed of each column, and what is left of their names, where they differ in nothing else: `acc_seed1`."""
     seeds = {name: seed for name in values if (seed := find_seed(name)) is not None}
-    left = {describe_run(name).group if SEED.sub("", name).strip("-_. ") else "value" for name in values}
+    left = {_name_without_seed(name) for name in values}
     if len(values) < 2 or len(set(seeds.values())) < len(values) or len(left) > 1:
         return {}, ""
-    return seeds, str(left.pop())
+    return seeds, left.pop()
+
+
+def _name_without_seed(name: str) -> str:
+    return str(describe_run(name).group) if SEED.sub("", name).strip("-_. ") else "value"
 
 
 def _choose_labels(names: Sequence[str], spec: ReadSpec) -> dict[str, str]:
     labels: dict[str, str] = {}
     named: dict[str, str | None] = {part: getattr(spec, part, None) for part in USUAL}
     free = [name for name in names if name not in (*named.values(), *spec.value)]
-    for part, usual in USUAL.items():
-        column = named[part] or next((name for word in usual for name in free if name.lower() == word), None)
+    for part in USUAL:
+        column = named[part] or find_usual(part, free)
         if part == "run" and (spec.group is not None or column == labels.get("group")):
             continue
         if column is not None and column not in names:
@@ -218,7 +242,8 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
     if found:
         said = f"read with columns that were guessed ({', '.join(found)})"
         ledger.tell(f"table was {said}", f"tables were {said}", source.name)
-    return Reading(list(_list_rows(records, columns, source, ledger)))
+    chosen = tuple(name for name in spec.value if name in columns.values)
+    return Reading(list(_list_rows(records, columns, source, ledger)), columns=chosen)
 
 
 def _to_step(value: Any) -> int | None:
@@ -227,9 +252,14 @@ def _to_step(value: Any) -> int | None:
     return next((step for step in (to_step(value), find_step(text), to_step(to_count(text))) if step is not None), None)
 
 
+def _to_seed(value: Any) -> str | None:
+    """The name of a seed; a column with gaps has 3.0 for 3, in text too."""
+    return to_label(to_number(value) if re.fullmatch(r"\d{1,15}\.0+", str(value).strip(), re.ASCII) else value)
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "step": _to_step,
-    "seed": to_label,
+    "seed": _to_seed,
     "group": to_label,
     "run": to_label,
     "unit": to_label,
@@ -252,6 +282,7 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
             labels = _add_run(labels, found["run"])
         elif labels.group is not None and labels.seed is None:
             labels = describe_run(labels.group)._replace(step=labels.step)
+        written = to_number(record.get(columns.time)) if columns.time is not None else None
         unit = name_task(found.get("unit", ""), found.get("shots", 0.0)) if "unit" in found else ""
         for name in columns.values:
             given = record.get(name)
@@ -262,7 +293,7 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
                 if "metric" in found and len(columns.values) > 1 and not columns.seeds:
                     metric += f" {clean(name)}"
                 own = labels._replace(seed=columns.seeds[name]) if columns.seeds else labels
-                yield Row(unit, metric, value, own, float("nan") if error is None else error)
+                yield Row(unit, metric, value, own, float("nan") if error is None else error, written)
             elif given not in (None, ""):
                 ledger.add("value is no number and is left out", "values are no numbers and are left out", place)
 
@@ -280,6 +311,11 @@ _CELLS = "lines have another number of cells than the first one and are left out
 def _list_names(names: Sequence[str]) -> str:
     shown = [repr(clean(name)) for name in names[:12]]
     return ", ".join(shown) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "none"
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UnreadableError(f"has the column {clean(min(repeated))!r} more than once")
 
 
 def _refuse_large(source: Source) -> None:

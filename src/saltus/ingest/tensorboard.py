@@ -34,20 +34,31 @@ def read_event_file(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
         ledger.add(one, many, f"{source.name} after byte {read:,} of {size:,}")
     if not records:
         raise UnreadableError("holds no events")
-    return Reading(list(_list_rows(records)))
+    return Reading(list(_list_rows(records, source, ledger)))
 
 
-def _list_rows(records: Sequence[bytes]) -> Iterator[Row]:
+def _list_rows(records: Sequence[bytes], source: Source, ledger: Ledger) -> Iterator[Row]:
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
     from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
 
-    events: list[Any] = [Event.FromString(record) for record in records]
-    for event in sorted(events, key=lambda event: event.wall_time):  # of a step that comes back, the latest counts
-        for value in event.summary.value:
-            kind = value.WhichOneof("value")
-            number = value.simple_value if kind == "simple_value" else None
-            if kind == "tensor":
-                array = make_ndarray(value.tensor)
-                number = float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None
+    def tell(error: Exception) -> None:
+        place = f"{source.name} ({type(error).__name__}: {clean(error)})"
+        ledger.add("record is no event and is left out", "records are no events and are left out", place)
+
+    def to_scalar(value: Any) -> float | None:
+        kind = value.WhichOneof("value")
+        if kind != "tensor":
+            return value.simple_value if kind == "simple_value" else None
+        array = make_ndarray(value.tensor)
+        return float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None
+
+    for record in records:
+        try:
+            event: Any = Event.FromString(record)
+            found = [(value.tag, to_scalar(value)) for value in event.summary.value]
+        except Exception as error:  # noqa: BLE001 - protobuf and numpy fail in any way
+            tell(error)
+            continue
+        for tag, number in found:
             if number is not None:
-                yield Row("", clean(value.tag), number, Labels(step=to_step(event.step)))
+                yield Row("", clean(tag), number, Labels(step=to_step(event.step)), written=event.wall_time)

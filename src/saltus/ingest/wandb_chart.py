@@ -8,7 +8,7 @@ from typing import Any
 
 from saltus.ingest.ledger import Ledger
 from saltus.ingest.rows import Reading, Row, Source, UnreadableError
-from saltus.ingest.table import USUAL, is_csv, list_records
+from saltus.ingest.table import find_usual, is_csv, list_records
 from saltus.labels import clean, describe_run, to_number, to_step
 from saltus.specs.reading import ReadSpec
 
@@ -28,8 +28,7 @@ def read_chart(source: Source, spec: ReadSpec, ledger: Ledger) -> Reading:
     """A row for each run, metric and step; the run's name says its group, and its seed where `seed3` is in it."""
     records = list_records(source, ledger)
     names = list(records[0]) if records else []
-    usual = next((name for word in USUAL["step"] for name in names if name.lower() == word), None)
-    step = spec.step or usual
+    step = spec.step or find_usual("step", [name for name in names if _BETWEEN not in name])
     if step not in names:
         raise UnreadableError(f"has no column {step or 'step'!r}")
     return Reading(list(_list_rows(records, names, step)))

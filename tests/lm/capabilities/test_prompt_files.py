@@ -55,6 +55,12 @@ def test_names_that_a_terminal_obeys_or_no_file_holds_are_refused(tmp_path: Path
         write(tmp_path / "a.jsonl", {"prompt": "1 2", "target": " 3", key: text})
 
 
+def test_a_category_is_not_called_as_a_prompt_is(tmp_path: Path) -> None:
+    with pytest.raises(SaltusError, match=r"a\.jsonl:1: category is 'prompt 1', as a single prompt is called; call"):
+        write(tmp_path / "a.jsonl", {"prompt": "1 2", "target": " 3", "category": "prompt 1"})
+    write(tmp_path / "b.jsonl", {"prompt": "1 2", "target": " 3", "category": "prompt one"})
+
+
 def test_the_margin_is_over_the_most_probable_foil_whatever_their_lengths() -> None:
     """Each answer by the sum of the log probabilities of its tokens, each asked alone."""
     model = make_model(3, layers=2)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = "somebody/model"
 WEIGHTS = "model.safetensors"
-KEPT = {"config.json", "tokenizer.json", WEIGHTS}
+KEPT = {"config.json", "tokenizer.json", "vocab.txt", WEIGHTS}
 
 Open = Callable[..., Hub]
 
@@ -30,6 +30,7 @@ def make_files(step: int, size: int = 5000) -> dict[str, bytes]:
     return {
         "config.json": json.dumps({"step": step}).encode(),
         "tokenizer.json": b"{}",
+        "vocab.txt": b"[UNK]\n",
         WEIGHTS: bytes((i * step) % 251 for i in range(size)),
         "pytorch_model.bin": b"pickled",
         "modeling_own.py": b"raise SystemExit",

@@ -236,3 +236,14 @@ def test_a_run_alone_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "alone" / "checkpoint-5").symlink_to(tmp_path / "outside")
     with pytest.raises(SaltusError, match="leads out of"):
         open_suite(f"folder:{tmp_path / 'alone'}")
+
+
+@pytest.mark.parametrize("where", ["inside", "beside"])
+def test_a_link_to_itself_is_nothing(where: str, tmp_path: Path) -> None:
+    for step in (0, 8):
+        write_checkpoint(tmp_path / "run" / f"step{step}")
+    link = tmp_path / "run" / ("step0/x" if where == "inside" else "step16")
+    link.symlink_to(link)
+    suite = open_suite(f"folder:{tmp_path / 'run'}")
+    assert list(suite.steps(Run("run", "0"))) == [0, 8]
+    assert suite.fetch(Run("run", "0"), 0).name == "step0"

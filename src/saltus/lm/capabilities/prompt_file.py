@@ -8,6 +8,7 @@ Lines of white space alone are skipped, and so is a byte order mark, which some 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,8 +138,10 @@ def _parse_line(where: str, line: str) -> Line:
     for key in ("id", "category"):
         if not values.get(key, "").isprintable():
             raise SaltusError(f"{where}: {key} is {json.dumps(values[key])[:80]}; allowed is text that can be printed")
+    if re.fullmatch(r"prompt \d+", category := values.get("category", "")):
+        raise SaltusError(
+            f"{where}: category is {category!r}, as a single prompt is called; call it {category[7:]!r}, for one"
+        )
     if values["target"] in foils:
         raise SaltusError(f"{where}: foil and target are both {values['target']!r}; give a wrong answer as foil")
-    return Line(
-        where, values["prompt"], values["target"], tuple(foils), values.get("id", ""), values.get("category", "")
-    )
+    return Line(where, values["prompt"], values["target"], tuple(foils), values.get("id", ""), category)

@@ -8,6 +8,12 @@ from typing import Protocol, runtime_checkable
 from saltus.errors import SaltusError
 from saltus.specs.checkpoints import read_range
 
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.model", "vocab.json", "vocab.txt", "merges.txt"),
+)
+"""What a tokenizer is read from."""
+
 
 @dataclass(frozen=True)
 class Run:

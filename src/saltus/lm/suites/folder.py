@@ -9,6 +9,7 @@ itself may hold the checkpoints of one run; its name is then the size, and the s
 Any other tree is described by a pattern in the path itself (`tree.py`).
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ class FolderSuite(ListedSuite):
 
 
 def _list_folder(path: Path, links: bool) -> list[Entry]:
-    root = path.resolve()
+    root = Path(os.path.realpath(path))
     if not root.is_dir():
         raise SaltusError(f"there is no folder {path}; a suite folder holds SIZE/SEED/stepN, or one run's stepN")
     found = list(_read_runs(root, links))

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 from filelock import ReadWriteLock, Timeout
 
 from saltus.errors import SaltusError
-from saltus.lm.suites.base import MissingCheckpoint, UnreachableCheckpoint
+from saltus.lm.suites.base import TOKENIZER_FILES, MissingCheckpoint, UnreachableCheckpoint
 from saltus.storage.files import explain_full_disk, hash_file, remove, write_folder
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WANTED = re.compile(
-    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
-    r"|merges\.txt|tokenizer\.model|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
+    r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|"
+    + "|".join(map(re.escape, TOKENIZER_FILES))
 )
 _REVISION = re.compile(r"(?!.*\.(?:partial|lock)$)[A-Za-z0-9][\w.+/-]*", re.ASCII)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)

@@ -1,5 +1,6 @@
 """Checkpoints in folders of this machine."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class LocalPlace:
 
     def require_inside(self, path: Path) -> None:
         """Refuse a path that leads out."""
-        if not self.links and not path.resolve().is_relative_to(self.root):
+        real = Path(os.path.realpath(path))  # of a link to itself too, which `resolve` refuses
+        if not self.links and not real.is_relative_to(self.root):
             raise SaltusError(
                 f"{path} leads out of {self.root}; put what it links to in its place, or allow that with --links"
             )

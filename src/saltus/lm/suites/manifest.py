@@ -6,6 +6,7 @@ The columns are `group`, `seed` (`0` if not given), `step`, one of `path` (from 
 
 import csv
 import io
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,9 @@ def read_manifest(path: Path, hub: Hub, *, links: bool = False) -> list[Entry]:
         if path.stat().st_size > _MOST_BYTES:
             raise SaltusError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB, the most for a manifest; split it")
         text = path.read_text(encoding="utf-8-sig")
-        entries = [_read_row(where, row, path.resolve().parent, hub, links) for where, row in read(path, text)]
+        entries = [
+            _read_row(where, row, Path(os.path.realpath(path)).parent, hub, links) for where, row in read(path, text)
+        ]
     except (OSError, ValueError) as error:  # of the file, of UTF-8, of TOML
         raise SaltusError(f"{path} cannot be read ({error}); give a CSV or TOML file in UTF-8") from None
     if not entries:

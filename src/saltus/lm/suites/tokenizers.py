@@ -7,15 +7,10 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from saltus.errors import SaltusError
-from saltus.lm.suites.base import MissingCheckpoint
+from saltus.lm.suites.base import TOKENIZER_FILES, MissingCheckpoint
 from saltus.storage.files import hash_file
 
 _SENTENCES = "tokenizer.model"
-_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *(_SENTENCES, "vocab.json", "vocab.txt", "merges.txt"),
-)
-"""What a tokenizer is read from."""
 _ENOUGH = (("tokenizer.json",), (_SENTENCES,), ("vocab.json", "merges.txt"), ("vocab.txt",))
 """Files that are a tokenizer, each with the others of its kind."""
 
@@ -41,7 +36,7 @@ def find_tokenizer(folder: Path, instead: str | None = None) -> Path | None:
 
 def hash_tokenizer(folder: Path) -> str:
     """The hash of all that a tokenizer is read from."""
-    there = [(name, hash_file(folder / name)) for name in _FILES if (folder / name).is_file()]
+    there = [(name, hash_file(folder / name)) for name in TOKENIZER_FILES if (folder / name).is_file()]
     return hashlib.sha256(repr(there).encode()).hexdigest()
 
 

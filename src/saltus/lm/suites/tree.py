@@ -4,6 +4,7 @@ The path up to the first name or star is the root. What the pattern does not nam
 """
 
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def list_tree(pattern: Path, links: bool) -> Iterator[Entry]:
     """
     check_pattern(str(pattern))
     fixed = next(number for number, part in enumerate(pattern.parts) if len(split_pattern(part)) > 1)
-    root, below = Path(*pattern.parts[:fixed]).resolve(), "/".join(pattern.parts[fixed:])
+    root, below = Path(os.path.realpath(Path(*pattern.parts[:fixed]))), "/".join(pattern.parts[fixed:])
     expression = compile_pattern(below, whole=True)
     folders = [folder for folder in sorted(root.glob(_to_glob(below))) if folder.is_dir()]
     empty = True
