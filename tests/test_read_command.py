@@ -108,7 +108,12 @@ def test_hostile_names_run_nothing_on_a_page(saltus: Saltus, evals: Path) -> Non
     assert HOSTILE not in Path("report.html").read_text()
 
 
-def test_own_folders_are_read_like_any_other(finished: RunFolder, tmp_path: Path) -> None:
+PROGRESS = "step,task,progress\n0,row 1,0.5\n"
+
+
+def test_own_folders_are_read_like_any_other(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("one", "two"):
         shutil.copytree(finished.path, tmp_path / "runs" / name)
     own = finished.records().curves
@@ -122,6 +127,9 @@ def test_own_folders_are_read_like_any_other(finished: RunFolder, tmp_path: Path
     shutil.copytree(finished.path, tmp_path / "elsewhere" / "one")
     same = saltus.read(tmp_path / "runs" / "one", tmp_path / "elsewhere" / "one")
     assert same.groups == [f"{tmp_path}/runs/one/tiny", f"{tmp_path}/elsewhere/one/tiny"]
+    monkeypatch.chdir(tmp_path / "runs" / "one")
+    here = saltus.read(".", tmp_path / "runs" / "two", write(tmp_path / "more.csv", PROGRESS))
+    assert here.groups == ["one/tiny", "two/tiny", "more"]
     with pytest.raises(
         SaltusError, match="only: column was given, and no unit has such a name; there are row 0, row 1"
     ):

@@ -154,10 +154,11 @@ def test_a_folder_that_appears_later_is_listed_and_one_that_goes_is_not(tmp_path
         shelf.describe(glimpse.key)
 
 
-def test_what_cannot_be_read_is_a_sentence_on_the_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"group": {}}'])
+def test_what_cannot_be_read_is_a_sentence_on_the_page(content: str, tmp_path: Path) -> None:
     watch_once(tmp_path / "mine")
     watch_once(tmp_path / "broken")
-    (tmp_path / "broken" / "monitor.json").write_text("{")
+    (tmp_path / "broken" / "monitor.json").write_text(content)
     shelf = FolderShelf([tmp_path])
     states = {glimpse.name: glimpse for glimpse in shelf.look()}
     assert states["broken"].state.startswith("cannot be read: ")
@@ -362,23 +363,24 @@ def test_a_study_can_be_watched_while_it_is_trained(saltus: Saltus, tmp_path: Pa
 
 
 class Away:
-    """A shelf on a disk that is away for a while."""
+    """A shelf that cannot be looked at for a while, since its disk is away or for a reason that nobody thought of."""
 
-    def __init__(self) -> None:
-        self.looks = 0
+    def __init__(self, error: Exception) -> None:
+        self.looks, self.error = 0, error
 
     def look(self) -> list[Glimpse]:
         self.looks += 1
         if self.looks == 2:
-            raise OSError("the disk is away")
+            raise self.error
         return [Glimpse("k", f"look {min(self.looks, 3)}", "run", "", "", str(self.looks))]
 
     def describe(self, key: str) -> list[Section]:
         raise KeyError(key)
 
 
-def test_a_disk_that_is_away_for_a_while_ends_nothing() -> None:
-    with serving(Away()) as port, read_lists(port) as read:
+@pytest.mark.parametrize("error", [OSError("the disk is away"), RecursionError()], ids=["disk", "damage"])
+def test_a_look_that_fails_is_not_the_last(error: Exception) -> None:
+    with serving(Away(error)) as port, read_lists(port) as read:
         assert read().keys() == {"look 1"}
         assert read().keys() == {"look 3"}
 

@@ -589,12 +589,48 @@ def test_a_folder_of_any_name_is_read(tmp_path: Path) -> None:
     assert MonitorFolder(path).records().spec.group == "run-2026112906"
 
 
-def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
-    watch_known(tmp_path).step(0, Known())
-    with (tmp_path / "rows.jsonl").open("a") as file:
-        file.write('{"step": 1, "shape": 3}\n')
-    with pytest.raises(SaltusError, match="has no record in line 2; delete that line"):
+ROW = '"step": 1, "training": 1.0, "spent": 0.1'
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("rows.jsonl", '{"step": 1, "shape": 3}'),
+        ("rows.jsonl", '{"step": Infinity, "training": 1.0, "spent": 0.1}'),
+        ("rows.jsonl", f'{{"step": 1, "training": 1{"0" * 400}, "spent": 0.1}}'),
+        ("rows.jsonl", f'{{{ROW}, "masses": [1.0]}}'),
+        ("rows.jsonl", f'{{{ROW}, "masses": [[[1.0, 0.5]]], "entropy": [[1.0]]}}'),
+        ("rows.jsonl", f'{{{ROW}, "masses": [[[1.0]]], "entropy": [1.0]}}'),
+        ("rows.jsonl", "[" * 100_000),
+        ("events.jsonl", '{"kind": "emerged", "step": Infinity}'),
+        ("events.jsonl", '{"kind": "emerged", "step": 1, "by": "soon"}'),
+        ("events.jsonl", '{"kind": "emerged", "step": 1, "layer": []}'),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(name: str, line: str, tmp_path: Path) -> None:
+    monitor = watch(tmp_path, capabilities=[], patterns=["induction"], logits=read_logits, attention=read_attention)
+    monitor.step(0, OwnAttention())
+    whole = MonitorFolder(tmp_path).records()
+    assert whole.masses.shape == (1, 1, 1, 1)
+    with (tmp_path / name).open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(SaltusError, match=rf"has no record in line {2 - (name == 'events.jsonl')}; delete that line"):
         MonitorFolder(tmp_path).records()
+
+
+@pytest.mark.parametrize("layers", [[], [torch.zeros(8, 0, 24, 24)]], ids=["no layer", "no heads"])
+def test_attention_of_no_heads_is_refused_once(layers: list[Tensor], tmp_path: Path) -> None:
+    def attend(model: Any, tokens: Tensor) -> list[Tensor]:
+        return layers
+
+    console = be_quiet()
+    monitor = watch(
+        tmp_path, capabilities=[], patterns=["induction"], logits=read_logits, attention=attend, console=console
+    )
+    for step in range(6):
+        monitor.step(step, OwnAttention())
+    assert said(console).count("attention gave a layer without heads, or no layer") == 1
+    assert MonitorFolder(tmp_path).records().masses.shape == (5, 0, 0, 1)
 
 
 @pytest.mark.parametrize(

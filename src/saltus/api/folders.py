@@ -88,7 +88,7 @@ def describe(folder: Folder) -> Listing:
             state = f"failed: {folder.failure}"
         else:
             state = f"at step {steps[-1]}" if (steps := _list_steps(folder)) else "not finished"
-    except (SaltusError, OSError) as error:  # of another user's folder anything may raise
+    except Exception as error:  # noqa: BLE001 - of another user's folder anything may raise
         return Listing(folder.path.name, folder.kind, "", f"cannot be read: {error}", readable=False)
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
 

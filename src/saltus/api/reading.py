@@ -68,10 +68,12 @@ def read(
         ceiling=ceiling,
     )
     folder = None if name is None else CurvesFolder.of(out, name)
-    parts = {path: _read_own(path) for path in map(Path, spec.paths) if _find_own(path) is not None}
+    parts: dict[Path | None, Curves] = {
+        path: _read_own(path) for path in map(Path, spec.paths) if _find_own(path) is not None
+    }
     if others := tuple(path for path in spec.paths if Path(path) not in parts):
         files = spec.model_copy(update={"paths": others})
-        parts[Path()] = read_files(files, rule, skip=lambda path: _find_own(path) is not None)
+        parts[None] = read_files(files, rule, skip=lambda path: _find_own(path) is not None)
     curves = _join(parts, spec, rule)
     if folder is not None:
         with folder.writing(spec, again=True):
@@ -92,8 +94,10 @@ def _read_own(path: Path) -> Curves:
     return folder.records().curves
 
 
-def _join(parts: Mapping[Path, Curves], spec: ReadSpec, rule: Rule | None) -> Curves:
+def _join(parts: Mapping[Path | None, Curves], spec: ReadSpec, rule: Rule | None) -> Curves:
     """The curves of several folders, of the units that are asked for; equal groups are told apart by their folders.
+
+    None stands for all files that lie in none of them.
 
     Raises:
         SaltusError: if the folders have different measures, or none of the units.
@@ -105,12 +109,13 @@ def _join(parts: Mapping[Path, Curves], spec: ReadSpec, rule: Rule | None) -> Cu
             f"the curves are of different measures ({', '.join(sorted(measures))}); read them one by one, and give "
             "report the folders of all"
         )
-    names = {path: path.name if [p.name for p in parts].count(path.name) == 1 else str(path) for path in parts}
+    own = {path: path.resolve().name for path in parts if path is not None}
+    names = {path: name if [*own.values()].count(name) == 1 else str(path) for path, name in own.items()}
     keys = [curve.key for part in parts.values() for curve in part]
     twice = len(set(keys)) < len(keys)
     curves = [
         replace(curve, key=curve.key._replace(group=f"{names[path]}/{curve.key.group}"))
-        if twice and path.name
+        if twice and path is not None
         else curve
         for path, part in parts.items()
         for curve in part

@@ -42,7 +42,7 @@ class FolderShelf:
                 version += "-held" if folder.held else ""
                 known = before if before and before[1].version == version else None
                 seen[key] = known or (changed, _glimpse(key, folder, version))
-            except OSError as error:  # what was known of this one stands
+            except Exception as error:  # noqa: BLE001 - whatever a damaged folder raises; what was known of it stands
                 text = f"cannot be read: {error}"
                 unknown = Glimpse(key, folder.path.name, folder.kind, "", text, f"{version}-unreadable")
                 seen[key] = before or (changed, unknown)
@@ -57,7 +57,7 @@ class FolderShelf:
             if isinstance(folder, MonitorFolder):
                 records += self._read_group(folder)
             sections = describe_sections(records)
-        except (SaltusError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a page of its own says it, and the others are shown
             return [_apologise(folder.path.name, str(error))]
         return sections[:1] if isinstance(folder, MonitorFolder) else sections
 
@@ -66,7 +66,7 @@ class FolderShelf:
         group, records = folder.spec().group, list[MonitorRecords]()
         for other in self._found.values():
             if isinstance(other, MonitorFolder) and other is not folder:
-                with suppress(SaltusError, OSError):
+                with suppress(Exception):
                     records += [other.records()] if other.spec().group == group else []
         return records
 

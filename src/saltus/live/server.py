@@ -101,7 +101,7 @@ class Watch:
             before = clock()
             try:
                 listed = await run_in_threadpool(self.shelf.look)
-            except OSError:  # a file went, or a shared disk is away: what was known stands
+            except Exception:  # noqa: BLE001 - a file went, or a shared disk is away: what was known stands
                 listed = self._listed
             spent = clock() - before
             async with self._changed:

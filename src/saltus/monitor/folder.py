@@ -124,7 +124,14 @@ class MonitorFolder(Folder[MonitorSpec]):
 
     def rows(self) -> list[Row]:
         """Those that stand, by step, increasing."""
-        return keep_rows(self._read_lines("rows.jsonl", keep_rows))
+        patterns = len(self.spec().patterns)
+
+        def check(lines: Sequence[Mapping[str, Any]]) -> None:
+            (row,) = keep_rows(lines) or [None]
+            if row is not None and row.masses is not None and row.masses.shape[2] != patterns:
+                raise ValueError(f"there are {patterns} patterns")
+
+        return keep_rows(self._read_lines("rows.jsonl", check))
 
     def events(self) -> list[Event]:
         """Those that stand, in the order in which they were confirmed."""
@@ -190,7 +197,7 @@ class MonitorFolder(Folder[MonitorSpec]):
             try:
                 line = json.loads(text)
                 check([line])
-            except (ValueError, TypeError, AttributeError, KeyError):
+            except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
                 raise self.damaged(path, f"has no record in line {number}") from None
             lines.append(line)
         return lines

@@ -125,6 +125,11 @@ class Probes:
             return score_model(language, self.masks)
         tokens = torch.from_numpy(self.masks.tokens).to(find_device(model))
         layers = self.attention(model, tokens)
+        if not layers or not all(layer.shape[1] for layer in layers):
+            raise SaltusError(
+                "attention gave a layer without heads, or no layer; give [sequence, head, query, key] for each layer, "
+                "or patterns=() to read none"
+            )
         scorer = PatternScorer(self.masks, tokens.device)
         return join_layers(scorer.score(layer) for layer in layers)
 

@@ -255,8 +255,7 @@ def keep_events(lines: Sequence[Mapping[str, Any]]) -> list[Event]:
     """The events that stand: none of a step that was taken back by a later rewind, which stands itself."""
     events: list[Event] = []
     for line in lines:
-        values: dict[str, Any] = {**line, "step": int(line["step"])}
-        event = Event(**values)
+        event = parse_event(line)
         if event.kind == "rewound":
             events = [each for each in events if each.step < event.by or each.kind == "rewound"]
         events.append(event)
@@ -278,7 +277,9 @@ def format_event(event: Event) -> dict[str, Any]:
 
 def parse_row(line: Mapping[str, Any]) -> Row:
     """The opposite of `format_row`."""
-    arrays = {key: np.array(line[key], dtype=np.float64) for key in ("masses", "entropy") if key in line}
+    arrays = {key: np.array(line[key], dtype=np.float64) for key in _AXES if key in line}
+    if wrong := [key for key, array in arrays.items() if array.ndim != _AXES[key]]:
+        raise ValueError(f"{wrong[0]} has another number of axes than {_AXES[wrong[0]]}")
     numbers: dict[str, Any] = {key: float(line[key]) for key in ("training", "spent") if key in line}
     numbers["loss"] = None if line.get("loss") is None else float(line["loss"])
     numbers |= {
@@ -288,6 +289,18 @@ def parse_row(line: Mapping[str, Any]) -> Row:
     }
     values: dict[str, Any] = {**line, **arrays, **numbers, "step": int(line["step"])}
     return Row(**values)
+
+
+def parse_event(line: Mapping[str, Any]) -> Event:
+    """The opposite of `format_event`."""
+    numbers: dict[str, Any] = {key: int(line[key]) for key in ("step", "after", "by", "layer", "head") if key in line}
+    numbers |= {"value": float(line["value"])} if "value" in line else {}
+    texts: dict[str, Any] = {key: str(line[key]) for key in ("kind", "unit", "text") if key in line}
+    values: dict[str, Any] = {**line, **numbers, **texts}
+    return Event(**values)
+
+
+_AXES = {"masses": 3, "entropy": 2}
 
 
 def _simplify(value: Any) -> Any:
