@@ -1,10 +1,27 @@
-"""How many runs train together on a device."""
+"""How many runs train together on a device, and what a run that fails leaves behind."""
+
+import multiprocessing
 
 import pytest
 import torch
 
 from saltus.engines.local import STACKED_TOKENS, ProcessPool, Stacked
-from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.errors import SaltusError
+from saltus.specs import CustomSpec, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.train.ensemble import list_members
+
+
+class Raising(torch.nn.Module):
+    """Raises in the first batch, and not for the two sequences that it is checked with."""
+
+    def __init__(self, d_model: int, length: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(d_model, d_model)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 2:
+            raise ValueError("my own mistake")
+        return self.linear(x)
 
 
 def make(seeds: int, sequences: int = 256) -> RunSpec:
@@ -48,3 +65,27 @@ def test_no_more_runs_are_looked_at_than_change_the_choice() -> None:
     machine, runs = Stacked(torch.device("cuda")), [make(3)] * 100
     looked = next(n for n in range(1, 101) if machine.suffices(runs[:n], [3] * n))
     assert machine.choose(runs[:looked], [3] * looked) == machine.choose(runs, [3] * 100) == looked - 1
+
+
+def test_a_run_that_fails_or_loses_a_process_leaves_the_next_one_alone() -> None:
+    size = {"task": LinearMapSpec(size=2, sparsity=1), "seeds": 2}
+    training = TrainingSpec(steps=1, batch_sequences=4, compile=False)
+    bad = RunSpec(model=CustomSpec.of(Raising, layers=1, d_model=4), training=training, **size)
+    good = RunSpec(model=TransformerSpec(d_model=4, heads=1), training=training, **size)
+    before = set(multiprocessing.active_children())
+    pool, members = ProcessPool(2), list_members([good])
+    try:
+        expected = pool.open([good], members).advance(1)
+        with pytest.raises(SaltusError, match="my own mistake"):
+            pool.open([bad], members).advance(1)
+        assert repr(pool.open([good], members).advance(1)) == repr(expected)
+        first, second = sorted(set(multiprocessing.active_children()) - before, key=lambda each: each.name)
+        first.kill()
+        first.join()
+        with pytest.raises(SaltusError, match=r"a process that trained 1 seed\(s\) ended with code"):
+            pool.evaluate()
+        trainer = pool.open([good], members)
+        assert second.is_alive()
+        assert repr(trainer.advance(1)) == repr(expected)
+    finally:
+        pool.close()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from saltus.engines.base import Job, Outcome
-from saltus.engines.workers import Worker
+from saltus.engines.workers import Worker, WorkerError
 from saltus.errors import SaltusError
 from saltus.processes import count_cores
 from saltus.specs import RunSpec
@@ -194,14 +194,13 @@ class ProcessPool:
         """As `Machine.open`."""
         check_compiler(specs[0])
         number = min(len(members), self._processes)
-        everyone = [*self._workers, *self._idle]
+        everyone = [worker for worker in (*self._workers, *self._idle) if worker.alive]
         everyone += [Worker() for _ in range(number - len(everyone))]
         self._workers, self._idle = everyone[:number], everyone[number:]
         shares = [[members[i] for i in share] for share in np.array_split(np.arange(len(members)), number)]
         for worker, share in zip(self._workers, shares, strict=True):
             worker.open(specs, share, beside)
-        for worker in self._workers:
-            worker.receive()
+        self._receive()
         return self
 
     def advance(self, step: int) -> dict[Member, TrainLoss]:
@@ -242,5 +241,19 @@ class ProcessPool:
         """Call a method of every worker's ensemble at the same time, and put the answers together."""
         for worker in self._workers:
             worker.send(method, arguments(worker))
-        answers = [worker.receive() for worker in self._workers]
-        return {member: value for answer in answers if answer for member, value in answer.items()}
+        return {member: value for answer in self._receive() if answer for member, value in answer.items()}
+
+    def _receive(self) -> list[Any]:
+        """The answer of every worker. All are read before the first failure is raised: one that is left unread would be
+        taken for the answer to what is asked next.
+        """
+        answers: list[Any] = []
+        failures: list[Exception] = []
+        for worker in self._workers:
+            try:
+                answers.append(worker.receive())
+            except (SaltusError, WorkerError) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return answers

@@ -5,7 +5,7 @@ import os
 import tempfile
 import traceback
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -76,17 +76,20 @@ class Worker:
             self._process.start()
         theirs.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs: the system may have ended it for lack of memory."""
+        return self._process.is_alive()
+
     def open(self, specs: Sequence[RunSpec], members: Sequence[Member], beside: Path | None = None) -> None:
         """Train these from now on; as `saltus.engines.local.Machine.open`."""
         self.members = tuple(members)
         self.send("open", (list(specs), self.members, beside))
 
     def send(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Have a method of the ensemble called; the answer is to be received."""
-        try:
+        """Have a method of the ensemble called; the answer is to be received, also that the process is gone."""
+        with suppress(ConnectionError):
             self._connection.send((method, arguments))
-        except ConnectionError:
-            raise self._lost() from None
 
     def receive(self) -> Any:
         """The answer to what was sent; an error there is raised here."""
