@@ -41,6 +41,9 @@ def keep(tmp_path: Path, text: str, value: str) -> tuple[Any, Any, str]:
         ("from math import prod as sum\n", "sum([2, 3, 4])"),
         ("def len(of):\n    return 7\n", "len([])"),
         ("try:\n    import json as coder\nexcept ImportError:\n    coder = None\n", "coder.dumps([1])"),
+        ("N = 1\ndef count():\n    global N\n    N += 1\n    return 3\n", "count()"),
+        ("rate = 2\nclass Base:\n    rate = rate\n", "Base.rate"),
+        ("rows = {k: 2 for k in range(3)}\n", "[k for k in rows]"),
         ("if True:\n    def rate():\n        return 2\nelse:\n    from math import pi as rate\n", "rate()"),
     ],
 )
@@ -70,6 +73,23 @@ def test_what_changes_no_name_that_is_needed_is_left_out(tmp_path: Path, text: s
     _, _, source = keep(tmp_path, "RATE = 3\n" + text, "RATE")
     assert source.splitlines()[0] == "RATE = 3"
     assert source.splitlines()[1] == "class Own:"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("def size(heads=8):\n    return heads\n", "size()"),
+        ("def size(of):\n    heads = of\n    return heads\n", "size(8)"),
+        ("def size():\n    return [heads for heads in (8,)]\n", "size()"),
+        ("def size():\n    import math as heads\n    return heads.floor(8.5)\n", "size()"),
+        ("SIZES = {heads: heads for heads in (8,)}\n", "SIZES"),
+        ("size = lambda heads: heads\n", "size(8)"),
+    ],
+)
+def test_a_name_of_a_function_or_comprehension_is_not_the_files(tmp_path: Path, text: str, value: str) -> None:
+    _, _, expected = keep(tmp_path, text, value)
+    for study in ("study = [heads for heads in (2, 4)]\n", "for heads in (2, 4):\n    study = heads\n"):
+        assert keep(tmp_path, study + text, value)[2] == expected
 
 
 def test_what_trains_the_class_is_left_out(tmp_path: Path) -> None:

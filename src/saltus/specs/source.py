@@ -6,7 +6,9 @@ import hashlib
 import linecache
 import sys
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
+from symtable import SymbolTable, symtable
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -35,7 +37,8 @@ def extract_source(defined: type) -> str:
     path = functions[0].__code__.co_filename
     linecache.checkcache(path)  # it may have been changed since it was last read
     statements = ast.parse("".join(linecache.getlines(path))).body
-    bound = [_list_bound(statement) for statement in statements]
+    scopes = [_list_scopes(statement) for statement in statements]
+    bound = [_list_bound(each[:1]) for each in scopes]
     if not any(name in names for names in bound):
         raise SaltusError(f"{name}: its code cannot be read from {path}; define it at the top level of a file")
     called = {each.name: each for each in statements if isinstance(each, ast.FunctionDef)}
@@ -51,11 +54,11 @@ def extract_source(defined: type) -> str:
     sought: set[str] = set()
     while wanted:
         sought.add(looked_for := wanted.pop())
-        for place, statement in enumerate(statements):
-            if looked_for in decided[place] and place not in needed:
+        for place, names in enumerate(decided):
+            if looked_for in names and place not in needed:
                 needed.add(place)
-                wanted += _list_used(statement) - language - sought
-    own = {bound for place in needed for bound in _list_bound_within(statements[place])}
+                wanted += _list_used(scopes[place]) - language - sought
+    own = {bound for place in needed for bound in _list_bound(scopes[place])}
     if elsewhere := sorted((sought - own) & there):
         raise SaltusError(
             f"{name} uses {elsewhere[0]}, which another cell of the notebook defines or imports, and only its own cell "
@@ -99,18 +102,45 @@ def define_class(name: str, source: str) -> Any:
     return getattr(sys.modules[module_name], name)
 
 
-def _list_bound(statement: ast.stmt) -> set[str]:
-    """Names that a statement at the top level gives a value to."""
-    match statement:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            return {statement.name}
-        case ast.Import() | ast.ImportFrom():
-            return {alias.asname or alias.name.split(".")[0] for alias in statement.names}
-        case _:
-            nodes = list(ast.walk(statement))
-            inner = [node for node in nodes if isinstance(node, (*_DEFINITIONS, ast.Import, ast.ImportFrom))]
-            names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-            return names.union(*map(_list_bound, inner))
+class _Generators(ast.NodeTransformer):
+    """Makes each comprehension a generator: only that is a scope of its own in every version of Python."""
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.expr:
+        return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.expr:
+        return self.generic_visit(ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators))
+
+
+def _list_scopes(statement: ast.stmt) -> list[SymbolTable]:
+    """The scope of a statement at the top level, and then those of the functions and classes in it."""
+    scopes = [symtable(ast.unparse(_Generators().visit(deepcopy(statement))), "", "exec")]
+    for scope in scopes:
+        scopes += scope.get_children()
+    return scopes
+
+
+def _list_bound(scopes: Iterable[SymbolTable]) -> set[str]:
+    """Names of the file that code in these scopes gives a value to."""
+    symbols = (symbol for scope in scopes for symbol in scope.get_symbols() if symbol.is_global())
+    return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+
+
+def _list_used(scopes: Iterable[SymbolTable]) -> set[str]:
+    """Names of the file that code in these scopes reads, or changes as a global.
+
+    What the body of a class gives a value to may be the file's before that, as in `rate = rate`.
+    """
+    return {
+        symbol.get_name()
+        for scope in scopes
+        for symbol in scope.get_symbols()
+        if symbol.is_referenced() or symbol.is_declared_global()
+        if symbol.is_global() or (scope.get_type() == "class" and symbol.is_local())
+    }
 
 
 def _list_changed(statement: ast.stmt, name: str, functions: Mapping[str, ast.FunctionDef]) -> set[str]:
@@ -125,8 +155,8 @@ def _list_changed(statement: ast.stmt, name: str, functions: Mapping[str, ast.Fu
     for node in ast.walk(statement):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
             called = functions[node.func.id]
-            shared = {each for inner in ast.walk(called) if isinstance(inner, ast.Global) for each in inner.names}
-            changed |= shared | (_list_written(called, name) - _list_bound_within(called))
+            scopes = _list_scopes(called)
+            changed |= _list_bound(scopes[1:]) | (_list_written(called, name) & _list_used(scopes))
     return changed
 
 
@@ -157,7 +187,7 @@ def _find_root(value: ast.expr) -> str | None:
 
 def _is_main(statement: ast.stmt) -> bool:
     """Whether it is `if __name__ == "__main__":`, which nobody runs who imports the file."""
-    return isinstance(statement, ast.If) and "__name__" in _list_used(ast.Expr(statement.test))
+    return isinstance(statement, ast.If) and "__name__" in _list_used(_list_scopes(ast.Expr(statement.test)))
 
 
 def _find_neighbour(statements: Iterable[ast.stmt], path: Path) -> str | None:
@@ -179,16 +209,3 @@ def _find_neighbour(statements: Iterable[ast.stmt], path: Path) -> str | None:
             if top and file and Path(file).resolve().parent == path.resolve().parent:
                 return name
     return None
-
-
-def _list_bound_within(statement: ast.stmt) -> set[str]:
-    """Names that a statement gives a value to, at the top level or anywhere in it; arguments of functions too."""
-    inside = {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
-    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-    return _list_bound(statement) | inside | {node.id for node in names if isinstance(node.ctx, ast.Store)}
-
-
-def _list_used(statement: ast.stmt) -> set[str]:
-    """Names that a statement reads anywhere in it."""
-    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-    return {node.id for node in names if isinstance(node.ctx, ast.Load)}
