@@ -60,6 +60,24 @@ def test_annotations_may_name_what_is_imported_for_them_alone(tmp_path: Path) ->
     assert source.startswith("from __future__ import annotations\n")
 
 
+def test_a_dataclass_finds_its_module_whose_annotations_are_text(tmp_path: Path) -> None:
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    text += "@dataclass\nclass Part:\n    rate: int\n"
+    expected, kept, _ = keep(tmp_path, text, "Part(3).rate")
+    assert kept == expected == 3
+
+
+def test_code_that_raises_raises_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            define_class("Own", "1 / 0\nclass Own:\n    pass")
+
+
+def test_the_file_of_the_code_is_no_part_of_it(tmp_path: Path) -> None:
+    with pytest.raises(SaltusError, match="Own uses __file__, and the run keeps its code and not its file; write into"):
+        keep(tmp_path, "from pathlib import Path\nHERE = Path(__file__).parent\n", "HERE")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -59,7 +59,13 @@ def extract_source(defined: type) -> str:
                 needed.add(place)
                 wanted += _list_used(scopes[place]) - language - sought
     own = {bound for place in needed for bound in _list_bound(scopes[place])}
-    if elsewhere := sorted((sought - own) & there):
+    elsewhere = sorted((sought - own) & there)
+    if "__file__" in elsewhere:
+        raise SaltusError(
+            f"{name} uses __file__, and the run keeps its code and not its file; write into the code what it reads "
+            "beside it, or give the path as an option"
+        )
+    if elsewhere:
         raise SaltusError(
             f"{name} uses {elsewhere[0]}, which another cell of the notebook defines or imports, and only its own cell "
             f"is kept with the run; define or import {elsewhere[0]} in the cell of {name}"
@@ -97,8 +103,12 @@ def define_class(name: str, source: str) -> Any:
         module, filename = ModuleType(module_name), f"<code of {name}>"
         # so that a traceback shows its lines
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        exec(compile(source, filename, "exec"), vars(module))
-        sys.modules[module_name] = module  # the compiler of the training step looks there for what the code names
+        sys.modules[module_name] = module  # where dataclasses and the compiler of the training step look names up
+        try:
+            exec(compile(source, filename, "exec"), vars(module))
+        except BaseException:
+            del sys.modules[module_name]
+            raise
     return getattr(sys.modules[module_name], name)
 
 
