@@ -60,6 +60,66 @@ def test_annotations_may_name_what_is_imported_for_them_alone(tmp_path: Path) ->
     assert source.startswith("from __future__ import annotations\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("TABLE = [[0], [0]]\nfor row in TABLE:\n    row[0] = 7\n", "TABLE"),
+        ("ROWS = [[0], [0]]\nfor row in ROWS:\n    row[0] = 7\nTABLE = ROWS\n", "TABLE"),
+        ("TABLE = {'a': 0}\nalias = TABLE\nalias['a'] = 7\n", "TABLE"),
+        ("TABLE = [5, 0, 7]\nfirst = TABLE.pop(0)\n", "TABLE"),
+        ("TABLE = []\n[TABLE.append(v) for v in (0, 7)]\n", "TABLE"),
+        ("import numpy as np\nTABLE = np.zeros(2)\n_ = np.add(TABLE, 7, out=TABLE)\n", "TABLE"),
+        ("import torch\nTABLE = torch.zeros(2)\n_ = torch.add(TABLE, 7, out=TABLE)\n", "TABLE"),
+        ("TABLE = set()\ndef inner():\n    TABLE.add(7)\ndef outer():\n    inner()\nouter()\n", "TABLE"),
+        ("TABLE = [0]\ndef fill(of):\n    of[0] = 7\n    return of\nother = fill(TABLE)\n", "TABLE"),
+        ("class Base:\n    rate = 1\nbase = Base\nbase.rate = 2\n", "Base.rate"),
+        ("import random\nRATE = random.random()\n", "RATE"),
+    ],
+)
+def test_a_change_that_is_not_kept_is_refused(tmp_path: Path, text: str, value: str) -> None:
+    with pytest.raises(
+        SaltusError, match=rf"Own uses {value}, and the code .* another value than .*own\.py has; build it"
+    ):
+        keep(tmp_path, text, value)
+
+
+def test_an_attribute_that_is_set_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(CLASS.replace("VALUE", "self.rate") + "for each in (Own,):\n    each.rate = 2\n")
+    with pytest.raises(SaltusError, match=r"Own uses Own\.rate, and the code"):
+        extract_source(runpy.run_path(str(path))["Own"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("MADE = {}\ndef make(k):\n    if k not in MADE:\n        MADE[k] = 2 * k\n    return MADE[k]\n", "make(3)"),
+        ("N = 0\ndef count():\n    global N\n    N += 1\n    return 3\n", "count()"),
+        (
+            "class Base:\n    made = {}\n    def make(self, k):\n        self.made[k] = k\n        return k\n",
+            "Base().make(3)",
+        ),
+    ],
+)
+def test_what_the_code_itself_remembers_is_no_change_of_the_file(tmp_path: Path, text: str, value: str) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(text + CLASS.replace("VALUE", value))
+    own = runpy.run_path(str(path))["Own"]
+    own().read()
+    source = extract_source(own)
+    define_class("Own", source)().read()
+    own().read()
+    assert extract_source(own) == source
+
+
+def test_kept_code_that_raises_says_so(tmp_path: Path) -> None:
+    text = "rows = [1]\nfor each in [rows]:\n    each.append(2)\nLAST = rows[1]\n"
+    with pytest.raises(
+        SaltusError, match="Own: its code, as it is kept with the run, raised IndexError: list index out"
+    ):
+        keep(tmp_path, text, "LAST")
+
+
 def test_a_dataclass_finds_its_module_whose_annotations_are_text(tmp_path: Path) -> None:
     text = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
     text += "@dataclass\nclass Part:\n    rate: int\n"

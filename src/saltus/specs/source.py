@@ -5,7 +5,7 @@ import builtins
 import hashlib
 import linecache
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from symtable import SymbolTable, symtable
@@ -24,10 +24,11 @@ def extract_source(defined: type) -> str:
 
     What the file does at its top level to a name that is needed, such as `TABLE.append(3)`, belongs to it. Comments and
     layout do not, nor does what the class does not need, so that a change there makes no new run. What is imported from
-    packages is named and not copied.
+    packages is named and not copied. The code is executed once, to see that it gives the values of the file.
 
     Raises:
-        SaltusError: if the class is not at the top level of a file that can be read, or needs another file beside it.
+        SaltusError: if the class is not at the top level of a file that can be read, or needs another file beside it,
+            or the file changes in another way what the class needs.
 
     """
     name = defined.__name__
@@ -75,7 +76,18 @@ def extract_source(defined: type) -> str:
             f"{name} imports {beside}, a file beside {path}, and only the code of one file is kept with the run; move "
             f"what {name} needs from there into its own file"
         )
-    return "\n".join(ast.unparse(statement) for place, statement in enumerate(statements) if place in needed)
+    source = "\n".join(ast.unparse(statement) for place, statement in enumerate(statements) if place in needed)
+    definitions = [place for place in needed if isinstance(statements[place], _DEFINITIONS)]
+    read = {name}.union(*(_list_used(scopes[place]) for place in definitions))
+    remembered: set[str] = set()
+    for place in definitions:
+        remembered |= _list_bound(scopes[place][1:]).union(*_list_written(statements[place], name))
+    if lost := _find_lost(name, source, functions[0].__globals__, sorted(read & own), remembered):
+        raise SaltusError(
+            f"{name} uses {lost}, and the code that is kept with the run gives it another value than {path} has; "
+            "build it in one function or inside the class, or give it as an option"
+        )
+    return source
 
 
 def unwrap_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +110,10 @@ def define_class(name: str, source: str) -> Any:
 
     Only ever code of a study file of the user's own, never code that was read from a folder.
     """
+    return getattr(_execute(name, source), name)
+
+
+def _execute(name: str, source: str) -> ModuleType:
     module_name = f"saltus_custom_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     if module_name not in sys.modules:
         module, filename = ModuleType(module_name), f"<code of {name}>"
@@ -109,7 +125,57 @@ def define_class(name: str, source: str) -> Any:
         except BaseException:
             del sys.modules[module_name]
             raise
-    return getattr(sys.modules[module_name], name)
+    return sys.modules[module_name]
+
+
+def _find_lost(
+    name: str, source: str, file: Mapping[str, Any], names: Iterable[str], remembered: Collection[str]
+) -> str | None:
+    """Which of `names`, or of the attributes of a class among them, is other plain data in the file than in `source`.
+
+    What is `remembered`, which the code changes itself when it is used, may differ.
+    """
+    try:
+        kept = vars(_execute(name, source))
+    except Exception as error:  # noqa: BLE001 - somebody's code may raise anything
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SaltusError(
+            f"{name}: its code, as it is kept with the run, raised {text}; define all that it needs at the top level "
+            "of its file"
+        ) from None
+    for each in names:
+        ours, theirs = file.get(each), kept.get(each)
+        if each in remembered or each not in file or ours is theirs:
+            continue
+        if isinstance(ours, type) and isinstance(theirs, type):
+            attributes = [key for key in vars(ours) if not key.startswith("__") and key not in remembered]
+            pairs = {f"{each}.{key}": (vars(ours)[key], vars(theirs).get(key)) for key in attributes}
+        else:
+            pairs = {each: (ours, theirs)}
+        for place, (one, other) in pairs.items():
+            if (text := _write_out(one)) and (kept_text := _write_out(other)) and text != kept_text:
+                return place
+    return None
+
+
+def _write_out(value: Any) -> str | None:
+    """Plain data as text, whole and with its types; None of anything else."""
+    match value:
+        case None | bool() | int() | float() | complex() | str() | bytes():
+            return repr(value)
+        case dict():
+            parts = [_write_out(each) for item in value.items() for each in item]
+        case list() | tuple():
+            parts = list(map(_write_out, value))
+        case set() | frozenset():
+            parts = sorted(map(_write_out, value), key=str)
+        case np.ndarray() | np.generic() if not value.dtype.hasobject:
+            return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+        case _ if hasattr(value, "detach"):  # a tensor, without waiting for torch
+            return f"{value.dtype} {value.tolist()}"
+        case _:
+            return None
+    return None if None in parts else f"{type(value).__name__} {parts}"
 
 
 class _Generators(ast.NodeTransformer):
@@ -161,17 +227,20 @@ def _list_changed(statement: ast.stmt, name: str, functions: Mapping[str, ast.Fu
     """
     if isinstance(statement, _DEFINITIONS) or _is_main(statement):
         return set()
-    changed = _list_written(statement, name)
+    changed = {root for root, *_ in _list_written(statement, name)}
     for node in ast.walk(statement):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
             called = functions[node.func.id]
             scopes = _list_scopes(called)
-            changed |= _list_bound(scopes[1:]) | (_list_written(called, name) & _list_used(scopes))
+            written = {root for root, *_ in _list_written(called, name)}
+            changed |= _list_bound(scopes[1:]) | (written & _list_used(scopes))
     return changed
 
 
-def _list_written(code: ast.stmt, name: str) -> set[str]:
-    """Names in whose values code stores something, or a method of which it calls for no result, or a function with."""
+def _list_written(code: ast.stmt, name: str) -> list[list[str]]:
+    """Where code stores something in a value, or calls a method of it for no result, or a function with it: each a name
+    and attributes, as `_list_path` says them.
+    """
     written: set[ast.expr] = set()
     for node in ast.walk(code):
         match node:
@@ -185,14 +254,16 @@ def _list_written(code: ast.stmt, name: str) -> set[str]:
                 written |= {function} if isinstance(function, ast.Attribute) else set()
             case _:
                 pass
-    return {root for each in written if (root := _find_root(each))}
+    return [path for each in written if (path := _list_path(each))]
 
 
-def _find_root(value: ast.expr) -> str | None:
-    """`TABLE` of `TABLE`, `TABLE.rows` and `TABLE[0].rows`; None of anything else."""
+def _list_path(value: ast.expr) -> list[str]:
+    """`TABLE` and `rows` of `TABLE.rows` and of `TABLE[0].rows`, `TABLE` of `TABLE`; nothing of anything else."""
+    attributes: list[str] = []
     while isinstance(value, ast.Attribute | ast.Subscript):
+        attributes += [value.attr] if isinstance(value, ast.Attribute) else []
         value = value.value
-    return value.id if isinstance(value, ast.Name) else None
+    return [value.id, *reversed(attributes)] if isinstance(value, ast.Name) else []
 
 
 def _is_main(statement: ast.stmt) -> bool:
