@@ -172,6 +172,22 @@ def test_lines_are_the_values_with_a_ring_at_the_emergence(dots: str, log: bool)
     assert list(find_trace(figure, "chance 0.1").y) == [0.1, 0.1]
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_steps_beyond_32_bits_and_values_beyond_float32_are_drawn_as_they_are(log: bool) -> None:
+    """Tokens as steps reach 2**31 soon."""
+    steps = np.array([0, 10**9, 3 * 10**9, 2**40])
+    curves = gather_curves("g", ["0"], ["a"], steps, [[[1e300], [0.1], [0.9], [np.nan]]])
+    scale = StepScale(2**40, log=log)
+    line = find_trace(draw_lines(curves, ["seed 0"], scale, "share"), "seed 0")
+    np.testing.assert_array_equal(line.customdata if log else line.x, steps)
+    np.testing.assert_array_equal(line.x, scale.place(steps))
+    np.testing.assert_array_equal(line.y, [1e300, 0.1, 0.9, np.nan])
+    found = Curves(curves, "share", Rule(below=0.5)).emergences()
+    survival = find_trace(draw_survival(list_groups(found), scale), "g")
+    np.testing.assert_array_equal(survival.customdata, [0, 0, 10**9, 2**40])
+    np.testing.assert_array_equal(survival.x, scale.place(survival.customdata))
+
+
 def test_the_scale_follows_the_evaluations() -> None:
     def make(*steps: int) -> Curves:
         return Curves(gather_curves("g", ["0"], ["a"], np.array(steps), [[[0.0]] * len(steps)]), "a", Rule(above=1.0))

@@ -54,7 +54,7 @@ def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:
         traces.append(
             scatter(scale.place(steps), survival.astype(np.float32), name, group.colour, legendgroup=name)
             | {"line": {"color": group.colour[0], "width": 2.2, "dash": group.dash}}
-            | {"customdata": steps.astype(np.int32)}
+            | {"customdata": steps}
             | {"hovertemplate": "%{fullData.name}: %{y:.3f} at %{customdata:,}<extra></extra>"}
         )
     traces += [_count_at_risk(row, group, scale) for row, group in enumerate(groups)]

@@ -65,9 +65,8 @@ def trace_steps(
 ) -> Trace:
     """A line over training, thinned where it is long, whose name and values are shown where it is pointed at."""
     kept = thin(len(steps), _MOST_POINTS)
-    x = steps[kept].astype(np.int32)
-    # float32 is half the size, and has more digits than a screen shows
-    trace = scatter(scale.place(x) if scale.log else x, values[kept].astype(np.float32), name, colour, **more)
+    x = steps[kept]
+    trace = scatter(scale.place(x) if scale.log else x, _shorten(values[kept]), name, colour, **more)
     if scale.log:
         trace |= {"customdata": x}
     step = "%{customdata:,}" if scale.log else "%{x:,}"
@@ -103,3 +102,10 @@ def name_dash(index: int) -> str:
 def thin(count: int, most: int) -> NDArray[np.int64]:
     """Indices of at most `most` of `count` things, spread evenly from the first to the last."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def _shorten(values: NDArray[np.float64]) -> NDArray[np.floating]:
+    """As float32, which is half the size and has more digits than a screen shows, where it can hold the values."""
+    with np.errstate(over="ignore"):
+        short = values.astype(np.float32)
+    return short if (np.isinf(short) == np.isinf(values)).all() else values
