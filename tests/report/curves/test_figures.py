@@ -152,6 +152,15 @@ def test_each_group_has_a_curve_a_band_and_a_count() -> None:
     assert [group.dash for group in groups] == ["solid", "dash"]  # colour is not the only key
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 60])
+def test_each_group_has_a_row_of_counts_and_the_curves_keep_their_height(count: int) -> None:
+    layout = layout_of(draw_survival(list_groups([find("0", "a", 10, group=str(n)) for n in range(count)]), EVEN))
+    curves, counts = (np.diff(axis.domain)[0] * layout.height for axis in (layout.yaxis, layout.yaxis2))
+    assert counts == pytest.approx(34.4 * count)
+    assert curves >= 313
+    assert layout.yaxis.domain[0] > layout.yaxis2.domain[1]
+
+
 def test_long_names_of_columns_have_room() -> None:
     heights = [layout_of(draw_raster([find("0", name, 10)], EVEN)).height for name in ("a", "n" * 60)]
     assert heights[1] >= heights[0] + 80  # 28 slanted characters

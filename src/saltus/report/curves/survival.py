@@ -19,6 +19,12 @@ from saltus.report.html.labels import join, plural, protect, shorten
 from saltus.report.html.step_scale import StepScale
 from saltus.seeding import Streams
 
+_ROW = 34.4
+"""Pixels of a row of counts."""
+
+_GAP = 47.3
+"""Pixels between the counts and the curves, for the steps."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -58,14 +64,14 @@ def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:
             | {"hovertemplate": "%{fullData.name}: %{y:.3f} at %{customdata:,}<extra></extra>"}
         )
     traces += [_count_at_risk(row, group, scale) for row, group in enumerate(groups)]
-    height = 430 + 28 * max(0, len(groups) - 2)
-    beneath = 0.08 * len(groups) * 430 / height  # of the height
+    height = 430 + _ROW * max(0, len(groups) - 2)
+    beneath = _ROW * len(groups) / height
     return compose(
         traces,
         height=height,
         xaxis=scale.axis | {"anchor": "y2"},
         yaxis=axis("share not yet there", range=[-0.03, 1.05], tickformat=".0%")
-        | {"domain": [beneath + 0.11 * 430 / height, 1.0]},
+        | {"domain": [beneath + _GAP / height, 1.0]},
         yaxis2=axis("at risk", showgrid=False, ticks="outside", ticklen=10, tickcolor="rgba(0,0,0,0)", showline=False)
         | {"domain": [0.0, beneath], "range": [len(groups) - 0.4, -0.6], "tickvals": list(range(len(groups)))}
         | {"ticktext": [protect(shorten(group.name, 14)) for group in groups]},
