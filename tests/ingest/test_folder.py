@@ -46,6 +46,40 @@ def test_what_is_read_again_takes_the_place_of_what_was_there(kept: CurvesFolder
     assert api.describe(kept).what == f"from {tmp_path / 'evals'} and 1 more"
 
 
+@pytest.mark.parametrize("end", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_reading_that_ends_early_leaves_what_was_read_before(
+    kept: CurvesFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    def fail(*given: object, **options: object) -> None:
+        raise end
+
+    before = {path: path.read_bytes() for path in kept.path.rglob("*.*") if path.is_file()}
+    assert len(before) > 5
+    monkeypatch.setattr("saltus.ingest.folder.write_json", fail)
+    with pytest.raises((SaltusError, KeyboardInterrupt)) as caught:
+        saltus.read(tmp_path / "evals", only=["x"], name=kept.path.name, out=kept.path.parent)
+    assert isinstance(end, KeyboardInterrupt) or str(caught.value).endswith("again: what was whole is kept")
+    assert {path: path.read_bytes() for path in kept.path.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_reading_that_ends_between_curves_and_description_is_not_finished(
+    kept: CurvesFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the new curves would be listed under the paths of the former ones."""
+
+    def fail(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CurvesFolder, "describe", fail)
+        with pytest.raises(KeyboardInterrupt):
+            saltus.read(tmp_path / "evals", only=["x"], name=kept.path.name, out=kept.path.parent)
+    assert kept.records().curves.units == ["x"]
+    assert api.describe(kept).state == "not finished"
+    saltus.read(tmp_path / "evals", only=["x"], name=kept.path.name, out=kept.path.parent)
+    assert api.describe(kept).state == "finished"
+
+
 @pytest.mark.parametrize("name", ["records/curves.parquet", "records/values.parquet", "records/reading.json"])
 def test_damage_to_a_file_is_said_with_its_remedy(kept: CurvesFolder, name: str) -> None:
     path = kept.path / name

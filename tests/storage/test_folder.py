@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from saltus.errors import SaltusError
 from saltus.specs.base import Spec, digest
-from saltus.storage.files import HeldError, hold, write_file
+from saltus.storage.files import HeldError, hold, replace_folder, write_file
 from saltus.storage.folder import Folder
 from saltus.storage.listing import Listing
 from saltus.storage.tables import Damaged, read_any_table, read_json
@@ -216,3 +216,30 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="stop"):
         write_file(tmp_path / "file", fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_replacement_was_killed_halfway_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any of the renames: a kill leaves what stands on disk at that moment."""
+    folder = count(tmp_path)
+    records = folder.path / "records"
+    replace = Path.replace
+    for last in range(3):
+        done: list[Path] = []
+
+        def rename(path: Path, target: Path, last: int = last, done: list[Path] = done) -> Path:
+            if len(done) == last:
+                raise KeyboardInterrupt
+            done.append(path)
+            return replace(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", rename)
+            with pytest.raises(KeyboardInterrupt):
+                replace_folder(records, lambda path: (path / "numbers.txt").write_text("new"))
+        with folder.writing(SPEC, again=True):
+            assert (records / "numbers.txt").read_text() == "0 1"
+            assert list(folder.path.rglob("*.partial")) == []
+    replace_folder(records, lambda path: (path / "numbers.txt").write_text("new"))
+    assert (records / "numbers.txt").read_text() == "new"

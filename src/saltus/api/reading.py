@@ -77,7 +77,7 @@ def read(
     curves = _join(parts, spec, rule)
     if folder is not None:
         with folder.writing(spec, again=True):
-            folder.commit(curves)
+            folder.commit(spec, curves)
             folder.finish(describe_provenance() | {"curves": len(curves)})
     return curves
 

@@ -21,7 +21,7 @@ from saltus.curves import Curve, Curves, Key, Rule
 from saltus.errors import SaltusError
 from saltus.specs.base import DIGITS
 from saltus.specs.reading import ReadSpec
-from saltus.storage.files import explain_full_disk, remove, write_folder
+from saltus.storage.files import explain_full_disk, remove, replace_folder
 from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import read_json, read_table, verify, write_json, write_table
 
@@ -99,21 +99,23 @@ class CurvesFolder(Folder[ReadSpec]):
         return folder
 
     def require(self, spec: ReadSpec) -> None:
-        """Describe it anew: what is read costs seconds, and takes the place of what was read before."""
-        self.describe(spec)
+        """Refuse nothing: what is read takes the place of what was read before, once it is whole."""
+        if not (self.path / self.description).exists():
+            self.describe(spec)
 
-    def commit(self, curves: Curves) -> None:
-        """Write the curves in place of those that were there."""
+    def commit(self, spec: ReadSpec, curves: Curves) -> None:
+        """Write the curves and what they were read from, in place of those that were there."""
 
         def write(folder: Path) -> None:
             for name, table in _tabulate(curves).items():
                 write_table(table, folder / f"{name}.parquet")
             facts = {"measure": curves.measure, "unit_of_measure": curves.unit_of_measure, "whole": curves.whole}
             write_json(folder / "reading.json", facts | {"rule": asdict(curves.rule), "notes": list(curves.notes)})
+            remove(self.path / "finished.json")  # until curves, description and summary are all of the new reading
 
         with explain_full_disk(self.path):
-            remove(self.path / "records")
-            write_folder(self.path / "records", write)
+            replace_folder(self.path / "records", write)
+        self.describe(spec)
 
     def records(self) -> CurvesRecords:
         """The curves, verified.

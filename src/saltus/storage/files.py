@@ -68,6 +68,16 @@ def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     remove(former)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were ended left below a folder; a folder that one was replacing is put back."""
+    for former in folder.rglob("*.former.partial"):
+        target = former.with_name(former.name.removesuffix(".former.partial"))
+        if not target.exists():
+            former.replace(target)
+    for leftover in folder.rglob("*.partial"):
+        remove(leftover)
+
+
 def list_hashes(folder: Path) -> None:
     """Write the folder's `manifest.json`: the hash of every file in it."""
     hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
@@ -123,7 +133,7 @@ def explain_full_disk(path: Path) -> Generator[None, None, None]:
             raise
         raise SaltusError(
             f"{path} cannot be written ({text}); free space or mend its permissions and run the same command again: "
-            "it resumes from the last checkpoint"
+            "what was whole is kept"
         ) from None
 
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from saltus.errors import SaltusError
 from saltus.shown import Shown
 from saltus.specs.base import DIGITS, Spec
-from saltus.storage.files import HeldError, explain_full_disk, hold, is_held, remove, write_file, write_folder
+from saltus.storage.files import HeldError, explain_full_disk, hold, is_held, remove, sweep, write_file, write_folder
 from saltus.storage.listing import Listing
 from saltus.storage.tables import read_json, write_json
 
@@ -101,8 +101,7 @@ class Folder(Shown, Generic[S]):
         with hold(self.path):
             if self.finished and not again:
                 raise HeldError(f"{self.path} has just been finished by another process; run the same command again")
-            for leftover in self.path.rglob("*.partial"):
-                remove(leftover)
+            sweep(self.path)
             self.require(spec)
             remove(self.path / "failed.json")
             yield

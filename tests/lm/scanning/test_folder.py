@@ -170,7 +170,7 @@ def test_full_disk_at_any_write_is_one_sentence_and_the_scan_resumes(
     assert failed > 4
     assert said == {
         f"{folder.path} cannot be written ([Errno 28] No space left on device); free space or mend its permissions and "
-        "run the same command again: it resumes from the last checkpoint"
+        "run the same command again: what was whole is kept"
     }
     monkeypatch.setattr(pq, "write_table", write)
     assert read_tables(folder) == read_tables(run_scan(spec, suite, ScanFolder(tmp_path / "other")))

@@ -19,7 +19,7 @@ from saltus.errors import SaltusError
 from saltus.lm.suites.base import Run
 from saltus.specs import ScheduleSpec
 from saltus.specs.pocket import PocketSpec
-from saltus.storage.files import explain_full_disk, remove, write_folder
+from saltus.storage.files import explain_full_disk, remove, sweep, write_folder
 from saltus.storage.folder import AGAIN, Folder
 from saltus.storage.tables import verify
 
@@ -167,8 +167,7 @@ class PocketFolder(Folder[PocketSpec]):
             try:
                 yield
             finally:  # a process that is ended leaves what it was writing
-                for leftover in self.path.rglob("*.partial"):
-                    remove(leftover)
+                sweep(self.path)
 
     def run(self, run: Run) -> PocketRunFolder:
         """The folder of one run."""
