@@ -480,12 +480,34 @@ def test_drawing_twice_gives_the_same_bytes(study: Path, tmp_path: Path, saltus:
     assert f"`saltus run {study.as_posix()} --scale laptop`" in pages[0][1].decode()
 
 
+@pytest.mark.parametrize(("command", "default"), [("figures", "results/records"), ("keep", "runs")])
+def test_only_the_folder_that_nobody_named_may_be_missing(
+    study: Path, tmp_path: Path, saltus: Saltus, monkeypatch: pytest.MonkeyPatch, command: str, default: str
+) -> None:
+    """A slip of the pen would draw pages without results in place of those that were there."""
+    monkeypatch.chdir(tmp_path)
+    wrong, named = (command, study, "--out", "results/recrods"), (command, study, "--out", default)
+    assert saltus(command, study)[0] == 0  # before anything was run
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for _ in range(2):
+        code, _, error = saltus(*wrong)
+        assert code == 2
+        assert "out: results/recrods was given, and is no folder; give the folder" in " ".join(error.split())
+        assert {path: path.read_bytes() for path in before} == before
+        Path("results").mkdir(exist_ok=True)
+        Path("results/recrods").write_text("a file")
+    Path(default).parent.mkdir(exist_ok=True)
+    Path(default).write_text("a file")
+    assert saltus(*named)[0] == 2
+
+
 def test_a_page_does_not_lose_its_other_studies(
     study: Path, tmp_path: Path, saltus: Saltus, in_this_process: None
 ) -> None:
     other = study.with_name("other.py")
     other.write_text(study.read_text())
     kept, page = tmp_path / "records", tmp_path / "README.md"
+    kept.mkdir()
     assert saltus("figures", study, other, "--out", kept)[0] == 0
     whole = page.read_text()
     code, _, error = saltus("figures", other, "--out", kept)

@@ -129,6 +129,7 @@ def keep_results(
 ) -> int:
     """Add the small records of the finished runs of a study in `out` to the archive at `to`; how many are new."""
     out, to = Path(out), Path(to)
+    _require_folder(out, DEFAULT_ROOT)
     _, new = keep(study, RunFolders(out), Archive(to), change_cells(seeds=seeds, steps=steps))
     return new
 
@@ -147,8 +148,17 @@ def draw_results(
     """
     out = Path(out)
     to = None if to is None else Path(to)
+    _require_folder(out, DEFAULT_KEPT)
     source, change = open_source(out), change_cells(seeds=seeds, steps=steps)
     return write_results([(study, read_results(study, source, change)) for study in studies], to or out.parent)
+
+
+def _require_folder(out: Path, default: Path) -> None:
+    """Refuse what is no folder: none of its results would be there. Before the first result there is no default one."""
+    if not out.is_dir() and (out.exists() or out != default):
+        raise SaltusError(
+            f"out: {out} was given, and is no folder; give the folder that holds the runs or kept records"
+        )
 
 
 def _choose(cells: Sequence[Cell], known: Sequence[Cell], only: tuple[str, ...]) -> list[Cell]:
