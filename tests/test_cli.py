@@ -235,15 +235,20 @@ def test_ls(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
 
 
 def test_one_folder_that_cannot_be_read_is_one_marked_line(saltus: Saltus, finished: RunFolder, tmp_path: Path) -> None:
-    for name in ("first", "second", "third"):
+    for name in ("first", "second", "third", "fourth", "fifth", "sixth"):
         shutil.copytree(finished.path, tmp_path / name)
     (tmp_path / "second" / "spec.json").write_text("{")
     (tmp_path / "third" / "finished.json").write_text("[]")
+    (tmp_path / "fourth" / "spec.json").write_text('{"self": 1}')
+    (tmp_path / "fifth" / "finished.json").write_text(f'{{"a": {"[" * 100_000}')
+    (tmp_path / "sixth" / "finished.json").write_text('{"last_step": "40 steps"}')
     code, out, error = saltus("ls", "--out", tmp_path)
     assert (code, error) == (0, "")
     assert "cannot be" in out
-    listings = [api.describe(folder) for folder in api.ls(tmp_path)]
+    found = {folder.path.name: folder for folder in api.ls(tmp_path)}
+    listings = [api.describe(found.pop(name)) for name in ("first", "second", "third")]
     assert [listing.readable for listing in listings] == [True, False, False]
+    assert {name: api.describe(folder).readable for name, folder in found.items()} == dict.fromkeys(found, False)
     assert "spec.json" in listings[1].state
     assert "holds no JSON object" in listings[2].state
 

@@ -55,6 +55,9 @@ def refusal(make: Callable[[], object]) -> str:
 BAD_VALUES = [
     # where, what is given, and what the sentence must hold: the field, the value, what is allowed
     ("training.step", 10, ["TrainingSpec.step:", "no such key", "steps, batch_sequences", "stop_when_solved"]),
+    ("self", 1, ["RunSpec.self:", "no such key", "name, task, model"]),
+    ("task.self", 1, ["LinearMapSpec.self:", "no such key", "kind, size, sparsity"]),
+    ("task", {1: 2, "kind": "linear_map"}, ["LinearMapSpec.1:", "no such key", "kind, size, sparsity"]),
     (
         "colour",
         "red",

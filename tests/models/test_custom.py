@@ -176,6 +176,7 @@ def test_what_could_not_be_trained_is_refused(source: str, sentence: str) -> Non
         ("class Other: pass", "name is 'Own'; source defines Other"),
         ("def f(:", "source is no Python code"),
         ("x = 1", "source defines no class"),
+        (f"x = {'-' * 90_000}1", "source is no Python code .*nested too deeply"),
     ],
 )
 def test_code_that_defines_no_such_class_is_no_description(source: str, sentence: str) -> None:

@@ -17,7 +17,7 @@ from saltus.specs.base import Spec, digest
 from saltus.storage.files import HeldError, hold, replace_folder, write_file
 from saltus.storage.folder import Folder
 from saltus.storage.listing import Listing
-from saltus.storage.tables import Damaged, read_any_table, read_json
+from saltus.storage.tables import Damaged, read_any_table, read_json, verify
 
 
 class CountSpec(Spec):
@@ -158,6 +158,22 @@ def test_what_may_not_be_read_is_not_to_be_deleted(
     monkeypatch.setattr("pyarrow.parquet.ParquetFile", refuse)
     with pytest.raises(SaltusError, match=r"cannot be read \(Permission denied\); mend that, or leave the folder out"):
         read(path, CountFolder(tmp_path / "mine").damaged)
+
+
+def test_json_that_is_nested_too_deeply_cannot_be_read(tmp_path: Path) -> None:
+    folder = count(tmp_path)
+    (folder.path / "finished.json").write_text(f'{{"a": {"[" * 100_000}')
+    with pytest.raises(SaltusError, match=r"finished\.json cannot be read \(.*; delete it"):
+        folder.summary()
+
+
+@pytest.mark.parametrize("name", [".", "", "..", "../count.json", "/etc/passwd", "x" * 5_000, "a\0b", "numbers.txt/"])
+def test_a_manifest_lists_nothing_but_files_beside_it(tmp_path: Path, name: str) -> None:
+    folder = count(tmp_path)
+    verify(folder.path / "records", folder.damaged)
+    (folder.path / "records" / "manifest.json").write_text(json.dumps({name: "0"}))
+    with pytest.raises(SaltusError, match=r"is missing; delete|is no name of a file; delete .*records: the records"):
+        verify(folder.path / "records", folder.damaged)
 
 
 def test_a_look_at_whether_it_is_held_hinders_no_start(tmp_path: Path) -> None:

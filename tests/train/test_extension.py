@@ -13,6 +13,7 @@ from saltus import api
 from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.studies.sources import RunFolders
+from saltus.studies.status import read_standings
 from saltus.train.archive import Archive
 from saltus.train.ensemble import Ensemble, Member
 from saltus.train.folder import RunFolder
@@ -309,6 +310,25 @@ def test_an_archive_finds_a_part_of_what_it_has(tiny: RunSpec, tmp_path: Path) -
     assert_array_equal(found.snapshots.attention, alone.snapshots.attention)
     for other in (tiny.with_overrides(seeds=4), tiny.with_overrides(steps=80)):
         assert Archive(tmp_path / "kept").find(other) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("last_step", "60 steps"), ("seconds", []), ("seconds", float("nan")), ("seed_steps", 1e308), ("processes", -1)],
+)
+def test_a_summary_with_something_else_than_numbers_is_named(
+    finished: RunFolder, tiny: RunSpec, tmp_path: Path, name: str, value: object
+) -> None:
+    import json
+    import shutil
+
+    folder = RunFolder(tmp_path / finished.path.name)
+    shutil.copytree(finished.path, folder.path)
+    summary = folder.summary()
+    assert read_standings([tiny], tmp_path)[0].state == "finished"
+    (folder.path / "finished.json").write_text(json.dumps(summary | {name: value}))
+    with pytest.raises(SaltusError, match=rf"finished\.json has .* as {name}, a number; delete it"):
+        read_standings([tiny], tmp_path)
 
 
 @pytest.mark.parametrize("asked", ["3", "[]", "[40, 0]", '["40"]', "[40, 40.5]"])

@@ -96,7 +96,7 @@ class MonitorFolder(Folder[MonitorSpec]):
         try:
             names, texts = (tuple(json.loads(notes[key])) for key in ("names", "texts"))
             return ProbeBatch(names, arrays["chance"], arrays["tokens"], arrays["masks"].astype(bool), texts)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             raise self.damaged(path, "holds no probe batch") from None
 
     def keep_pattern(self, step: int, pattern: NDArray[np.float32]) -> None:

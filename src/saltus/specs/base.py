@@ -23,7 +23,7 @@ class Spec(BaseModel):
     """Whether the `kind` of this member of a union is part of a hash. Not that of a member that stood alone before
     there was a union: old hashes stay what they were."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:

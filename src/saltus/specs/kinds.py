@@ -38,7 +38,8 @@ def _choose(value: Any, kinds: Mapping[str, type[Spec]], default: str | None) ->
         raise ValueError(  # noqa: TRY004 - pydantic takes these for problems of the input
             f"{value!r:.60} was given; allowed are {_list_classes(kinds)}"
         )
-    values: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # anybody's mapping
+    given: dict[Any, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # anybody's mapping
+    values = {key if isinstance(key, str) else repr(key): each for key, each in given.items()}
     if default is not None:
         values.setdefault("kind", default)
     if "kind" not in values:

@@ -99,8 +99,8 @@ def check_source(name: str, source: str) -> None:
     """Raise a ValueError unless `source` is Python code that defines the class `name`; nothing is executed."""
     try:
         defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"source is no Python code ({error})") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"source is no Python code ({str(error) or 'it is nested too deeply'})") from None
     if name not in defined:
         raise ValueError(f"name is {name!r}; source defines {', '.join(sorted(defined)) or 'no class'}")
 

@@ -32,7 +32,7 @@ def read_json(path: Path, damaged: Damaged) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except PermissionError as error:
         raise explain_refusal(path, error) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of JSON that is nested too deeply
         raise damaged(path, f"cannot be read ({error})") from None
     if not isinstance(values, dict):
         raise damaged(path, "holds no JSON object")
@@ -100,11 +100,16 @@ def read_arrays(path: Path, damaged: Damaged) -> tuple[Arrays, dict[str, str]]:
 
 def verify(folder: Path, damaged: Damaged, skip: tuple[str, ...] = ()) -> None:
     """Compare the files of a folder with its `manifest.json`; those whose name starts with one of `skip` are left."""
-    for name, expected in read_json(folder / "manifest.json", damaged).items():
+    listed = folder / "manifest.json"
+    hashes = read_json(listed, damaged)
+    there = {path.name for path in folder.iterdir() if path.is_file()}
+    for name, expected in hashes.items():
         if name.startswith(skip):
             continue
         path = folder / name
-        if not path.exists():
+        if path.name != name:
+            raise damaged(listed, f"lists {name!r:.60}, which is no name of a file")
+        if name not in there:
             raise damaged(path, "is missing")
         if hash_file(path) != expected:
             raise damaged(path, "differs from what was written")

@@ -126,6 +126,15 @@ class RunFolder(Folder[RunSpec]):
             raise self.damaged(self.path / "finished.json", "does not say for how many steps each seed was asked")
         return given  # pyright: ignore[reportUnknownVariableType]
 
+    def summary(self) -> dict[str, Any]:
+        """As `Folder.summary`, with numbers where times and speeds are worked out from it."""
+        summary = super().summary()
+        for name in ("last_step", "seed_steps", "seconds", "processes"):
+            value, numbers = summary.get(name), int | float if name == "seconds" else int
+            if value is not None and not (isinstance(value, numbers) and 0 <= value < 2**63):
+                raise self.damaged(self.path / "finished.json", f"has {value!r:.60} as {name}, a number")
+        return summary
+
     def ask(self, spec: RunSpec) -> list[int]:
         """What `asked` says once it is finished for these seeds and steps too."""
         asked = self.asked()

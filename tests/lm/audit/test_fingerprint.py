@@ -147,6 +147,13 @@ def test_sketches_of_today_and_tomorrow_agree(tmp_path: Path) -> None:
     assert sketch[there].tolist() == [5, 11, 2, -3, -9, -10, -1, 4, -6, 7, -8]
 
 
+def test_a_configuration_nested_too_deeply_is_a_missing_checkpoint(tmp_path: Path) -> None:
+    fingerprint(tmp_path, {"a": draw(2)})
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(MissingCheckpoint, match=r"config\.json cannot be read"):
+        take_fingerprint(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x02\x00\x00\x00\x00\x00\x00\x00{}x"])
 def test_a_damaged_file_is_a_missing_checkpoint(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_text("{}")

@@ -149,14 +149,14 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
             sketches = file.get_tensor("tensor_sketches") if told else ()
             tensors = tuple(TensorPrint(**one, sketch=of_one) for one, of_one in zip(told, sketches, strict=True))
             return Fingerprint(**facts, sketch=file.get_tensor("sketch"), content=content, tensors=tensors)
-    except (OSError, SafetensorError, TypeError, ValueError, KeyError):
+    except (OSError, SafetensorError, TypeError, ValueError, KeyError, RecursionError):
         return None
 
 
 def _read_configuration(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingCheckpoint(f"{path} cannot be read ({error})") from None
     if not isinstance(config, dict):
         raise MissingCheckpoint(f"{path} holds no JSON object")

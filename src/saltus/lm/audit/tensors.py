@@ -82,7 +82,7 @@ def _read_header(path: Path) -> Iterator[StoredTensor]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise MissingCheckpoint(f"{path} cannot be read ({error})") from None
     header.pop("__metadata__", None)
     for name, entry in header.items():

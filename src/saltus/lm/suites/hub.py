@@ -309,7 +309,7 @@ def _is_intact(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         return all(hash_file(folder / name) == value for name, value in hashes.items())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
