@@ -255,10 +255,24 @@ def test_curves_until_a_step_are_read_as_if_training_had_ended_there() -> None:
     curve = Curve(Key("g", "0", "u"), steps, values, missing=(5, 25), standard_error=np.array([0.1, 0.2, 0.3, 0.4]))
     curves = Curves((curve,), "accuracy", Rule(above=0.5, hold=2))
     short = curves.until(29)
-    assert (curves.emergences()[0].by, short.emergences()[0]) == (20, Emergence(10, None, None, (), curve.key))
-    assert (short[0].steps.tolist(), short[0].missing) == ([0, 10, 20], (5,))
+    assert (curves.emergences()[0].by, short.emergences()[0]) == (20, Emergence(10, None, None, (25,), curve.key))
+    assert (short[0].steps.tolist(), short[0].missing) == ([0, 10, 20], (5, 25))
     assert short[0].standard_error is not None
     assert short[0].standard_error.tolist() == [0.1, 0.2, 0.3]
     assert curves.until(30)[0].steps.tolist() == steps.tolist()
     with pytest.raises(SaltusError, match="u: step -1 was given, and the first evaluation is at 0"):
         curves.until(-1)
+
+
+@pytest.mark.parametrize(
+    ("until", "missing", "diverged"),
+    [(150, (), None), (250, (200,), None), (300, (200, 300), None), (400, (200, 300), 400)],
+)
+def test_what_is_missing_until_a_step_is_kept_and_what_diverged_later_is_not(
+    until: int, missing: tuple[int, ...], diverged: int | None
+) -> None:
+    steps, values = np.array([0, 100, 400, 500]), np.array([0.1, 0.1, np.nan, np.nan])
+    curve = Curve(Key("g", "0", "u"), steps, values, missing=(200, 300), diverged=400)
+    (cut,) = Curves((curve,), "acc", Rule(above=0.5)).until(until)
+    assert (cut.missing, cut.diverged) == (missing, diverged)
+    assert cut.steps.tolist() == [step for step in steps if step <= until]

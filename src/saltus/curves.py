@@ -310,9 +310,7 @@ class Curves(Shown, Sequence[Curve]):
                 f"{late[0].key.unit}: step {step} was given, and the first evaluation is at {late[0].steps[0]}; "
                 "give a step at or after it"
             )
-        return replace(
-            self, curves=tuple(_cut(curve, int(np.searchsorted(curve.steps, step, "right"))) for curve in self)
-        )
+        return replace(self, curves=tuple(_cut(curve, step) for curve in self))
 
     def emergences(self, rule: Rule | None = None) -> Emergences:
         """When each curve's unit emerged, by the curves' own rule or by another one."""
@@ -380,15 +378,17 @@ def gather_curves(
     )
 
 
-def _cut(curve: Curve, evaluations: int) -> Curve:
-    """The first evaluations of a curve."""
-    errors = None if curve.standard_error is None else curve.standard_error[:evaluations]
+def _cut(curve: Curve, step: int) -> Curve:
+    """A curve as far as it was known at a step."""
+    done = curve.steps <= step
+    errors = None if curve.standard_error is None else curve.standard_error[done]
     return replace(
         curve,
-        steps=curve.steps[:evaluations],
-        values=curve.values[:evaluations],
-        missing=tuple(step for step in curve.missing if step < curve.steps[evaluations - 1]),
+        steps=curve.steps[done],
+        values=curve.values[done],
+        missing=tuple(lacking for lacking in curve.missing if lacking <= step),
         standard_error=errors,
+        diverged=None if curve.diverged is None or curve.diverged > step else curve.diverged,
     )
 
 
