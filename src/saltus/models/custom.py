@@ -1,6 +1,7 @@
 """A module of the user's own, from the code that its spec holds."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,15 @@ from torch import Tensor, nn
 from saltus.errors import SaltusError
 from saltus.specs import CustomSpec
 from saltus.specs.source import define_class
+
+ROUNDING = 1e-5
+"""Share of the largest output by which rounding may move one, as in a Fourier transform over all tokens."""
+
+_TOKENS = 2**16
+"""Of all sequences in which later tokens are changed."""
+
+_BLOCK = 2**13
+"""Of those that are computed at a time."""
 
 
 def build_custom(spec: CustomSpec, length: int) -> nn.Module:
@@ -33,8 +43,38 @@ def build_custom(spec: CustomSpec, length: int) -> nn.Module:
     return module
 
 
+@dataclass(frozen=True)
+class Leaks:
+    """How far outputs of a module move by what they must not depend on, as shares of the largest output."""
+
+    later: float
+    """By later tokens of the sequence."""
+    others: float
+    """By other sequences of the batch."""
+
+
+def measure_leaks(module: nn.Module, length: int, width: int, generator: torch.Generator) -> Leaks:
+    """Outputs before a place when all tokens from it on are others, for each place or as many as `_TOKENS` allow, and
+    outputs of a sequence when all others of the batch are.
+
+    What is compared comes from batches of one shape: another shape rounds otherwise, and a recurrence may amplify that.
+    """
+    places = torch.randperm(length, generator=generator)[: max(1, _TOKENS // length)]
+    one, other = torch.randn(2, length, width, generator=generator)
+    with torch.no_grad():
+        outputs = module(torch.stack([one, one]))
+        others = (module(torch.stack([one, other])) - outputs)[0].abs().max().item()
+        later = 0.0
+        for some in places.split(max(1, _BLOCK // length)):
+            before = torch.arange(length) < some[:, None]  # [place, query]
+            moved = module(torch.where(before[..., None], one, other)) - module(one.expand(len(some), -1, -1))
+            later = max(later, (moved.abs() * before[..., None]).max().item())
+    size = outputs.abs().max().item() or 1.0
+    return Leaks(later / size, others / size)
+
+
 def find_leak(spec: CustomSpec, length: int) -> str | None:
-    """A sentence where later tokens move earlier outputs of the module: then it reads what it is to predict.
+    """A sentence where other sequences, or later tokens, move outputs of the module.
 
     Every parameter is moved a little first, so that a way that is closed at the start, as by weights of zero, is open.
     """
@@ -43,16 +83,18 @@ def find_leak(spec: CustomSpec, length: int) -> str | None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-        x = torch.randn(2, length, spec.d_model, generator=generator)
-        half = length // 2
-        other = torch.cat([x[:, :half], torch.randn(2, length - half, spec.d_model, generator=generator)], dim=1)
-        moved = (module(x) - module(other))[:, :half].abs().max().item() if half else 0.0
-    if moved <= 1e-4:
-        return None
-    return (
-        f"model: {spec.name} lets later tokens move earlier outputs (by {moved:.2g}), so it may read what it is to "
-        "predict; make its output at a position depend on that position and earlier ones alone"
-    )
+    leaks = measure_leaks(module, length, spec.d_model, generator)
+    if leaks.others > ROUNDING:
+        return (
+            f"model: {spec.name} lets other sequences of a batch move outputs (by {leaks.others:.2g} of their size), "
+            "so a loss depends on what it is computed with; make the output of a sequence depend on that sequence alone"
+        )
+    if leaks.later > ROUNDING:
+        return (
+            f"model: {spec.name} lets later tokens move earlier outputs (by {leaks.later:.2g} of their size), so it "
+            "may read what it is to predict; make its output at a position depend on that one and those before it alone"
+        )
+    return None
 
 
 def _check(module: Any, x: Tensor, place: str) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.models.mixers.cases import CASES, draw, make_mixer
+from tests.models.mixers.cases import CASES, WIDTH, draw, make_mixer
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+
+from saltus.models.custom import ROUNDING, measure_leaks
 
 LENGTH = 70
 """Longer than a chunk, and not a multiple of one."""
@@ -46,6 +48,12 @@ def test_a_later_token_changes_nothing_before_it(kind: str) -> None:
             changed = (after != before).any(-1).all(0)
             assert torch.equal(after[:, :position], before[:, :position])
             assert changed[position : position + 2].all()  # itself, and the next one if there is one
+
+
+@every_mixer
+def test_no_leak_is_measured(kind: str) -> None:
+    leaks = measure_leaks(make_mixer(kind, LENGTH), LENGTH, WIDTH, torch.Generator().manual_seed(0))
+    assert max(leaks.later, leaks.others) <= ROUNDING
 
 
 @every_mixer
