@@ -9,7 +9,7 @@ import pytest
 
 from saltus.api.runs import check_run
 from saltus.errors import SaltusError
-from saltus.specs import CustomSpec, CustomTask, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import CustomSpec, CustomTask, DataSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.specs.source import extract_source
 from saltus.studies.study import load_study
 from saltus.tasks.base import TaskFacts
@@ -66,6 +66,8 @@ def test_facts_that_the_data_bear_out_are_taken() -> None:
         ("tokens = generator.integers(0, 3, (count, 4))", "tokens = generator.random((count, 4))", "sample is to give"),
         ("CALLS[0] += 1", "raise KeyError('lost')", "raised KeyError: 'lost'; mend its code"),
         ('units={"sum": [1]}', "units={}", "has the units none"),
+        ('units={"sum": [1]}', "units={1: [1]}", "has 1 unit(s) called 1; each needs a name of its own, a string"),
+        ('units={"sum": [1]}', 'units={" ": [1]}', "has 1 unit(s) called ' '; each needs a name of its own, a string"),
         ('units={"sum": [1]}', 'units={"whole task": [1]}', "has a unit 'whole task', which is what all its units"),
         ('units={"sum": [1]}', 'units={"sum": [1], "last": [2, 1]}', "query 1 is in 'sum' and 'last'; a query belongs"),
         ("length=4, units", "length=5, units", "has length 5 and 3 symbols, and 4 and 3 before"),
@@ -86,6 +88,18 @@ def test_what_contradicts_its_data_is_refused_in_one_sentence(old: str, new: str
     assert "\n" not in str(raised.value)
 
 
+def test_units_of_one_name_are_refused() -> None:
+    two = OWN.replace('{"sum": [1]}', '{"sum": [1], "last": [2]}').replace(
+        "self.facts = TaskFacts", "facts = TaskFacts"
+    )
+    source = two.replace(
+        "\n    def sample", "        self.facts = replace(facts, units=('sum', 'sum'))\n\n    def sample"
+    )
+    spec = own().model_copy(update={"source": f"from dataclasses import replace\n{source}"})
+    with pytest.raises(SaltusError, match=r"has 2 unit\(s\) called 'sum'; each needs a name of its own, a string"):
+        check_task(spec)
+
+
 def test_a_floor_above_what_frequencies_give_is_refused() -> None:
     source = OWN.replace("floor=0.0", "floor=1.0").replace("% 3\n", "% 3 // 2\n")  # targets 0, 0, 1
     with pytest.raises(SaltusError, match=r"how often each target comes gives 0\.6"):
@@ -101,7 +115,7 @@ def test_a_task_may_have_no_known_truth() -> None:
 
 
 def test_truth_that_varies_is_held_against_each_sequence() -> None:
-    facts = 'TaskFacts.of(symbols=3, length=4, units={"copy": [2]}, varying=True)'
+    facts = 'TaskFacts.of(symbols=3, length=4, units={"copy": [2]}, varying=2)'
     source = f"""
 import numpy as np
 from saltus import TaskFacts
@@ -123,9 +137,15 @@ class Own:
 """
     spec = own().model_copy(update={"source": source})
     check_task(spec)
-    wrong = spec.model_copy(update={"source": source.replace("1 + tokens[:, 0]", "2 - tokens[:, 0]")})
-    with pytest.raises(SaltusError, match="a key outside changes the target"):
-        check_task(wrong)
+    for old, new, said in (
+        ("1 + tokens[:, 0]", "2 - tokens[:, 0]", "a key outside changes the target"),
+        ("varying=2", "varying=True", "has facts.varying 1 at query 2, and truth_of gives 2 keys in a sequence; make"),
+        ("varying=2", "truth={2: [0, 1]}", "has truth_of give query 2 other keys than facts.truth; leave truth_of out"),
+        ("truth_of", "truth", "has facts.varying 2 at query 2, and truth_of gives 0 keys"),
+    ):
+        assert old in source
+        with pytest.raises(SaltusError, match=said):
+            check_task(spec.model_copy(update={"source": source.replace(old, new)}))
 
 
 def test_symbols_up_to_65536_keep_their_value() -> None:
@@ -194,6 +214,32 @@ def test_a_run_is_refused_before_it_is_trained() -> None:
     )
     with pytest.raises(SaltusError, match="mine: task: Own says what query 1 needs"):
         check_run(spec, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("CALLS[0] += 1", "np.stack([np.zeros(4)] * count)", None),  # draws no 0 sequences
+        (
+            "CALLS[0] += 1",
+            "if count == 256: raise KeyError(count)",
+            r"mine: code of Own raised KeyError: 256, at line \d+",
+        ),
+    ],
+)
+def test_own_code_draws_finite_data_or_is_named(old: str, new: str, said: str | None) -> None:
+    spec = RunSpec(
+        name="mine",
+        task=own(old, new),
+        model=TransformerSpec(d_model=8, heads=2),
+        training=TrainingSpec(steps=1, batch_sequences=2),
+        data=DataSpec(train=8, test=8),
+    )
+    if said is None:
+        check_run(spec, None)
+        return
+    with pytest.raises(SaltusError, match=said):
+        check_run(spec, None)
 
 
 def test_a_folder_s_code_is_not_executed_by_reading_it(tmp_path: Path) -> None:

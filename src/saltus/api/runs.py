@@ -1,6 +1,7 @@
 """Training the runs of the synthetic half."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,7 @@ def check_run(spec: RunSpec, processes: int | None) -> None:
     from saltus.train.optimizers import check_optimizer
     from saltus.train.phases.course import build_phases
 
-    try:
+    with _naming(spec):
         if processes is not None and (available := read_available()) is not None:
             check_memory(spec, processes, available)
         mixed = [phase.task for phase in spec.curriculum if isinstance(phase, MixturePhase)]
@@ -134,8 +135,6 @@ def check_run(spec: RunSpec, processes: int | None) -> None:
         if chosen or spec.model.kind == "custom":
             model = build_model(spec.model, read_facts(spec), init_seed=0)
             check_optimizer(spec.training, model)
-    except SaltusError as error:
-        raise SaltusError(f"{spec.name}: {error}") from None
 
 
 def check_needs(spec: RunSpec, out: Path, coming: Collection[str]) -> None:
@@ -153,10 +152,22 @@ def check_needs(spec: RunSpec, out: Path, coming: Collection[str]) -> None:
                 "train it first, into the same folder, or put it into the same study"
             )
     if here and here == spec.needs:
-        try:
+        with _naming(spec):
             build_interventions(spec, build_task_of(spec, 0), out)
-        except SaltusError as error:
-            raise SaltusError(f"{spec.name}: {error}") from None
+
+
+@contextmanager
+def _naming(spec: RunSpec) -> Generator[None, None, None]:
+    """What is wrong with a run, or what its own code raises, becomes one sentence that names it."""
+    from saltus.engines.workers import describe_failure
+
+    try:
+        yield
+    except Exception as error:
+        failure = describe_failure(error)
+        if failure.trace:
+            raise
+        raise SaltusError(f"{spec.name}: {failure.text}") from None
 
 
 def _tell_shorter(listing: Listing, spec: RunSpec) -> str | None:

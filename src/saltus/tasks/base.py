@@ -60,14 +60,15 @@ class TaskFacts:
         truth: NDArray[np.bool_] | Mapping[int, Sequence[int]] | None = None,
         chance: float | None = None,
         floor: float = 0.0,
-        varying: bool = False,
+        varying: int = 0,
         reordered: bool = False,
     ) -> "TaskFacts":
         """Facts of a task whose scored predictions are alike.
 
         `units` says by name which queries belong to a unit. `truth` is the map, or the keys of each query; without it
-        the truth is not known, or, if it is `varying`, is one key for each scored query and sequence. `chance` and
-        `floor` are those of a scored query, in nats: ln C and 0 unless given; a floor of NaN is one that is not known.
+        the truth is not known, or, if it varies, is `varying` keys, of which True is one, for each scored query and
+        sequence. `chance` and `floor` are those of a scored query, in nats: ln C and 0 unless given; a floor of NaN is
+        one that is not known.
 
         Raises:
             SaltusError: if a query belongs to several units.
@@ -100,7 +101,7 @@ class TaskFacts:
             chance_loss=np.where(scored & (chance is not None), chance or 0.0, np.log(symbols)),
             floor_loss=np.where(scored, floor, np.nan),
             corners=() if varying or keys.any() else (unknown,),
-            varying=scored.astype(np.int64) if varying else None,
+            varying=varying * scored.astype(np.int64) if varying else None,
             reordered=reordered,
         )
 

@@ -97,8 +97,9 @@ def _find_wrong(spec: CustomTask) -> str | None:
         return (
             f"has order_of give {order.dtype} {order.shape}; each row is to have every query, 0 to {facts.queries - 1}"
         )
-    targets = np.take_along_axis(tokens[:, 1:], order, axis=1)
-    return _find_wrong_losses(facts, targets) or _find_wrong_truth(facts, tokens, task.truth_of(tokens), order)
+    targets, truth = np.take_along_axis(tokens[:, 1:], order, axis=1), task.truth_of(tokens)
+    wrong = _find_wrong_losses(facts, targets) or _find_wrong_truth(facts, tokens, truth, order)
+    return wrong or (_find_wrong_keys(facts, truth, order) if facts.varies or hasattr(first, "truth_of") else None)
 
 
 def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
@@ -106,9 +107,14 @@ def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
     queries = spec.length - 1
     if (facts.length, facts.symbols) != (spec.length, spec.symbols):
         return f"has length {facts.length} and {facts.symbols} symbols, and {spec.length} and {spec.symbols} before"
-    for name, axes in (("unit_of_query", 1), ("chance_loss", 1), ("floor_loss", 1), ("truth", 2), ("candidates", 2)):
+    axes_of = {"unit_of_query": 1, "chance_loss": 1, "floor_loss": 1, "truth": 2, "candidates": 2}
+    for name, axes in (axes_of | ({"varying": 1} if facts.varies else {})).items():
         if (shape := np.shape(getattr(facts, name))) != (queries,) * axes:
             return f"has facts.{name} of the shape {shape}; {(queries,) * axes} is needed, with {queries} queries"
+    units: tuple[object, ...] = facts.units
+    for unit in units:
+        if not isinstance(unit, str) or not unit.strip() or units.count(unit) > 1:
+            return f"has {units.count(unit)} unit(s) called {unit!r}; each needs a name of its own, a string"
     missing = [unit for i, unit in enumerate(facts.units) if i not in facts.unit_of_query]
     if missing or not facts.units or facts.unit_of_query.max() >= len(facts.units):
         return f"has the units {', '.join(facts.units) or 'none'}; each needs a query, and each scored query a unit"
@@ -171,5 +177,23 @@ def _find_wrong_truth(
             return (
                 f"says what query {query} needs, and {int(differ.sum())} of {int(same.sum())} pairs of sequences that "
                 "agree there have different targets: a key outside changes the target, so name it, or no truth"
+            )
+    return None
+
+
+def _find_wrong_keys(facts: TaskFacts, truth: NDArray[np.bool_], order: NDArray[np.int64]) -> str | None:
+    """The truth of each sequence, [sequence, query, key], is the map of the facts, or has as many keys as they say."""
+    for query in np.flatnonzero(facts.scored):
+        keys = truth[np.arange(len(truth)), order[:, query]]
+        number = keys.sum(axis=1).mean()
+        if facts.varying is not None and abs(number - facts.varying[query]) > 0.5:
+            return (
+                f"has facts.varying {facts.varying[query]} at query {query}, and truth_of gives {number:.3g} keys in a "
+                "sequence; make the facts with varying= as many as truth_of gives"
+            )
+        if facts.varying is None and (keys != facts.truth[query]).any():
+            return (
+                f"has truth_of give query {query} other keys than facts.truth; leave truth_of out, or make the facts "
+                "with varying= as many as it gives"
             )
     return None

@@ -21,13 +21,11 @@ def draw_sets(spec: DataSpec, task: Task, generator: np.random.Generator) -> tup
 
     """
     wanted = spec.train + spec.test
-    found = task.sample(generator, 0)
+    found = _drop_equal(task.sample(generator, max(wanted, 256)))
     idle = 0
     while len(found) < wanted and idle < _PATIENCE:
         before = len(found)
-        both = np.concatenate([found, task.sample(generator, max(wanted - before, 256))])
-        first = np.unique(both, axis=0, return_index=True)[1]
-        found = both[np.sort(first)]
+        found = _drop_equal(np.concatenate([found, task.sample(generator, max(wanted - before, 256))]))
         idle = 0 if len(found) > before else idle + 1
     if len(found) < wanted:
         raise SaltusError(
@@ -35,3 +33,8 @@ def draw_sets(spec: DataSpec, task: Task, generator: np.random.Generator) -> tup
             "drawn; make train and test smaller, or the task larger"
         )
     return found[: spec.train], found[spec.train : wanted]
+
+
+def _drop_equal(sequences: NDArray[Any]) -> NDArray[Any]:
+    """Each of the sequences once, where it comes first."""
+    return sequences[np.sort(np.unique(sequences, axis=0, return_index=True)[1])]
