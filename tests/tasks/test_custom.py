@@ -1,6 +1,7 @@
 """A task of the user's own: its code is kept, and facts that its data contradict are refused with a reason."""
 
 import linecache
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,29 @@ class Own:
         assert old in source
         with pytest.raises(SaltusError, match=said):
             check_task(spec.model_copy(update={"source": source.replace(old, new)}))
+
+
+def test_a_long_task_is_checked_in_no_time() -> None:
+    """Each of 150 queries needs one of 300 keys: only that key is looked at, which took 13 s of all of them."""
+    source = """
+import numpy as np
+from saltus import TaskFacts
+
+class Own:
+    def __init__(self, generator):
+        units = {f"copy {i}": [149 + i] for i in range(150)}
+        self.facts = TaskFacts.of(symbols=3, length=300, units=units, truth={149 + i: [i] for i in range(150)})
+
+    def sample(self, generator, count):
+        half = generator.integers(0, 3, (count, 150))
+        return np.concatenate([half, half], axis=1)
+"""
+    started = time.process_time()
+    check_task(own().model_copy(update={"source": source, "length": 300}))
+    assert time.process_time() - started < 5.0
+    wrong = source.replace("[half, half]", "[half, half[:, ::-1]]")
+    with pytest.raises(SaltusError, match="says what query 149 needs, and .* pairs of sequences that agree there have"):
+        check_task(own().model_copy(update={"source": wrong, "length": 300}))
 
 
 def test_symbols_up_to_65536_keep_their_value() -> None:

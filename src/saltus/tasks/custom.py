@@ -168,8 +168,10 @@ def _find_wrong_truth(
         if not keys.any():
             continue  # no claim
         # a symbol at a true key, -1 at any other: what may differ is left out, and where the keys are is kept
-        seen = np.where(keys, tokens[:, :-1].astype(np.int64), -1)
-        known = np.unique(seen, axis=0, return_inverse=True)[1].reshape(-1)
+        needed = np.flatnonzero(keys.any(axis=0))
+        seen = np.ascontiguousarray(np.where(keys[:, needed], tokens[:, needed].astype(np.int32), -1))
+        rows = seen.view(np.dtype((np.void, seen.itemsize * len(needed)))).reshape(-1)  # compared as bytes
+        known = np.unique(rows, return_inverse=True)[1]
         ranked, targets = np.argsort(known, kind="stable"), tokens[sequences, places + 1]
         same = np.diff(known[ranked]) == 0
         differ = same & (np.diff(targets[ranked].astype(np.int64)) != 0)
