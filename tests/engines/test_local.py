@@ -1,6 +1,7 @@
 """How many runs train together on a device, and what a run that fails leaves behind."""
 
 import multiprocessing
+from typing import Any
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def test_no_more_runs_are_looked_at_than_change_the_choice() -> None:
 
 
 def test_a_run_that_fails_or_loses_a_process_leaves_the_next_one_alone() -> None:
-    size = {"task": LinearMapSpec(size=2, sparsity=1), "seeds": 2}
+    size: dict[str, Any] = {"task": LinearMapSpec(size=2, sparsity=1), "seeds": 2}
     training = TrainingSpec(steps=1, batch_sequences=4, compile=False)
     bad = RunSpec(model=CustomSpec.of(Raising, layers=1, d_model=4), training=training, **size)
     good = RunSpec(model=TransformerSpec(d_model=4, heads=1), training=training, **size)

@@ -168,7 +168,9 @@ class Own:
     check_task(own().model_copy(update={"source": source, "length": 300}))
     assert time.process_time() - started < 5.0
     wrong = source.replace("[half, half]", "[half, half[:, ::-1]]")
-    with pytest.raises(SaltusError, match="says what query 149 needs, and .* pairs of sequences that agree there have"):
+    with pytest.raises(
+        SaltusError, match=r"says what query 149 needs, and .* pairs of sequences that agree there have"
+    ):
         check_task(own().model_copy(update={"source": wrong, "length": 300}))
 
 

@@ -181,13 +181,13 @@ def _write_out(value: Any) -> str | None:
 class _Generators(ast.NodeTransformer):
     """Makes each comprehension a generator: only that is a scope of its own in every version of Python."""
 
-    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
 
-    def visit_SetComp(self, node: ast.SetComp) -> ast.expr:
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
         return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
 
-    def visit_DictComp(self, node: ast.DictComp) -> ast.expr:
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
         return self.generic_visit(ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators))
 
 

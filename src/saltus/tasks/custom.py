@@ -111,7 +111,7 @@ def _find_wrong_facts(spec: CustomTask, facts: TaskFacts) -> str | None:
     for name, axes in (axes_of | ({"varying": 1} if facts.varies else {})).items():
         if (shape := np.shape(getattr(facts, name))) != (queries,) * axes:
             return f"has facts.{name} of the shape {shape}; {(queries,) * axes} is needed, with {queries} queries"
-    units: tuple[object, ...] = facts.units
+    units: tuple[Any, ...] = facts.units  # somebody's code may name them by anything
     for unit in units:
         if not isinstance(unit, str) or not unit.strip() or units.count(unit) > 1:
             return f"has {units.count(unit)} unit(s) called {unit!r}; each needs a name of its own, a string"
