@@ -126,7 +126,9 @@ class TaskFacts:
         return self.length - 1
 
     def mean_by_unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean over each unit's queries: [..., query] -> [..., unit]."""
+        """Mean over each unit's queries: [..., query] -> [..., unit]. Queries of no unit may have any value, or NaN."""
+        if not np.isfinite(values).all():
+            values = np.where(self.scored, values, 0.0)  # in the product 0 times NaN is NaN
         members = np.arange(len(self.units))[:, None] == self.unit_of_query[None, :]  # [unit, query]
         return values @ (members / members.sum(axis=1, keepdims=True)).T
 

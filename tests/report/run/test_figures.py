@@ -1,12 +1,14 @@
 """What the figures show is what the records say."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.report.traces import find_trace, layout_of, names_of, traces_of
 
 from saltus.report.html.palette import NEUTRAL, colour_scales, tone
+from saltus.report.run.captions import caption_losses, caption_unit_losses
 from saltus.report.run.figures import draw_losses, draw_unit_losses
 from saltus.report.run.head_figures import draw_jumps, draw_overlap
 from saltus.report.run.heads import chance_by_unit
@@ -28,9 +30,21 @@ def test_losses_lie_between_chance_and_floor_of_the_sequence(three_seeds: RunRec
 def test_an_unknown_floor_is_not_drawn(build: Build) -> None:
     records = build(np.zeros((2, 4, 3)), floor=np.nan)
     summary = summarise(records)
+    assert "(dotted)" not in caption_unit_losses(records, summary, 0) + caption_losses(records, summary)
     for figure in (draw_losses(records, summary, [0]), draw_unit_losses(records, summary, 0)):
         assert any(name.startswith("chance") for name in names_of(figure))
         assert not any(name.startswith("floor") for name in names_of(figure))
+
+
+def test_a_floor_of_what_is_scored_is_drawn_though_other_queries_have_none(three_seeds: RunRecords) -> None:
+    """As of every task of one's own: what is not scored has a floor of NaN."""
+    facts = three_seeds.facts
+    records = replace(three_seeds, facts=replace(facts, floor_loss=np.where(facts.scored, 0.25, np.nan)))
+    summary = summarise(records)
+    assert find_trace(draw_unit_losses(records, summary, 0), "floor").y[0] == pytest.approx(0.25)
+    assert caption_unit_losses(records, summary, 0).endswith("to floor (dotted); grey lines never did.")
+    assert not any(name.startswith("floor") for name in names_of(draw_losses(records, summary, [0])))
+    assert "is not known for the whole sequence, so no floor is drawn" in caption_losses(records, summary)
 
 
 def test_long_lines_are_thinned_to_their_ends(build: Build) -> None:

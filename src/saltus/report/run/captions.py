@@ -16,7 +16,7 @@ def caption_losses(records: RunRecords, summary: RunSummary) -> str:
     chance, floor = float(facts.chance_loss.mean()), float(facts.floor_loss.mean())
     text = f"Loss over the whole sequence. Chance (dashed) is {chance:.3f} nats"
     if np.isnan(floor):
-        text += "; the smallest reachable loss is not known for this task, so no floor is drawn."
+        text += "; the smallest reachable loss is not known for the whole sequence, so no floor is drawn."
     elif not facts.scored.all():
         text += (
             f"; the floor (dotted) is {floor:.3f}, since {int((~facts.scored).sum())} of {facts.queries} predictions "
@@ -38,8 +38,10 @@ def caption_unit_losses(records: RunRecords, summary: RunSummary, index: int) ->
     if seed.first is not None and seed.last is not None and seed.learned > 1:
         text += f", the first in steps {format_interval(seed.first)} and the last in {format_interval(seed.last)}"
     text += ". " if not seed.lost else f"; {plural(seed.lost, noun)} fell back at least once. "
-    text += f"A ring marks where a {noun} has come {records.rule.level:.0%} of the way from chance (dashed) to floor "
-    return f"{text}(dotted); grey lines never did."
+    text += f"A ring marks where a {noun} has come {records.rule.level:.0%} of the way from chance (dashed) to "
+    unknown = np.isnan(records.facts.floor_loss[records.facts.scored]).any()
+    text += "0, since a floor is not known" if unknown else "floor (dotted)"
+    return f"{text}; grey lines never did."
 
 
 def caption_jumps(records: RunRecords, summary: RunSummary, index: int) -> str:
