@@ -93,9 +93,9 @@ def describe(folder: Folder) -> Listing:
     return Listing(folder.path.name, folder.kind, what, state, readable=True)
 
 
-def find(name: str, out: AnyPath = DEFAULT_ROOT) -> Folder:
+def find(name: AnyPath, out: AnyPath = DEFAULT_ROOT) -> Folder:
     """The folder at the path `name`, or the one in `out` whose name starts with it."""
-    out = Path(out)
+    name, out = str(name), Path(out)
     if there := [folder for folder in ls(Path(name).parent) if folder.path.name == Path(name).name]:
         return there[0]
     there = ls(out)
@@ -166,6 +166,8 @@ def show(
             _print_lines(console, tell_rises(summarise_rises(read.curves, read.curves.parts.emergences())))
             for note in read.curves.notes:
                 console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        case _:
+            raise refuse_other(folder)
 
 
 def _print_lines(console: Console, lines: Sequence[str]) -> None:
@@ -243,3 +245,12 @@ def read_folder(folder: Folder, threshold: float | None = None, hold: int | None
             return read.reread(read.rule.change(threshold=threshold, hold=hold)).curves
         case PatchFolder() | AuditFolder() | PocketFolder():
             return folder.records()
+        case _:
+            raise refuse_other(folder)
+
+
+def refuse_other(given: object) -> SaltusError:
+    """What is said of something else in the place of a folder."""
+    return SaltusError(
+        f"{given!r:.60} was given, and is no folder of results; give what saltus.api.find returns for its name"
+    )

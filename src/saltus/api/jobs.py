@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from saltus.api.training import TrainJob
-from saltus.arguments import EngineName
+from saltus.arguments import AnyPath, EngineName
 from saltus.errors import SaltusError
 from saltus.report.terminal.notebook import open_console
 from saltus.specs import RunSpec
@@ -28,7 +28,7 @@ def open_engine(
     device: str = "auto",
     processes: int | None = None,
     slurm: Mapping[str, str] | None = None,
-    logs: Path = Path("logs"),
+    logs: AnyPath = Path("logs"),
     console: Console | None = None,
 ) -> "Generator[Engine, None, None]":
     """An engine that runs and scans are given to: this machine, a Ray cluster or Slurm.
@@ -58,7 +58,7 @@ def open_engine(
         case "slurm":
             from saltus.engines.slurm import SlurmEngine
 
-            yield SlurmEngine.of(device, processes, logs, slurm or {})
+            yield SlurmEngine.of(device, processes, Path(logs), slurm or {})
         case _:
             raise SaltusError(f"engine: {name!r} was given; allowed are 'local', 'ray' and 'slurm'")
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from saltus.api.folders import Folder, FolderWithoutCurves
+from saltus.api.folders import Folder, FolderWithoutCurves, refuse_other
 from saltus.curves import Curves
 from saltus.errors import SaltusError
 from saltus.extras import require_extra
+from saltus.ingest.folder import CurvesFolder
+from saltus.lm.scanning.folder import ScanFolder
 from saltus.measure.coverage import Coverage, estimate_coverage, gather_learned
+from saltus.monitor.folder import MonitorFolder
 from saltus.report.terminal.pooling import tabulate_pools
 from saltus.seeding import Streams
 from saltus.train.evaluation import PooledUnits
@@ -46,7 +49,13 @@ def pool(
     """
     if isinstance(source, FolderWithoutCurves):
         raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
-    curves = source if isinstance(source, Curves) else source.records().curves
+    match source:
+        case Curves():
+            curves = source
+        case RunFolder() | ScanFolder() | MonitorFolder() | CurvesFolder():
+            curves = source.records().curves
+        case _:
+            raise refuse_other(source)
     rule = curves.rule.change(threshold=threshold, hold=hold)
     pools: list[Pool] = []
     for group in curves.groups:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from saltus.api.folders import KINDS, Folder, FolderWithoutCurves
-from saltus.arguments import DEFAULT_ROOT
+from saltus.arguments import DEFAULT_ROOT, AnyPath
 from saltus.curves import Curves, Rule
 from saltus.errors import SaltusError
 from saltus.ingest.folder import CurvesFolder
@@ -16,7 +16,7 @@ from saltus.specs.reading import ReadSpec
 
 
 def read(
-    *paths: str | Path,
+    *paths: AnyPath,
     pattern: str | None = None,
     group: str | None = None,
     seed: str | None = None,
@@ -28,7 +28,7 @@ def read(
     ceiling: float | None = None,
     rule: Rule | None = None,
     name: str | None = None,
-    out: Path = DEFAULT_ROOT,
+    out: AnyPath = DEFAULT_ROOT,
 ) -> Curves:
     """Read files of evaluations, or folders of them, into one set of curves.
 
@@ -67,7 +67,7 @@ def read(
         chance=chance,
         ceiling=ceiling,
     )
-    folder = None if name is None else CurvesFolder.of(out, name)
+    folder = None if name is None else CurvesFolder.of(Path(out), name)
     parts: dict[Path | None, Curves] = {
         path: _read_own(path) for path in map(Path, spec.paths) if _find_own(path) is not None
     }

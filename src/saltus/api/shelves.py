@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saltus.api.folders import KINDS, Folder, describe, read_folder
+from saltus.arguments import AnyPath
 from saltus.errors import SaltusError
 from saltus.live.shelf import Glimpse, Shelf, sign_folder
 from saltus.lm.pocket.folder import PocketFolder
@@ -85,8 +86,8 @@ class FolderShelf:
 class WatchedStudy:
     """A study file, with what `run` was told of it."""
 
-    path: Path
-    out: Path
+    path: AnyPath
+    out: AnyPath
     """The folder that holds its runs."""
     scale: str = "full"
     seeds: int | None = None
@@ -109,7 +110,8 @@ class StudyShelf:
         self._change = change_cells(seeds=watched.seeds, steps=watched.steps)
         self._whole = [self._change(cell) for cell in study.at(watched.scale)]
         self._watched = watched
-        self._key = _name(watched.path.resolve())
+        self._out = Path(watched.out)
+        self._key = _name(Path(watched.path).resolve())
         self._standings: Sequence[Standing] = ()
         self._seen: tuple[Glimpse, Section] | None = None
 
@@ -127,7 +129,7 @@ class StudyShelf:
         """Races are followed again only where a run of theirs has changed."""
         name = self._study.name
         try:
-            standings = read_standings([standing.spec for standing in self._standings], self._watched.out)
+            standings = read_standings([standing.spec for standing in self._standings], self._out)
             if self._seen is None or standings != self._standings:
                 self._seen = self._follow()
         except OSError:  # a disk that is away: what was known stands
@@ -139,7 +141,7 @@ class StudyShelf:
         return self._seen
 
     def _follow(self) -> tuple[Glimpse, Section]:
-        study, out = self._study, self._watched.out
+        study, out = self._study, self._out
         source = RunFolders(out)
         cells = list_cells(study, self._watched.scale, source, self._change)
         self._standings = read_standings([cell.run for cell in cells], out)

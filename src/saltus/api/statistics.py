@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from saltus.api.folders import AnyPath, Folder, FolderWithoutCurves
-from saltus.arguments import Arms
+from saltus.api.folders import Folder, FolderWithoutCurves, refuse_other
+from saltus.arguments import AnyPath, Arms
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
+from saltus.ingest.folder import CurvesFolder
+from saltus.lm.scanning.folder import ScanFolder
 from saltus.measure.comparison import ArmComparison, compare_emergences
 from saltus.measure.outlook import fit_outlook, guess_outlook
 from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
@@ -22,6 +24,7 @@ from saltus.report.plan.section import describe_planning
 from saltus.report.terminal.plans import describe_plan, tabulate_plan
 from saltus.report.terminal.tables import tabulate_comparison
 from saltus.seeding import Streams
+from saltus.train.folder import RunFolder
 
 Source = Folder | Curves | Emergences
 """What has emergences, or gives them by a rule."""
@@ -217,8 +220,10 @@ def read_emergences(
             curves = source
         case MonitorFolder():
             curves = source.records().find_curves(unit)
-        case _:
+        case RunFolder() | ScanFolder() | CurvesFolder():
             curves = source.records().curves
+        case _:
+            raise refuse_other(source)
     return curves.emergences(curves.rule.change(threshold=threshold, hold=hold)), curves.whole
 
 

@@ -7,13 +7,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from saltus.api.shelves import FolderShelf, Shelves, StudyShelf, WatchedStudy
-from saltus.arguments import DEFAULT_PORT
+from saltus.arguments import DEFAULT_PORT, AnyPath
 from saltus.errors import SaltusError
 from saltus.live.server import LOOPBACK, Server, open_socket
 
 
 def watch(
-    paths: Sequence[Path],
+    paths: Sequence[AnyPath],
     *,
     studies: Sequence[WatchedStudy] = (),
     port: int = DEFAULT_PORT,
@@ -31,9 +31,10 @@ def watch(
         SaltusError: if a path is a file, a study cannot be loaded, or the port cannot be listened on.
 
     """
-    if files := [path for path in paths if path.exists() and not path.is_dir()]:
+    folders = [Path(path) for path in paths]
+    if files := [path for path in folders if path.exists() and not path.is_dir()]:
         raise SaltusError(f"{files[0]} is a file; give the folder of a training, or one that holds several")
-    shelf = Shelves([*map(StudyShelf, studies), FolderShelf(paths)])
+    shelf = Shelves([*map(StudyShelf, studies), FolderShelf(folders)])
     with open_socket(port) as listener:
         listener.listen()
         tell(f"http://{LOOPBACK}:{listener.getsockname()[1]}/")
@@ -42,7 +43,7 @@ def watch(
 
 @contextmanager
 def watch_beside(
-    paths: Sequence[Path],
+    paths: Sequence[AnyPath],
     *,
     studies: Sequence[WatchedStudy] = (),
     port: int = DEFAULT_PORT,
@@ -74,7 +75,7 @@ def _receive_address(connection: Connection) -> str:
     return told
 
 
-def _serve(paths: Sequence[Path], studies: Sequence[WatchedStudy], port: int, connection: Connection) -> None:
+def _serve(paths: Sequence[AnyPath], studies: Sequence[WatchedStudy], port: int, connection: Connection) -> None:
     """In the process of the server: tell the address, or why there is none."""
     try:
         watch(paths, studies=studies, port=port, tell=connection.send)

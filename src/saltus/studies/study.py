@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,9 @@ class Study:
         return found
 
 
-def load_study(path: Path) -> Study:
+def load_study(path: str | PathLike[str]) -> Study:
     """Execute a study file, which exports `study`; it may import its neighbours."""
+    path = Path(path)
     if not path.is_file():
         raise SaltusError(f"{path}: there is no such study file; give the path of a Python file that exports `study`")
     try:

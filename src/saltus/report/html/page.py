@@ -24,6 +24,8 @@ def write_report(sections: Sequence[Section], path: Path) -> None:
     """
     if not sections:
         raise SaltusError("a report needs at least one run, scan or patch and none was given; name a folder")
+    if not path.name:
+        raise SaltusError(f"{path} cannot be written (it names no file); choose another place")
     html = (
         open_templates()
         .get_template("page.html.jinja")
@@ -38,7 +40,8 @@ def write_report(sections: Sequence[Section], path: Path) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, lambda partial: partial.write_text(html, encoding="utf-8", newline="\n"))
+        whole = html.encode("utf-8", "backslashreplace").decode("utf-8")  # a name may hold half a character
+        write_file(path, lambda partial: partial.write_text(whole, encoding="utf-8", newline="\n"))
     except OSError as error:
         raise SaltusError(f"{path} cannot be written ({error}); choose another place or free space") from None
 
