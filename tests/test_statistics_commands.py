@@ -139,12 +139,54 @@ def test_twenty_nine_seeds_show_a_capability_of_one_in_ten(saltus: Saltus) -> No
         (("--ratio", "2", "--median", "100", "--share", "0"), "share 0.0"),
         (("--ratio", "2", "--median", "100", "--spread", "0"), "spread 0.0"),
         (("--ratio", "2", "--median", "100", "--power", "0"), "power is 0.0"),
+        (("--see", "--median", "100", "--unit", "row 3"), "unit was given with a guess; it chooses in a pilot"),
+        (("--see", "--median", "100", "--group", "x"), "group was given with a guess; it chooses in a pilot"),
+        (("--see", "--spread", "3"), "spread was given without median; a pilot has its own"),
+        (("--see", "--share", "0.45"), "share was given without median; a pilot has its own"),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(saltus: Saltus, options: tuple[str, ...], message: str) -> None:
     code, out, error = saltus("plan", *options)
     assert (code, out, error.count("\n")) == (2, "", 1)
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"ratio": 1.0}, "ratio is 1.0"),
+        ({"factor": 0.5}, "factor is 0.5"),
+        ({"width": 2.0}, "width is 2.0"),
+        ({"see": True, "power": 1.0}, "power is 1.0"),
+        ({"see": True, "every": -1.0}, "every is -1.0"),
+        ({"see": True, "budgets": (0.0,)}, r"budgets are \[0.0\]"),
+    ],
+)
+def test_a_question_is_looked_at_before_the_pilot(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("saltus.api.statistics.fit_outlook", None)
+    with pytest.raises(SaltusError, match=f"plan: {message}; allowed"):
+        api.plan(draw_curves({"pilot": 1000.0}, seeds=5), **asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("show", "--unit", "logit-difference"), "is a run; unit is of the effects of patches alone"),
+        (("show", "--unit", "probability"), "is a run; unit is of the effects of patches alone"),
+        (("show", "--csv", "tables"), "is a run; CSV is written of scans, patches and audits"),
+        (("plan", "--see", "--spread", "3"), "spread was given without median"),
+        (("plan", "--see", "--share", "1"), "share was given without median"),
+    ],
+)
+def test_what_cannot_apply_is_refused_before_anything_is_printed(
+    saltus: Saltus, finished: RunFolder, options: tuple[str, ...], message: str
+) -> None:
+    command, *others = options
+    code, out, error = saltus(command, finished.path, *others)
+    assert (code, out) == (2, "")
+    assert message in " ".join(error.split())
 
 
 def test_what_is_at_the_limit_of_what_can_be_planned_is(saltus: Saltus) -> None:

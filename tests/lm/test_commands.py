@@ -177,6 +177,9 @@ def test_tables_as_csv_and_a_part_of_a_scan(suite: str, saltus: Saltus, tmp_path
     assert saltus("scan", suite, *asked, "--criterion", "rank=1000", "--pattern", "induction", *at)[0] == 0
     pair = ("--size", "w8", "--recipient", "0", "--donor", "6", "--exact", "1", "--kind", "self")
     assert saltus("patch", suite, "--capability", "copying", *pair, *at)[0] == 0
+    (patched,) = (folder for folder in api.ls(tmp_path / "results") if folder.kind == "patch")
+    code, out, error = saltus("show", patched.path, "--hold", "2")
+    assert (code, out, "is a patch, which has no curves that threshold and hold are for" in error) == (2, "", True)
     for folder in api.ls(tmp_path / "results"):
         to = tmp_path / folder.kind
         code, out, _ = saltus("show", folder.path.name, *at, "--csv", to)

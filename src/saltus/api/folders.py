@@ -117,16 +117,21 @@ def show(
     hold: int | None = None,
     capabilities: Sequence[str] = (),
     sizes: Sequence[str] = (),
-    unit: EffectUnit = "probability",
+    unit: EffectUnit | None = None,
 ) -> None:
     """Print what emerged when, or which heads brought it.
 
     `threshold` and `hold` stand in for those of the folder's rule; of a scan only these capabilities and sizes are
-    shown, if any are named. The heads of a patch are in the order of their effects in `unit`.
+    shown, if any are named. The heads of a patch are in the order of their effects in `unit`, on the probability of the
+    target if it is not given.
     """
     console = console or open_console()
     if (capabilities or sizes) and not isinstance(folder, ScanFolder):
         raise SaltusError(f"{folder.path} is a {folder.kind}; capabilities and sizes are chosen in scans alone")
+    if unit is not None and not isinstance(folder, PatchFolder):
+        raise SaltusError(f"{folder.path} is a {folder.kind}; unit is of the effects of patches alone")
+    if not (threshold is None and hold is None) and isinstance(folder, FolderWithoutCurves):
+        raise SaltusError(f"{folder.path} is a {folder.kind}, which has no curves that threshold and hold are for")
     match folder:
         case RunFolder():
             records = folder.records()
@@ -144,7 +149,7 @@ def show(
                 console.print(table)
             _print_lines(console, tell_rises(find_scan_rises(scanned), "prompt set"))
         case PatchFolder():
-            table, verdict = tabulate_patch(folder.records(), unit)
+            table, verdict = tabulate_patch(folder.records(), unit or "probability")
             console.print(table)
             console.print(verdict, markup=False, highlight=False)
         case MonitorFolder():

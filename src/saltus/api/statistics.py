@@ -16,7 +16,7 @@ from saltus.ingest.folder import CurvesFolder
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.measure.comparison import ArmComparison, compare_emergences
 from saltus.measure.outlook import fit_outlook, guess_outlook
-from saltus.measure.planning import Plan, plan_comparison, plan_median, plan_share, plan_sighting
+from saltus.measure.planning import Plan, check_question, plan_comparison, plan_median, plan_share, plan_sighting
 from saltus.measure.sizes import SizeFit, fit_sizes
 from saltus.monitor.folder import MonitorFolder
 from saltus.report.html.page import write_report
@@ -147,10 +147,15 @@ def plan(
         raise SaltusError(f"plan: {', '.join(asked) or 'no question'} was given; ask one of ratio, width, factor, see")
     if (pilot is None) == (guess is None):
         raise SaltusError("plan: give a pilot or a guess (median step, spread of log steps, share), one of the two")
+    if pilot is None and (chosen := [name for name, value in (("unit", unit), ("group", group)) if value is not None]):
+        raise SaltusError(f"plan: {chosen[0]} was given with a guess; it chooses in a pilot, so leave it out")
     generator = Streams(master_seed).generator("bootstrap")
     wanted = (0.95 if see else 0.8) if power is None else power
-    seeds, unwatched = (None, 0) if pilot is None else _read_pilot(pilot, unit, group)
     try:
+        # before the pilot is fitted, which takes a while
+        share = {} if width is None else {"width": width}
+        check_question(ratio=ratio, factor=factor, every=every, budgets=budgets, power=wanted, **share)
+        seeds, unwatched = (None, 0) if pilot is None else _read_pilot(pilot, unit, group)
         outlook = guess_outlook(*(guess or ())) if seeds is None else fit_outlook(*seeds.intervals(), generator)
         grid = None if seeds is None else _find_grid(seeds)
         step = float(outlook.estimate.median[0] / 20 if grid is None else grid) if every is None else every

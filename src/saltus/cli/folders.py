@@ -43,17 +43,19 @@ def show(
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="Of a scan only this size; may be given again.")] = None,
     unit: Annotated[
-        EffectUnit, typer.Option(help="Of a patch, in which unit the largest effects are shown.")
-    ] = "probability",
+        EffectUnit | None,
+        typer.Option(help="Of a patch, in which unit the largest effects are shown; probability if not given."),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write every table of a scan, patch or audit there as well.")
     ] = None,
 ) -> None:
     """Show what emerged when in a run or a scan, or which heads a patch found."""
     folder = saltus.api.find(name, out)
+    tables = None if csv is None else saltus.api.export(folder, csv, threshold=threshold, hold=hold)
     saltus.api.show(folder, threshold=threshold, hold=hold, capabilities=capability or (), sizes=size or (), unit=unit)
-    if csv is not None:
-        print_path(Console(), "tables", saltus.api.export(folder, csv, threshold=threshold, hold=hold))
+    if tables is not None:
+        print_path(Console(), "tables", tables)
 
 
 def report(

@@ -10,6 +10,7 @@ import saltus
 from saltus.arguments import DEFAULT_ROOT, Arms
 from saltus.cli.folders import Hold, Threshold
 from saltus.cli.options import Out, print_path
+from saltus.errors import SaltusError
 
 Names = Annotated[list[str], typer.Argument(help="Folders, or the beginnings of names of some in --out.")]
 Unit = Annotated[
@@ -62,8 +63,12 @@ def plan(
     factor: Annotated[float | None, typer.Option(help="Place the median step within this factor.")] = None,
     see: Annotated[bool, typer.Option("--see", help="See the capability at least once.")] = False,
     median: Annotated[float | None, typer.Option(help="Without a pilot: the median step that is guessed.")] = None,
-    spread: Annotated[float, typer.Option(help="Without a pilot: standard deviation of natural log steps.")] = 0.45,
-    share: Annotated[float, typer.Option(help="Without a pilot: share of seeds that ever solve.")] = 1.0,
+    spread: Annotated[
+        float | None, typer.Option(help="Without a pilot: standard deviation of natural log steps; 0.45 if not given.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Without a pilot: share of seeds that ever solve; 1 if not given.")
+    ] = None,
     every: Annotated[float | None, typer.Option(help="Steps between evaluations.")] = None,
     power: Annotated[float | None, typer.Option(help="Wanted probability of success.")] = None,
     budget: Annotated[list[float] | None, typer.Option(help="A budget in steps; may be given again.")] = None,
@@ -73,13 +78,19 @@ def plan(
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Say how many seeds and steps the next study needs, from a pilot or a guess."""
+    guessed = [word for word, value in (("spread", spread), ("share", share)) if value is not None]
+    if guessed and median is None:
+        raise SaltusError(
+            f"plan: {guessed[0]} was given without median; a pilot has its own, so leave it out, or give a median in "
+            "place of the pilot"
+        )
     saltus.api.plan(
         saltus.api.find(name, out) if name else None,
         ratio=ratio,
         width=width,
         factor=factor,
         see=see,
-        guess=None if median is None else (median, spread, share),
+        guess=None if median is None else (median, 0.45 if spread is None else spread, 1.0 if share is None else share),
         every=every,
         power=power,
         budgets=tuple(budget or ()),

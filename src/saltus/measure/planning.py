@@ -76,6 +76,32 @@ Success = Callable[[Outlook, int, float, float], float]
 """Probability of success from what is believed, seeds of each arm, budget and steps between evaluations."""
 
 
+def check_question(
+    *,
+    ratio: float | None = None,
+    factor: float | None = None,
+    every: float | None = None,
+    budgets: Sequence[float] = (),
+    **probabilities: float,
+) -> None:
+    """Raise a ValueError if it cannot be planned for, whatever is believed."""
+    if ratio is not None and (not 1.0 / _FARTHEST <= ratio <= _FARTHEST or ratio == 1.0):
+        raise ValueError(
+            f"ratio is {ratio}; allowed is a number from {1.0 / _FARTHEST:g} to {_FARTHEST:g} other than 1"
+        )
+    if factor is not None and not 1.0 < factor <= _FARTHEST:
+        raise ValueError(f"factor is {factor}; allowed is a number above 1 and up to {_FARTHEST:g}")
+    if every is not None and not (every == 0.0 or _SHORTEST <= every <= LONGEST):
+        raise ValueError(
+            f"every is {every}; allowed are {_SHORTEST:g} to {LONGEST:g} steps, and 0 for watching at all times"
+        )
+    if any(not 0.0 < budget <= LONGEST for budget in budgets):
+        raise ValueError(f"budgets are {list(budgets)}; allowed are numbers of steps above 0 and up to {LONGEST:g}")
+    for name, value in probabilities.items():
+        if not 0.0 < value < 1.0:
+            raise ValueError(f"{name} is {value}; allowed is a number between 0 and 1")
+
+
 def plan_comparison(
     outlook: Outlook,
     ratio: float,
@@ -92,11 +118,7 @@ def plan_comparison(
     It is `measure.interval_tests.compare_arms`, for unpaired arms that share the grid and the budget, and counts as a
     success only where the right arm is found to be the sooner one. A budget that is not given is looked for.
     """
-    _check(power=power, alpha=alpha)
-    if not 1.0 / _FARTHEST <= ratio <= _FARTHEST or ratio == 1.0:
-        raise ValueError(
-            f"ratio is {ratio}; allowed is a number from {1.0 / _FARTHEST:g} to {_FARTHEST:g} other than 1"
-        )
+    check_question(ratio=ratio, every=every, budgets=budgets, power=power, alpha=alpha)
     ratio = max(ratio, 1.0 / ratio)
     state = int(generator.integers(2**62))
 
@@ -126,9 +148,7 @@ def plan_median(
 
     The interval is that between two order statistics, which `measure.bootstrap` gives where grid and budget are shared.
     """
-    _check(certainty=certainty, level=level)
-    if not 1.0 < factor <= _FARTHEST:
-        raise ValueError(f"factor is {factor}; allowed is a number above 1 and up to {_FARTHEST:g}")
+    check_question(factor=factor, every=every, budgets=budgets, certainty=certainty, level=level)
     state = int(generator.integers(2**62))
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
@@ -156,7 +176,7 @@ def plan_share(
     budgets: Sequence[float] = (),
 ) -> Plan:
     """Bound the share of seeds that solve within the budget by an interval at most `width` wide (Clopper, Pearson)."""
-    _check(certainty=certainty, level=level, width=width)
+    check_question(every=every, budgets=budgets, certainty=certainty, level=level, width=width)
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
         wide = np.flatnonzero(_measure_widths(seeds, level) > width + 1e-12)  # around half of the seeds
@@ -170,7 +190,7 @@ def plan_share(
 
 def plan_sighting(outlook: Outlook, every: float, *, certainty: float = 0.95, budgets: Sequence[float] = ()) -> Plan:
     """See the capability at least once within the budget."""
-    _check(certainty=certainty)
+    check_question(every=every, budgets=budgets, certainty=certainty)
 
     def succeed(believed: Outlook, seeds: int, budget: float, every: float) -> float:
         return float((1.0 - (1.0 - believed.solve_by(budget)) ** seeds).mean())
@@ -276,19 +296,7 @@ def _find_fewest(succeed: Callable[[int], float], target: float, grows: bool) ->
 
 def _choose_budgets(outlook: Outlook, every: float, budgets: Sequence[float], ratio: float = 1.0) -> list[float]:
     """As given, or on the grid: those by which the seeds of the slower arm have mostly solved."""
-    if not (every == 0.0 or _SHORTEST <= every <= LONGEST):
-        raise ValueError(
-            f"every is {every}; allowed are {_SHORTEST:g} to {LONGEST:g} steps, and 0 for watching at all times"
-        )
-    if any(not 0.0 < budget <= LONGEST for budget in budgets):
-        raise ValueError(f"budgets are {list(budgets)}; allowed are numbers of steps above 0 and up to {LONGEST:g}")
     if budgets:
         return sorted({float(budget) for budget in budgets})
     chosen = [outlook.find_budget(share, ratio) for share in _SOLVED]
     return sorted({max(ceil(budget / every), 1) * every if every else budget for budget in chosen})
-
-
-def _check(**probabilities: float) -> None:
-    for name, value in probabilities.items():
-        if not 0.0 < value < 1.0:
-            raise ValueError(f"{name} is {value}; allowed is a number between 0 and 1")
