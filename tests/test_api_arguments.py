@@ -54,6 +54,17 @@ def test_a_name_is_no_folder(ask: Callable[[], object]) -> None:
         ask()
 
 
+def test_a_folder_counts_once_whatever_it_is_called(finished: RunFolder, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(finished.path, target_is_directory=True)
+    for other in (finished, RunFolder(link)):
+        with pytest.raises(SaltusError, match=r"report: .* was given twice; give each folder once"):
+            api.report([finished, other], tmp_path / "report.html")
+        with pytest.raises(SaltusError, match=r"compare: .* was given twice; give each folder once"):
+            api.compare(finished, other)
+    assert not (tmp_path / "report.html").exists()
+
+
 CURVES = Curves(gather_curves("g", ["0"], ["u"], np.array([0, 10]), [[[0.1], [0.9]]]), "share", Rule(above=0.5))
 
 

@@ -196,6 +196,7 @@ def report(
     from saltus.report.html.page import write_report
     from saltus.report.sections import describe as describe_sections
 
+    require_once("report", folders)
     records: list[Records] = [read_folder(folder, threshold, hold) for folder in folders]
     suites = dict.fromkeys(each.spec.suite for each in records if isinstance(each, ScanRecords | PatchRecords))
     audits = [AuditFolder.of(folders[0].path.parent, suite) for suite in suites]
@@ -252,6 +253,13 @@ def read_folder(folder: Folder, threshold: float | None = None, hold: int | None
             return folder.records()
         case _:
             raise refuse_other(folder)
+
+
+def require_once(command: str, given: Sequence[object]) -> None:
+    """Refuse a folder that is given twice, under whatever name: it would count twice."""
+    paths = [each.path.resolve() for each in given if isinstance(each, Folder)]
+    if twice := [path for place, path in enumerate(paths) if path in paths[:place]]:
+        raise SaltusError(f"{command}: {twice[0]} was given twice; give each folder once")
 
 
 def refuse_other(given: object) -> SaltusError:

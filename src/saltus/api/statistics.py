@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from saltus.api.folders import Folder, FolderWithoutCurves, refuse_other
+from saltus.api.folders import Folder, FolderWithoutCurves, refuse_other, require_once
 from saltus.arguments import AnyPath, Arms
 from saltus.curves import Curves, Emergences
 from saltus.errors import SaltusError
@@ -66,6 +66,7 @@ def compare(
                 arms[name] = _join_seeds(arms[name], found.group(name))
             else:
                 arms[name] = found.group(name)
+    require_once("compare", sources)
     compared = compare_emergences(arms, Streams(master_seed).generator("bootstrap"), paired=paired)
     if console is not None:
         for table in tabulate_comparison(compared):
