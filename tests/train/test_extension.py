@@ -378,6 +378,19 @@ def test_a_measure_that_has_changed_is_refused_before_anything_is_trained(
     assert_array_equal(folder.records().cube("mine", "largest")[:1], before)
 
 
+def test_a_measure_that_a_finished_run_lacks_is_told(
+    finished: RunFolder, tiny: RunSpec, capsys: pytest.CaptureFixture[str], trained: dict[int, tuple[int, int]]
+) -> None:
+    out = finished.path.parent
+    for measures in ((), (measure_loss(),)):
+        assert api.run(tiny, out=out, device="cpu", measures=measures).path == finished.path
+        said = capsys.readouterr().out
+        assert f"{finished.path} is finished already" in said
+        told = f"note: {finished.path} was trained without mine; to record it, train in another folder"
+        assert (told in said) == bool(measures)
+    assert trained == {}
+
+
 def test_a_finished_run_stays_readable_when_its_rows_cannot_be_gathered(
     tiny: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

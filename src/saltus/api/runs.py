@@ -41,7 +41,8 @@ def run(
     A finished run is returned as it is. One that was finished for fewer seeds or steps takes the others alone, and ends
     as if all had been asked for at once. `device` is 'cpu', 'cuda', 'mps', or 'auto': CUDA where it is there.
     `processes` is how many train at a time on a CPU, one for each core unless it is given. An `engine` of
-    `saltus.api.open_engine` stands in for both. `measures` are recorded besides `saltus.train.measures.MEASURES`.
+    `saltus.api.open_engine` stands in for both. `measures` are recorded besides `saltus.train.measures.MEASURES`
+    while it is trained; a finished run that lacks one is returned with a note.
     """
     return run_all(
         [spec], out=out, device=device, processes=processes, engine=engine, measures=measures, console=console
@@ -88,6 +89,9 @@ def run_all(
             folder.restore(spec, read_facts(spec))
         if folder.covers(spec):
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
+            if lacking := ", ".join(folder.list_lacking(measures)):
+                told = f"note: {folder.path} was trained without {lacking}; to record it, train in another folder"
+                console.print(Text(told), soft_wrap=True)
         else:
             waiting.append(spec)
             if not folder.path.exists() and (told := _tell_shorter(listing, spec)):

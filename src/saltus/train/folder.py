@@ -95,6 +95,10 @@ class RunFolder(Folder[RunSpec]):
                     "the measure another name, or its former columns"
                 )
 
+    def list_lacking(self, own: Iterable[Measure]) -> list[str]:
+        """The names of own measures that a finished run has not recorded."""
+        return [each.name for each in own if not (self.path / "records" / f"{each.name}.parquet").exists()]
+
     def restore(self, spec: RunSpec, facts: TaskFacts) -> None:
         """Require the description, and write what belongs beside it where it is gone."""
         self.require(spec)
