@@ -36,7 +36,7 @@ def watched(finished: RunFolder, tmp_path: Path) -> WatchedStudy:
 def test_a_study_says_how_far_its_cells_are_beside_the_folders_of_its_runs(
     watched: WatchedStudy, finished: RunFolder
 ) -> None:
-    shelf = Shelves([StudyShelf(watched), FolderShelf([watched.out])])
+    shelf = Shelves([StudyShelf(watched), FolderShelf([Path(watched.out)])])
     study, run = shelf.look()
     assert (study.name, study.kind, study.what) == ("sizes", "study", "1 of 2 cells are finished")
     assert (study.state, study.done, study.left) == ("not finished", 0.5, None)
@@ -49,7 +49,7 @@ def test_a_study_says_how_far_its_cells_are_beside_the_folders_of_its_runs(
     with pytest.raises(KeyError):
         shelf.describe("0123456789abcdef")
     other = load_study(watched.path).cells[1].run
-    with RunFolder.of(watched.out, other).writing(other):
+    with RunFolder.of(Path(watched.out), other).writing(other):
         trained = shelf.look()[0]
     assert (trained.state, trained.version != study.version) == ("being written", True)
 
@@ -61,11 +61,13 @@ def test_what_run_was_told_is_watched(watched: WatchedStudy) -> None:
 
 
 def test_a_study_that_raises_is_a_sentence_on_the_page(watched: WatchedStudy, saltus: Saltus) -> None:
-    text = watched.path.read_text().replace("study = Study(", "study = Study(follow=lambda results, scale: 1 / 0, ")
-    watched.path.write_text(text)
+    text = (
+        Path(watched.path).read_text().replace("study = Study(", "study = Study(follow=lambda results, scale: 1 / 0, ")
+    )
+    Path(watched.path).write_text(text)
     shelf = StudyShelf(watched)
     (study,) = shelf.look()
     assert study.state == "cannot be read: the study raised ZeroDivisionError('division by zero')"
     assert shelf.describe(study.key)[0].headline == "Nothing can be shown yet."
-    code, _, error = saltus("watch", watched.path.parent / "none.py")
+    code, _, error = saltus("watch", Path(watched.path).parent / "none.py")
     assert (code, "there is no such study file" in error) == (2, True)

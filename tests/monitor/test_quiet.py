@@ -117,6 +117,8 @@ def test_modes_and_buffers_are_put_back_even_if_the_look_fails() -> None:
 class Late(nn.Module):
     """Makes its mask at the first pass, in a buffer that is None until then, and another one that was not there."""
 
+    mask: Tensor | None
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", None)
@@ -227,9 +229,10 @@ def test_the_parts_of_a_composite_model_keep_their_attention(tmp_path: Path) -> 
     text |= {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64}
     image: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     image |= {"num_attention_heads": 2, "image_size": 8, "patch_size": 4, "projection_dim": 16}
-    config = LlavaConfig(text_config=LlamaConfig(**text), vision_config=CLIPVisionConfig(**image), image_token_id=3)
+    parts: dict[str, Any] = {"text_config": LlamaConfig(**text), "vision_config": CLIPVisionConfig(**image)}
+    parts |= {"image_token_id": 3}
     each: Any = {"text_config": "sdpa", "vision_config": "eager"}
-    model = LlavaForConditionalGeneration._from_config(config, attn_implementation=each)  # pyright: ignore[reportPrivateUsage]
+    model = LlavaForConditionalGeneration._from_config(LlavaConfig(**parts), attn_implementation=each)  # pyright: ignore[reportPrivateUsage]
 
     def list_attention() -> list[str]:
         return [
