@@ -12,7 +12,7 @@ from saltus import api
 from saltus.api.shelves import StudyShelf, WatchedStudy
 from saltus.errors import SaltusError
 from saltus.live.shelf import Glimpse
-from saltus.measure.race import Order
+from saltus.measure.race import Order, RaceBy
 from saltus.report.html.blocks import Table
 from saltus.specs import RunSpec, ScheduleSpec
 from saltus.studies.cells import Cell
@@ -174,6 +174,20 @@ def test_the_page_says_whether_the_full_grid_agrees() -> None:
     assert describe_race(heat, heat.follow(results.find)) == (
         f"the race: {len(heat.follow(results.find).rounds)} rounds, 1 of 3 cells left, arm-0 leads; the best is known"
     )
+
+
+@pytest.mark.parametrize("by", ["median step", "solve share"])
+def test_nobody_leads_where_no_seed_has_solved(by: RaceBy) -> None:
+    cells = make_cells()
+    (heat,) = Race(by=by, first_seeds=3).list_heats(cells)
+    results = invent(cells, [[None] * 6] * 3)
+    history = heat.follow(results.find)
+    assert (history.leader, history.ended, history.drops) == (None, "the seeds are spent", ())
+    told = write_race(heat, results.find)
+    assert "the seeds are spent, and none has solved" in told
+    assert "In it no seed has solved either." in told
+    assert "leads" not in told
+    assert "agree" not in told
 
 
 def test_the_grid_is_judged_by_the_measure_of_the_race() -> None:

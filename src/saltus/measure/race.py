@@ -109,7 +109,7 @@ class Decision:
     """What follows from a round."""
 
     leader: str | None
-    """The best arm so far; None before there is any outcome."""
+    """The best arm so far; None while no seed has solved."""
     drops: tuple[Drop, ...]
     orders: tuple[Order, ...]
     """Empty where the race is over."""
@@ -328,7 +328,8 @@ def _compare(
     elif look + 1 == len(rules.looks):
         ended = "the seeds are spent"
     orders = () if ended else tuple(Order(name, rules.looks[look + 1], level) for name in left)
-    return Decision(names[best], tuple(drops), orders, ended, tuple(means.tolist()))
+    solved = any((right <= level).any() for _, right in trained)
+    return Decision(names[best] if solved else None, tuple(drops), orders, ended, tuple(means.tolist()))
 
 
 def measure_outcomes(left: Floats, right: Floats, level: float, by: RaceBy) -> Floats:

@@ -60,6 +60,8 @@ def _say_end(history: History) -> str:
         return f"it has not ended; {history.leader} leads" if history.leader else "it has not ended"
     if history.ended == "the best is known":
         return f"the best is known, {history.leader}"
+    if history.leader is None:
+        return "the seeds are spent, and none has solved"
     return f"the seeds are spent before the best is known, and {history.leader} leads"
 
 
@@ -87,15 +89,22 @@ def _say_cost(heat: Heat, history: History, find: Find, spent: int) -> str:
     best, scores = _pick(heat, find)
     agrees = "which agrees" if best == history.leader else "**which does not agree**"
     told = ", ".join(f"{name} {score}" for name, score in scores.items())
+    end = (
+        "In it no seed has solved either."
+        if best is None
+        else f"The best of the full grid is {best}, {agrees}. Its cells, the best first: {told}."
+    )
     return (
         f"It took {spent:,} seed-steps, {spent / sum(grid):.0%} of the {sum(grid):,} of the full grid "
         f"({heat.cells[0].run.seeds} seeds of each of {len(heat.cells)} cells to the budget), which was trained too. "
-        f"The best of the full grid is {best}, {agrees}. Its cells, the best first: {told}."
+        f"{end}"
     )
 
 
-def _pick(heat: Heat, find: Find) -> tuple[str, dict[str, str]]:
-    """The best cell of the full grid by the race's own measure, and what is said of each cell, the best first."""
+def _pick(heat: Heat, find: Find) -> tuple[str | None, dict[str, str]]:
+    """The best cell of the full grid by the race's own measure, None if no seed has solved, and what is said of each
+    cell, the best first.
+    """
     every = {cell.name: _find_tasks(cell.run, find) for cell in heat.cells}
     ends = {name: tasks.intervals() for name, tasks in every.items()}
     cut = find_cut(list(ends.values()), heat.budget) if heat.race.by == "median step" else None
@@ -108,7 +117,8 @@ def _pick(heat: Heat, find: Find) -> tuple[str, dict[str, str]]:
         solved = f"{np.isfinite(right).sum()} of {len(right)}"
         told[name] = f"({solved}, median {'beyond the budget' if median is None else f'{median:,.0f}'})"
     order = sorted(means, key=lambda name: means[name])
-    return order[0], {name: told[name] for name in order}
+    solved = any(not task.censored for tasks in every.values() for task in tasks)
+    return order[0] if solved else None, {name: told[name] for name in order}
 
 
 def _find_tasks(spec: RunSpec, find: Find) -> Emergences:
