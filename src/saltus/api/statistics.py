@@ -224,9 +224,9 @@ def read_emergences(
             return source, ""
         case Curves():
             curves = source
-        case MonitorFolder():
+        case MonitorFolder() | ScanFolder():
             curves = source.records().find_curves(unit)
-        case RunFolder() | ScanFolder() | CurvesFolder():
+        case RunFolder() | CurvesFolder():
             curves = source.records().curves
         case _:
             raise refuse_other(source)

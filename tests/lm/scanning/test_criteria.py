@@ -138,3 +138,20 @@ def test_a_margin_needs_foils(saltus: Callable[..., tuple[int, str, str]], tmp_p
     [folder] = [folder for folder in api.ls(tmp_path / "out") if folder.finished]
     api.show(folder, Console(quiet=True))
     assert "rank" in (folder.path / "report.html").read_text()
+
+
+def test_a_step_by_one_criterion_is_not_compared_with_a_step_by_another(
+    saltus: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """The capability that is asked for is meant, and not what else a scan holds."""
+    save_checkpoint(tmp_path / "run" / "step1", make_model(), make_word_tokenizer())
+    asked = ("scan", f"folder:{tmp_path / 'run'}", "--capability", "copying", "--capability", "repetition")
+    for name, criteria in {"a": ("rank", "rank"), "b": ("top-1", "rank"), "c": ("rank", "rank=3")}.items():
+        chosen = [f"{each}:{kind}" for each, kind in zip(("copying", "repetition"), criteria, strict=True)]
+        assert saltus(*asked, "--criterion", chosen[0], "--criterion", chosen[1], "--out", tmp_path / name)[0] == 0
+    a, b, c = (api.ls(tmp_path / name)[0] for name in "abc")
+    with pytest.raises(SaltusError, match=r"\(right where the rank .* below 10\) and scan-\w+ has share"):
+        api.compare(a, b, unit="copying")
+    for unit, pair in {"copying": (a, c), "repetition": (a, b), "repetition, prompt 0": (a, b)}.items():
+        assert {arm.seeds for arm in api.compare(*pair, unit=unit).arms} == {1}
+    assert a.records().find_emergences().measure == a.records().curves.measure

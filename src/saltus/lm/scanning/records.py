@@ -209,7 +209,12 @@ class ScanRecords:
         Right is what the criterion of a capability says; by a loss its set is 1 or 0 too. Runs without a measured
         checkpoint are left out.
         """
-        return Curves(tuple(self._judge()), "share of right prompts", self.rule, notes=self.notes)
+        return Curves(tuple(self._judge()), self._name_measure(), self.rule, notes=self.notes)
+
+    def find_curves(self, unit: str | None) -> Curves:
+        """The curves of the capability whose set or prompt a unit is; of all where it is none of them."""
+        own = next((question.capability for question in self.questions if question.unit == unit), None)
+        return self.curves if own is None else self.select([own], []).curves
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -253,7 +258,7 @@ class ScanRecords:
         held = self.rule.change(hold=max(_PROMPT_HOLD, self.rule.hold))
         sets = {question.unit for question in self.questions if question.prompt is None}
         found = (find_emergence(curve, self.rule if curve.key.unit in sets else held) for curve in self.curves)
-        return Emergences(tuple(found), self.rule)
+        return Emergences(tuple(found), self.rule, self.curves.measure)
 
     def select(self, capabilities: Sequence[str], sizes: Sequence[str]) -> "ScanRecords":
         """The rows of these capabilities and sizes; none named takes all.
@@ -282,6 +287,13 @@ class ScanRecords:
     def criterion(self, capability: str) -> CriterionSpec:
         """When a prompt of a capability is right."""
         return self.spec.criterion_of.get(capability, CriterionSpec())
+
+    def _name_measure(self) -> str:
+        """A criterion that is not top-1 is named: by another one the same prompts come at other steps."""
+        criteria = dict.fromkeys(self.criterion(name) for name in self.capabilities)
+        if all(criterion.kind == "top-1" for criterion in criteria):
+            return "share of right prompts"
+        return f"share of right prompts (right where {', or where '.join(each.describe() for each in criteria)})"
 
     def _judge(self) -> list[Curve]:
         answers = to_arrays(self.probes)
