@@ -46,7 +46,7 @@ def follow(
     best: float = 1e-3,
 ) -> Results:
     """All sweeps, which learn at one rate alone, and then the arms with these steps."""
-    sweeps = [solve(cell, [500, 500] if cell.key["rate"] == best else [None, None]) for cell in trial.list_sweeps()]
+    sweeps = [solve(cell, [500, 500] if cell.key.get("rate") == best else [None, None]) for cell in trial.list_sweeps()]
     reported = trial.list_reported(Results(sweeps))
     found: list[Result] = []
     for cell in reported:
@@ -144,6 +144,41 @@ def test_operations_decide_and_not_steps() -> None:
     assert outcome.ratio.value == pytest.approx(2 * 550 / 750, rel=0.02)  # medians lie within their cells
     assert outcome.verdict == "not reproduced"
     assert price_run(trick, 10).tokens == 10 * 16 * spec.task.tokens
+
+
+def test_late_seeds_pay_for_the_steps_that_they_took_and_not_for_mean_ones() -> None:
+    """Half of the seeds come in a first phase of short sequences; the others paid whole steps after it."""
+    spec = make_spec(SEEDS)
+    short = spec.model_copy(update={"curriculum": (SizePhase(tokens=5, steps=500),)})
+    trial = make_trial(changes={"trick": short}, placebos={})
+    early, late = [500] * 7 + [900] * 5, [800] * SEEDS
+    (outcome,) = trial.list_outcomes(follow(trial, late, early, None))
+    assert outcome.ratio.upper == pytest.approx(price_run(short, 900).operations / price_run(spec, 700).operations)
+    assert outcome.ratio.lower == pytest.approx(price_run(short, 400).operations / price_run(spec, 800).operations)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "verdict", "words"),
+    [(20, "reproduced", "its teacher's training 0."), (5_000, "in part", "its teacher has to be trained first")],
+)
+def test_a_teacher_is_no_free_gift(checkpoint: int, verdict: Verdict, words: str) -> None:
+    spec = make_spec(SEEDS)
+    teacher = vary_run(spec, training={"steps": 5_000}, name="teacher")
+
+    def learn(step: int) -> RunSpec:
+        way = DistillationSpec(teacher=teacher.run_id, checkpoints=(step,), until=50)
+        return vary_run(spec, training={}, intervention=way)
+
+    trial = make_trial(changes={"trick": learn(checkpoint)}, placebos={"trick": learn(0)}, teacher=teacher)
+    (outcome,) = trial.list_outcomes(results := follow(trial, [900] * SEEDS, [300] * SEEDS, [900] * SEEDS))
+    assert (outcome.verdict, words in outcome.why) == (verdict, True), outcome.why
+    step, (_, effects, _) = count_flops(teacher), trial.tabulate(results)
+    most = (trial.changes["trick"], spec)
+    assert outcome.with_teacher is not None
+    assert outcome.with_teacher.upper == pytest.approx(
+        (price_run(most[0], 300, teacher).operations + checkpoint * step) / price_run(most[1], 800).operations
+    )
+    assert effects.rows[0][3] == say_estimate(outcome.with_teacher)
 
 
 def test_tables_and_the_figure_say_every_arm() -> None:

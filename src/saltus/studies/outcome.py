@@ -29,22 +29,19 @@ class Outcome(Generic[S]):
     has_placebo: bool
     """Whether there is to be one."""
     checks: tuple[Check, ...]
-    teacher: S | None = None
-
-    @property
-    def taught(self) -> float:
-        """Operations with the teacher's training over those without, at the median; 1 where there is no teacher."""
-        cost, _ = price_median(self.result, self.teacher)
-        return cost.with_teacher / cost.operations
+    with_teacher: Estimate | None = None
+    """Over the control's, with the training of its teacher; None if it has no teacher that was trained."""
 
     @property
     def verdict(self) -> Verdict:
-        """*Reproduced* is sooner than control and placebo, *in part* than the control alone, or without a placebo."""
+        """*Reproduced* is sooner than control and placebo, and with its teacher's training sooner than the control too.
+
+        *In part* is sooner than the control alone.
+        """
         if any(not check.passed for check in self.checks) or (self.has_placebo and self.against_placebo is None):
             return "open"
         if self.ratio.upper < 1.0:
-            better = self.against_placebo is not None and self.against_placebo.upper < 1.0
-            return "reproduced" if better else "in part"
+            return "in part" if self._list_lacks() else "reproduced"
         telling = self.ratio.lower > 1.0 or (self.ratio.lower > 0.5 and self.ratio.upper < 2.0)
         return "not reproduced" if telling else "open"
 
@@ -54,16 +51,28 @@ class Outcome(Generic[S]):
         told = f"operations over the control's {say_estimate(self.ratio)}"
         if self.against_placebo is not None:
             told += f", over its placebo's {say_estimate(self.against_placebo)}"
+        if self.with_teacher is not None:
+            told += f", with its teacher's training {say_estimate(self.with_teacher)} of the control's"
         if failed := [check for check in self.checks if not check.passed]:
             return f"{told}. The gate fails: {'; '.join(f'{check.name} ({check.why})' for check in failed)}"
         if self.has_placebo and self.against_placebo is None:
             return f"{told}; its placebo was not run"
         if self.verdict == "in part":
-            placebo = "not shown to be sooner than its placebo" if self.has_placebo else "there is no placebo"
-            return f"{told}: sooner than the control, and {placebo}"
+            return f"{told}: sooner than the control, and {', and '.join(self._list_lacks())}"
         if self.verdict == "open":
             return f"{told}: neither sooner nor as late is shown; it takes more seeds"
         return told
+
+    def _list_lacks(self) -> list[str]:
+        """What is not shown of a change that is sooner than the control."""
+        lacks: list[str] = []
+        if self.against_placebo is None:
+            lacks.append("there is no placebo")
+        elif self.against_placebo.upper >= 1.0:
+            lacks.append("not shown to be sooner than its placebo")
+        if self.with_teacher is not None and self.with_teacher.upper >= 1.0:
+            lacks.append("not shown to be sooner where its teacher has to be trained first")
+        return lacks
 
 
 def tabulate_trial(
@@ -85,7 +94,7 @@ def tabulate_trial(
                 outcome.arm,
                 say_estimate(outcome.ratio),
                 "none" if outcome.against_placebo is None else say_estimate(outcome.against_placebo),
-                say_estimate(scale_estimate(outcome.ratio, outcome.taught)) if outcome.taught != 1.0 else "",
+                "" if outcome.with_teacher is None else say_estimate(outcome.with_teacher),
             )
             for outcome in outcomes
         ],
@@ -103,21 +112,35 @@ def tabulate_trial(
     return [costs, *([effects, gate] if outcomes else [])]
 
 
-def compare_cost(base: Tried[S], changed: Tried[S], teacher: S | None = None) -> Estimate:
+def compare_cost(
+    base: Tried[S], changed: Tried[S], teacher: S | None = None, *, with_teacher: bool = False
+) -> Estimate:
     """Operations until half of the seeds have the whole task, of `changed` over `base`; seeds are paired by name.
 
-    Those of a step are the mean until the median of each. The training of a teacher is not among them.
+    Every interval is taken in operations, since the first steps of a run may be cheaper than its last. The training of
+    a teacher is among them only with `with_teacher`.
     """
-    steps = contrast_arms(
-        base.tasks.intervals(),
-        changed.tasks.intervals(),
+    names = [[task.key.seed for task in result.tasks] for result in (base, changed)]
+    return contrast_arms(
+        _count_ends(base, teacher, with_teacher),
+        _count_ends(changed, teacher, with_teacher),
         Streams(0).generator("bootstrap"),
-        seeds=([task.key.seed for task in base.tasks], [task.key.seed for task in changed.tasks]),
-        paired={task.key.seed for task in base.tasks} == {task.key.seed for task in changed.tasks},
+        seeds=(names[0], names[1]),
+        paired=set(names[0]) == set(names[1]),
     ).median_ratio
-    costs = [price_median(result, teacher)[0] for result in (base, changed)]
-    each = [cost.operations / cost.steps for cost in costs]
-    return scale_estimate(steps, each[1] / each[0])
+
+
+def _count_ends(result: Tried[S], teacher: S | None, with_teacher: bool) -> tuple[list[float], list[float]]:
+    """Both ends of the interval of each seed, [seed], in operations."""
+
+    def count(step: float) -> float:
+        if not 0.0 <= step < np.inf:  # before the first evaluation, or never
+            return step
+        cost = result.price(step, teacher)
+        return cost.with_teacher if with_teacher else cost.operations
+
+    left, right = result.tasks.intervals()
+    return [count(step) for step in left.tolist()], [count(step) for step in right.tolist()]
 
 
 def price_median(result: Tried[S], teacher: S | None = None) -> tuple[Cost, bool]:
@@ -126,12 +149,6 @@ def price_median(result: Tried[S], teacher: S | None = None) -> tuple[Cost, bool
     step = found.estimate.place_quantile(0.5)
     late = bool(np.isinf(step))
     return result.price(result.budget if late else max(step, 1.0), teacher), late
-
-
-def scale_estimate(estimate: Estimate, factor: float) -> Estimate:
-    """An estimate in another unit."""
-    value = None if estimate.value is None else estimate.value * factor
-    return Estimate(value, estimate.lower * factor, estimate.upper * factor, estimate.level)
 
 
 def say_estimate(estimate: Estimate) -> str:

@@ -148,6 +148,8 @@ class BaseTrial(ABC, Generic[S]):
             changed, placebo = _find(results, arm, "arm"), _find(results, arm, "placebo")
             if changed is not None:
                 checks = self._check(arm, changed, control, results)
+                cost = changed.price(changed.budget, self.teacher)
+                taught = cost.with_teacher > cost.operations
                 outcomes.append(
                     Outcome(
                         arm,
@@ -156,7 +158,7 @@ class BaseTrial(ABC, Generic[S]):
                         None if placebo is None else compare_cost(placebo, changed, self.teacher),
                         arm in self.placebos,
                         tuple(checks),
-                        self.teacher,
+                        compare_cost(control, changed, self.teacher, with_teacher=True) if taught else None,
                     )
                 )
         return outcomes
