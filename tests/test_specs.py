@@ -15,6 +15,7 @@ from saltus.specs import (
     LinearMapSpec,
     RunSpec,
     ScheduleSpec,
+    TemperatureSpec,
     TrainingSpec,
     TransformerSpec,
 )
@@ -126,6 +127,12 @@ def test_bad_value_is_one_sentence(path: str, value: object, parts: list[str]) -
 def test_bad_part_is_one_sentence(make: Callable[[], object], parts: list[str]) -> None:
     sentence = refusal(make)
     assert [part for part in parts if part not in sentence] == [], sentence
+
+
+def test_a_last_factor_needs_the_step_from_which_on_it_is_one() -> None:
+    with pytest.raises(SaltusError, match="last is 3 and until is not given; say from which step on it is the factor"):
+        TemperatureSpec(factor=2.0, last=3.0)
+    assert TemperatureSpec(factor=2.0, last=3.0, until=10).anneal(2.0, 3.0, 10) == 3.0
 
 
 def test_missing_keys_are_named_and_counted() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def test_groups_of_curves_are_maps_and_units_are_rows() -> None:
     assert (found.maps, found.seeds, found.rows, found.units) == (3, 9, 12, 36)
     one = api.split(draw_curves(), draw_curves(), unit="row 1")  # sources of curves of their own
     assert (list(one.spreads), one.maps, one.rows) == (["map", "rest"], 6, 6)
+
+
+def test_what_is_read_by_several_rules_is_not_split_into_maps() -> None:
+    curves = draw_curves(groups=1)
+    with pytest.raises(SaltusError, match=r"split: map 0 is read by .* of at least 0\.5, and map 0 by accuracy"):
+        api.split(curves, replace(curves, rule=Rule(above=0.9)))
+    with pytest.raises(SaltusError, match="split: map 0 has accuracy and map 0 has loss, whose steps mean different"):
+        api.split(curves, replace(curves, measure="loss"))
+    api.split(curves, replace(curves, rule=Rule(above=0.9)), threshold=0.7)
 
 
 def test_runs_of_other_master_seeds_have_other_maps(

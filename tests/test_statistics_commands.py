@@ -55,6 +55,8 @@ def test_groups_that_several_sources_have_are_one_arm() -> None:
         api.compare(curves, some, by="group")
     with pytest.raises(SaltusError, match="a comparison needs two arms"):
         api.compare(curves, by="folder")
+    with pytest.raises(SaltusError, match="by: 'groups' was given; allowed are folder and group"):
+        api.compare(curves, some, by="groups")  # type: ignore[arg-type]
 
 
 def test_curves_of_another_rule_or_measure_are_not_set_against_each_other() -> None:

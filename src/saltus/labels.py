@@ -25,6 +25,9 @@ _GENERAL = re.compile(
 _FOLDER = re.compile(r"(?:checkpoint|ckpt|model|output|weight)s?|hf", re.IGNORECASE)
 """Folders of checkpoints that name no model."""
 
+_ROUND = re.compile(rf"{STEP.pattern}[-_.]{TOKENS.pattern}", re.IGNORECASE)
+"""A step and the tokens seen by then, `step1000-tokens4B`. Tokens apart from a step may be those of a whole run."""
+
 _TIME = re.compile(r"\d{2,4}-\d\d-\d{2,4}(?:[T_-]\d\d-\d\d-\d\d(?:[.-]\d+)?)?")
 
 
@@ -143,7 +146,7 @@ def strip_time(text: str) -> str:
 
 def _strip(part: str) -> str:
     """A part of a path without its step, its seed and its time, and the signs around them."""
-    return _strip_signs(SEED.sub("", strip_time(part)))
+    return _strip_signs(SEED.sub("", strip_time(_ROUND.sub("", part))))
 
 
 def _strip_signs(text: str) -> str:

@@ -36,6 +36,8 @@ def test_a_pattern_reads_paths(pattern: str, path: str, labels: Labels | None) -
         ("runs/seed1/global_step20/results.json", Labels("runs", "1", 20)),
         ("doorstep5/fastseed2.csv", Labels("doorstep5/fastseed2", None, None)),
         ("step1/step2.json", Labels(None, None, 2)),
+        ("OLMo-1B/step1000-tokens4B/metrics.csv", Labels("OLMo-1B", None, 1000)),
+        ("a-tokens20B/step5/metrics.csv", Labels("a-tokens20B", None, 5)),  # tokens of the whole run
         ("seed" + "9" * 5000 + ".csv", Labels(guess_labels("seed" + "9" * 5000 + ".csv").group, None, None)),
         ("results_2024-06-02T10-00-00.123456.json", Labels()),
         ("a-0shot-global_step500_eval_results_12-30-2022-23-06-16.json", Labels("a-0shot-eval_results", None, 500)),

@@ -1,5 +1,6 @@
 """Coverage by K seeds: exact against all choices, limits against populations whose coverage is known."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from saltus import Curve, Curves, Key, Rule
 from saltus.errors import SaltusError
 from saltus.measure.coverage import estimate_coverage, gather_learned
+from saltus.measure.groups import summarise_groups
+from saltus.report.curves.survival import list_groups
 
 LEARNED = arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 5)))
 
@@ -53,6 +56,19 @@ def test_a_unit_that_was_lost_again_is_not_covered() -> None:
     curves = tuple(Curve(Key("a", "0", unit), steps, np.array(each, float)) for unit, each in values.items())
     found = Curves(curves, "accuracy", Rule(above=0.5, hold=2)).emergences()
     assert gather_learned(found).tolist() == [[True, False, False]]
+
+
+def test_a_seed_that_was_not_watched_neither_has_nor_lacks_a_unit() -> None:
+    steps, nan = np.arange(0, 40, 10), np.nan
+    values = {"0": [0, 0, 1, 1], "1": [0, 0, 0, 0], "2": [nan] * 4, "3": [0, nan, nan, nan]}
+    curves = tuple(Curve(Key("a", seed, "x"), steps, np.array(each, float)) for seed, each in values.items())
+    found = Curves(curves, "accuracy", Rule(above=0.5, hold=2)).emergences()
+    assert gather_learned(found).tolist() == [[True], [False]]
+    (summary,) = summarise_groups(found, {"a": 4}, 30, np.random.default_rng(0))
+    assert (summary.emerged, summary.censored, summary.unmeasured, summary.paper_mean) == (1, 1, 2, 22.5)
+    (group,) = list_groups(found)
+    assert group.boot.seeds == 2
+    assert gather_learned(replace(found, found=found.found[2:])).shape == (0, 1)
 
 
 def test_what_cannot_be_pooled_is_one_sentence() -> None:

@@ -137,3 +137,17 @@ def test_the_best_arm_is_dropped_no_more_often_than_stated_where_it_is_ahead_by_
         np.random.default_rng(1),
     )
     assert strict.dropped_best <= 0.05
+
+
+def test_an_arm_whose_seeds_come_within_one_interval_leads_those_that_never_come() -> None:
+    """How far the seeds of one interval are apart cannot be told, but no farther than the interval is wide."""
+    rules = RaceRules(budget=2000.0, first_budget=200.0, most_seeds=12)
+    seeds = rules.looks[1]
+    good = Arm("good", np.full(seeds, 100.0), np.full(seeds, 200.0))
+    never = [Arm(name, np.full(seeds, 400.0), np.full(seeds, np.inf)) for name in ("bad", "worse")]
+    decision = decide([good, *never], calibrate(rules))
+    assert {drop.arm for drop in decision.drops} == {"bad", "worse"}
+    near = Arm("near", np.full(seeds, 200.0), np.full(seeds, 300.0))
+    assert not decide([good, near, never[0]], calibrate(rules)).drops or decision.leader == "good"
+    wide = Arm("wide", np.zeros(seeds), np.full(seeds, 200.0))  # anything up to step 200
+    assert not decide([wide, *never], calibrate(rules)).drops

@@ -5,10 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from saltus.measure.outlook import guess_outlook
 from saltus.measure.planning import plan_sighting
+from saltus.report.html.blocks import Table
 from saltus.report.plan.section import describe_planning, draw_power
+from saltus.report.terminal.plans import tabulate_plan
 
 Saltus = Callable[..., tuple[int, str, str]]
 
@@ -24,6 +27,19 @@ def test_the_figure_draws_the_curve_the_line_and_the_answer() -> None:
     assert (list(by_name["the answer"]["x"]), list(by_name["wanted: 95%"]["y"])) == ([29], [0.95, 0.95])
     section = describe_planning(plan, "see it at least once")
     assert section.headline == "To see it at least once with 95% certainty: 29 seeds, 100,000 steps."
+
+
+def test_lengths_below_a_step_are_not_rounded_to_nothing() -> None:
+    """As of a training that counts epochs: 0 would be watching at all times."""
+    plan = plan_sighting(guess_outlook(5.0, 0.45, 0.5), 0.25)
+    console = Console(record=True, width=120)
+    console.print(tabulate_plan(plan))
+    told = console.export_text()
+    assert all(f" {every} " in told for every in ("0.125", "0.0625", "0.25", "0.5", "always"))
+    assert " 0 " not in told
+    table = next(block for block in describe_planning(plan, "see it").blocks if isinstance(block, Table))
+    assert {row.cells[3] for row in table.rows if row.cells[0] != "seeds"} >= {0.125, 0.0625, 0}
+    assert {column.digits for column in table.columns} == {3}
 
 
 def test_a_pilot_has_a_line_and_a_mark_of_its_own() -> None:

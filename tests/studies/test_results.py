@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -639,6 +641,47 @@ def test_the_csv_has_a_row_for_each_seed_with_the_keys_of_its_cell() -> None:
     assert (third["run"], third["arm"], third["size"], third["scale"]) == ("two", "a,b", "", "laptop")
     assert (third["last_step_without"], third["first_step_with"]) == ("-1", "0")
     assert float(third["final_train_loss"]) == 1 / 3
+
+
+def test_a_seed_that_stopped_by_itself_has_its_own_last_step() -> None:
+    whole = solve(Cell(size=4, run=make_spec(2, name="one")), [300, None])
+    stopped = {
+        name: table.filter((pc.field("seed") == 1) | (pc.field("step") <= 400))
+        for name, table in whole.records.tables.items()
+    }
+    result = replace(whole, records=replace(whole.records, tables=stopped))
+    assert [row["steps_run"] for row in read_csv(write_seeds(Results([result])))] == ["400", "1000"]
+
+
+def test_a_claim_about_a_cell_of_laptop_size_holds_in_part_at_most(tmp_path: Path) -> None:
+    """Whatever other cells were run at the paper's size."""
+    cells = [Cell(cell=name, run=make_spec(1, name=name)) for name in ("easy", "hard")]
+    results = Results([solve(cells[0], [300]), solve(cells[1], [300], scale="laptop")])
+    study = Study(
+        name="own",
+        cells=cells,
+        laptop=cells,
+        judge=lambda results: [
+            *(Claim(f"sooner, {r['cell']}", "reproduced", "because", str(r["cell"])) for r in results),
+            Claim("sooner everywhere", "reproduced", "because"),
+        ],
+    )
+    write_results([(study, results)], tmp_path)
+    page = (tmp_path / "own.md").read_text()
+    for text, verdict in (("easy", "reproduced"), ("hard", "in part"), ("everywhere", "reproduced")):
+        assert re.search(rf"^\| sooner,? {text} \| \*\*{verdict}\*\* \|", page, re.MULTILINE)
+
+
+def test_a_measure_of_one_name_and_other_columns_is_named_where_it_is_kept(tmp_path: Path) -> None:
+    runs: list[RunRecords] = []
+    for name, columns in (("a", ["largest"]), ("b", ["largest", "least"])):
+        records = solve(Cell(run=make_spec(1, name=name, steps=1000 + len(columns))), [300]).records
+        mine = pa.table({"seed": [0], "step": [0]} | {column: [1.0] for column in columns})
+        runs.append(replace(records, tables={**records.tables, "mine": mine}))
+    said = r"measure 'mine' has seed, step, largest, least in b-\w+, and seed, step, largest in other runs of own"
+    with pytest.raises(SaltusError, match=said):
+        Archive(tmp_path).add("own", runs)
+    assert not list(tmp_path.iterdir())
 
 
 def test_costs_count_a_shared_run_once_and_name_the_largest(study: Path, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """The time that a study still takes, from the runs of it that are finished."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from rich.console import Console
+from tests.test_kill import with_training
 
 from saltus.paper.setting import linear_map
 from saltus.specs import RunSpec, TransformerSpec
 from saltus.studies.flops import count_flops
-from saltus.studies.status import Standing, estimate_left, tabulate_status
+from saltus.studies.status import Standing, estimate_left, read_standings, tabulate_status
 from saltus.train.folder import RunFolder
 
 
@@ -62,3 +66,20 @@ def test_a_run_whose_folder_has_more_steps_ends_at_its_own(tiny: RunSpec, finish
     console.print(tabulate_status([tiny, spec], finished.path.parent))
     steps = [line.split("│")[3:5] for line in console.export_text().splitlines() if "finished" in line]
     assert [[each.strip() for each in line] for line in steps] == [["40", "40"], ["20", "20"]]
+
+
+def test_seeds_that_were_never_started_are_left_to_train(tiny: RunSpec, finished: RunFolder) -> None:
+    more = tiny.with_overrides(seeds=tiny.seeds + 3)
+    assert RunFolder.of(finished.path.parent, more).path == finished.path
+    (standing,) = read_standings([more], finished.path.parent)
+    assert (standing.state, standing.step) == ("begun", 0)
+    assert standing.rest == 3 * tiny.training.steps * count_flops(tiny)
+
+
+def test_a_damaged_checkpoint_hides_no_other_run(tiny: RunSpec, finished: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(shutil.copytree(finished.path, tmp_path / finished.path.name))
+    (folder.path / "finished.json").unlink()
+    next((folder.path / "checkpoints").glob("*/manifest.json")).write_text("{")
+    other = tiny.model_copy(update={"name": "other"})
+    standing, waiting = read_standings([tiny, with_training(other, steps=7)], tmp_path)
+    assert (standing.state, "manifest.json" in standing.failure, waiting.state) == ("failed", True, "waiting")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from saltus.specs import (
     TransformerSpec,
 )
 from saltus.specs.curricula import BasePhaseSpec
+from saltus.tasks.base import Task
 from saltus.tasks.build import build_task_of
 from saltus.train.ensemble import Ensemble, Member, list_members
 from saltus.train.flops import count_flops, count_spent
@@ -161,6 +163,25 @@ def test_seeds_leave_an_open_phase_by_themselves() -> None:
     assert all(len(each) == 3 and each[0] == 0 for each in starts)
     assert any(each[1] < 14 and each[1] % 3 == 0 for each in starts)  # at an evaluation, and before its last step
     assert all(each[1] <= 14 and each[2] - each[1] <= 8 for each in starts)
+
+
+def test_the_share_with_which_a_phase_ended_is_its_own_and_not_that_of_the_next() -> None:
+    spec = make(RowsPhase(number=2, steps=6, until_solved=1.0), SparsityPhase(keys=1, steps=6, until_solved=1.0))
+    course = Course(spec, 0, phases := build_phases(spec, build_task_of(spec, 0)))
+    asked: list[Any] = []
+
+    def evaluate(tokens: Any, task: Task) -> Any:
+        asked.append(task)
+        return Mock(loss=np.zeros(task.facts.queries))
+
+    queries = phases[0].facts.queries
+    shares: list[float] = []
+    for step, loss in ((3, np.ones(queries)), (6, np.ones(queries)), (9, np.zeros(queries))):
+        course.reach(step - 1)
+        shares.append(course.judge(step, loss, evaluate).solved)
+    assert shares == [0.0, 0.0, 1.0]
+    assert asked == [phases[1].task]  # the rows are judged by the target, and at step 6 they are what was trained
+    assert course.starts == [0, 6, 9]
 
 
 def test_stacked_every_seed_is_itself_but_for_rounding() -> None:
@@ -309,7 +330,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"curriculum": [SizePhase(tokens=6, steps=5)], "intervention": BiasSpec(strength=1.0)},
-        r"curriculum.0 \(size\) has shorter sequences and intervention is given, which is about the target's positions",
+        r"curriculum.0 \(size\) has shorter sequences and intervention is given, which is made for the target's length",
     ),
     (
         {"curriculum": [SizePhase(tokens=6, steps=5)], "model": CustomSpec.of(Averaging)},

@@ -17,6 +17,7 @@ from saltus.specs import (
     DistillationSpec,
     LinearMapSpec,
     MambaSpec,
+    MultiQueryRecallSpec,
     RunSpec,
     ScheduleSpec,
     TrainingSpec,
@@ -175,7 +176,9 @@ def list_weights(spec: RunSpec, beside: Path, steps: int = 0) -> dict[str, NDArr
 
 
 def test_a_copy_begins_with_the_teachers_queries_and_keys_and_trains_without_it(beside: Path) -> None:
-    plain, copied = (list_weights(make("student", WIDE, *helped), beside) for helped in ([], [distil(how="copy")]))
+    plain, copied = (
+        list_weights(make("student", WIDE, *helped), beside) for helped in ([], [distil(how="copy", weight=1.0)])
+    )
     kept = RunFolder(beside / TEACHER.run_id).weights(20, 0)
     for name, value in copied.items():
         rows = 2 * len(value) // 3 if "query_key_value" in name else 0
@@ -183,7 +186,7 @@ def test_a_copy_begins_with_the_teachers_queries_and_keys_and_trains_without_it(
         if rows:
             np.testing.assert_array_equal(value[:rows], kept[name][:rows])
             assert not np.array_equal(value[:rows], plain[name][:rows])
-    assert Added(make("student", WIDE, distil(how="copy")), beside).function is None
+    assert Added(make("student", WIDE, distil(how="copy", weight=1.0)), beside).function is None
 
 
 def test_without_weight_it_has_exactly_no_effect(beside: Path) -> None:
@@ -251,7 +254,7 @@ def test_a_student_whose_teacher_has_no_such_seed_fails_with_a_sentence(tmp_path
     [
         (lambda: make("s", NARROW, distil(checkpoints=(5,))), r"step: 5 was given; .* has the weights of 0, 10, 20"),
         (
-            lambda: make("s", NARROW, distil(how="copy")),
+            lambda: make("s", NARROW, distil(how="copy", weight=1.0)),
             r"'copy' was given, and attention_heads is 2 here and 4 in the",
         ),
         (lambda: make("s", NARROW, distil(), size=6), r"reads 10 tokens of 2 symbols, and this run 12 of 2"),
@@ -266,3 +269,40 @@ def test_a_teacher_that_does_not_fit_is_refused_before_training(
     with pytest.raises(SaltusError, match=sentence):
         run(spec(), out=beside, device="cpu")
     assert [path.name for path in beside.iterdir()] == [TEACHER.run_id]
+
+
+def test_patterns_are_compared_where_each_sequence_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_this_process: None
+) -> None:
+    moving = {"task": MultiQueryRecallSpec(pairs=2, length=12, keys=5, values=4)}
+    teacher = RunSpec.model_validate(make("moving", NARROW).model_dump() | moving)
+    run(teacher, out=tmp_path, device="cpu")
+    way = distil(teacher=teacher.run_id, weight=1.0, share=1.0)
+    spec = RunSpec.model_validate(make("student", NARROW).model_dump() | moving | {"intervention": way.model_dump()})
+    task, added = build_task_of(spec, 0), Added(spec, tmp_path)
+    order = task.order_of(added.tokens.numpy())  # type: ignore[attr-defined]
+    asked = order[:, task.facts.scored]
+    even = torch.full((len(order), 1, 2, 11, 11), 1 / 11)
+    sharp = even.clone()
+    for n, places in enumerate(asked):
+        sharp[n, :, :, places] = torch.eye(11)[0]
+    given = iter([sharp, even])
+    monkeypatch.setattr("saltus.train.interventions.distillation.attend", lambda *_: next(given))
+    function = build_interventions(spec, task, tmp_path).loss(0, added.program.model, added.tokens, None)
+    assert function is not None
+    assert float(function({})) == pytest.approx(np.log(11), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"heads": (0,)}, r"heads is \(0,\)"),
+        ({"layers": (0,)}, r"layers is \(0,\)"),
+        ({"weight": 0.0}, "weight is 0.0"),
+        ({"until": 5}, "until is 5"),
+    ],
+)
+def test_what_a_copy_cannot_do_is_refused(values: dict[str, Any], named: str) -> None:
+    spec = {"teacher": TEACHER.run_id, "checkpoints": (20,), "how": "copy"} | values
+    with pytest.raises(SaltusError, match=f"{named} and how is 'copy', which copies the queries and keys of all heads"):
+        DistillationSpec.model_validate(spec)

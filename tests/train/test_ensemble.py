@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.seeding import Streams
-from saltus.specs import LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
+from saltus.specs import CustomTask, LinearMapSpec, RunSpec, TrainingSpec, TransformerSpec
 from saltus.tasks import build as build_module
 from saltus.tasks.base import Task, TaskFacts
-from saltus.tasks.build import build_task
+from saltus.tasks.build import build_task, read_facts
 from saltus.tasks.linear_map import LinearMap
 from saltus.train import program as program_module
 from saltus.train.ensemble import DATA_BLOCK, Ensemble, Member
@@ -251,3 +252,37 @@ def test_attention_that_is_not_measured_changes_nothing_else() -> None:
     assert (full.pattern.shape[0], spared.pattern.shape[0]) == (1, 0)
     np.testing.assert_allclose(spared.loss, full.loss, rtol=1e-6)
     assert spared.exact_sequences == full.exact_sequences
+
+
+class Drawn:
+    """Bits, one of which, drawn once, is a copy of the first."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.place = int(generator.integers(4, 8))
+        self.facts = TaskFacts.of(symbols=2, length=9, units={"copy": [self.place - 1]}, truth={self.place - 1: [0]})
+
+    def sample(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        tokens = generator.integers(0, 2, (count, 9))
+        tokens[:, self.place] = tokens[:, 0]
+        return tokens
+
+
+def test_what_a_run_is_scored_by_is_not_what_another_one_drew() -> None:
+    """Runs that score other predictions are not trained by one program, at once or one after the other."""
+    training = TrainingSpec(steps=20, batch_sequences=8, compile=False, warmup=0, loss="scored", evaluation_sequences=8)
+    model = TransformerSpec(d_model=8, heads=2)
+    runs = [
+        RunSpec(task=CustomTask.of(Drawn), model=model, training=training, master_seed=seed, seeds=2)
+        for seed in range(6)
+    ]
+    places = [int(np.flatnonzero(read_facts(run).scored)[0]) for run in runs]
+    one, other = runs[0], runs[next(n for n in range(6) if places[n] != places[0])]
+    assert one.shape != other.shape
+    assert one.shape == one.model_copy(update={"name": "b", "seeds": 5}).shape
+    first = ensemble_of(one, (0,))
+    after = Ensemble([other], [Member(0, 0)], CPU, stacked=False, like=first)
+    assert advance(after, 20).tolist() == advance(ensemble_of(other, (0,)), 20).tolist()
+    with pytest.raises(
+        SaltusError, match="has other predictions in its units than seed 0; with map='seed' maps differ"
+    ):
+        ensemble_of(one.model_copy(update={"map": "seed"}), tuple(range(6)))

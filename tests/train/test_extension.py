@@ -1,5 +1,6 @@
 """A run takes more seeds and more steps, and ends as if all had been asked for at once."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tests.test_kill import assert_equal_runs, with_training
 
 from saltus import api
 from saltus.errors import SaltusError
-from saltus.specs import RunSpec
+from saltus.specs import EmergenceSpec, RunSpec
 from saltus.studies.sources import RunFolders
 from saltus.studies.status import read_standings
 from saltus.train.archive import Archive
@@ -424,3 +425,39 @@ def test_a_measure_that_some_seeds_lack_has_the_seeds_and_steps_of_the_run(
     assert_array_equal(measured[there], expected[there])
     assert np.isnan(measured[1 - there]).all()
     api.report([folder], to=tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("kept", [1, 0], ids=["the newest checkpoint is left", "no checkpoint is left"])
+def test_checkpoints_that_were_deleted_to_free_the_disk_take_no_records_with_them(
+    tiny: RunSpec, tmp_path: Path, kept: int, trained: dict[int, tuple[int, int]]
+) -> None:
+    folder = run(tiny, tmp_path / "apart")
+    checkpoints = sorted((folder.path / "checkpoints").iterdir())
+    assert len(checkpoints) > 1
+    for path in checkpoints[: len(checkpoints) - kept]:
+        shutil.rmtree(path)
+    trained.clear()
+    more = tiny.with_overrides(seeds=tiny.seeds + 1)
+    run(more, tmp_path / "apart")
+    assert set(trained) == {tiny.seeds}
+    whole = run(more, tmp_path / "together").records()
+    for name, table in whole.tables.items():
+        for column in table.column_names:
+            seen = _sort(folder.records().tables[name])[column]
+            assert_array_equal(seen, _sort(table)[column], err_msg=f"{name}.{column}")
+    assert_array_equal(folder.records().snapshots.attention, whole.snapshots.attention)
+    assert folder.records().snapshots.steps.tolist() == whole.snapshots.steps.tolist()
+
+
+def test_a_finished_run_that_is_asked_for_by_another_rule_says_by_which_it_is_read(
+    tiny: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny, tmp_path)
+    asked = tiny.model_copy(update={"emergence": EmergenceSpec(threshold=0.1, hold=1)})
+    capsys.readouterr()
+    folder = run(asked, tmp_path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "is read by threshold 0.9 and hold 2, by which it was trained, and not by threshold 0.1 and hold 1" in told
+    assert folder.records().rule.hold == 2
+    run(tiny, tmp_path)
+    assert "is read by" not in capsys.readouterr().out

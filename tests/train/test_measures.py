@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.func import functional_call
 
 from saltus import api
@@ -349,3 +351,15 @@ def test_a_fault_of_saltus_own_measures_keeps_its_traceback() -> None:
 def test_what_is_no_measure_is_named(given: Any) -> None:
     with pytest.raises(SaltusError, match=r"^measures: .* was given; it is a list of Measure"):
         join_measures(given)
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_a_mean_of_ones_is_one_and_no_mean_depends_on_the_rows_beside_it(queries: int, rows: int, seed: int) -> None:
+    """A share of exactly 1 is what `exact_units` counts."""
+    units = {"a": list(range(queries)), "b": [queries]}
+    facts = TaskFacts.of(symbols=2, length=queries + 2, units=units)
+    assert (facts.mean_by_unit(np.ones((rows, queries + 1))) == 1.0).all()
+    values = np.random.default_rng(seed).normal(size=(rows, queries + 1))
+    together = facts.mean_by_unit(values)
+    np.testing.assert_array_equal(together, [facts.mean_by_unit(row) for row in values])
+    np.testing.assert_allclose(together[:, 0], values[:, :-1].mean(1), rtol=1e-12, atol=1e-15)

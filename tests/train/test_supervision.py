@@ -13,6 +13,7 @@ from saltus.specs import (
     BiasSpec,
     ClampSpec,
     LinearMapSpec,
+    MultiQueryRecallSpec,
     RunSpec,
     SupervisionSpec,
     TemperatureSpec,
@@ -20,7 +21,7 @@ from saltus.specs import (
     TransformerSpec,
 )
 from saltus.specs.kinds import find_class
-from saltus.tasks.base import Task, TaskFacts
+from saltus.tasks.base import Task, TaskFacts, find_order
 from saltus.tasks.build import build_task_of
 from saltus.train.ensemble import Ensemble, Member, list_members
 from saltus.train.interventions.several import build_interventions
@@ -28,6 +29,8 @@ from saltus.train.interventions.several import build_interventions
 CPU = torch.device("cpu")
 MAP = LinearMapSpec(size=5, sparsity=2)
 RECALL = AssociativeRecallSpec(pairs=3, queries=2, keys=5, values=4)
+MOVING = MultiQueryRecallSpec(pairs=2, length=12, keys=5, values=4)
+"""Asks at other places in each sequence."""
 
 
 def make(*interventions: Any, task: Any = MAP, seeds: int = 1, batch: int = 32) -> RunSpec:
@@ -80,21 +83,24 @@ class Added:
 
 def diverge(task: Task, added: Added, count: int, *, shift: int = 0) -> NDArray[np.float64]:
     """[layer, head, unit] the mean divergence, written out key by key; of the truth of the sequence so much further."""
-    truth = task.truth_of(np.roll(added.tokens.numpy(), -shift, 0)[:count])
-    patterns = added.patterns(count)
+    tokens = added.tokens.numpy()
+    own, other = (np.roll(tokens, -by, 0)[:count] for by in (0, shift))
+    truth, patterns = task.truth_of(other), added.patterns(count)
+    places, theirs = (find_order(task, each) for each in (own, other))
     facts, total = task.facts, np.zeros((2, 2, len(task.facts.units)))
     for unit in range(len(facts.units)):
         queries = np.flatnonzero(facts.unit_of_query == unit)
         for n in range(count):
             for query in queries:
-                keys = np.flatnonzero(truth[n, query])
+                here, there = (query if order is None else order[n, query] for order in (places, theirs))
+                keys = np.flatnonzero(truth[n, there])
                 for key in keys:
-                    total[..., unit] += np.log(1 / len(keys) / patterns[n, :, :, query, key]) / len(keys)
+                    total[..., unit] += np.log(1 / len(keys) / patterns[n, :, :, here, key]) / len(keys)
         total[..., unit] /= count * len(queries)
     return total
 
 
-@pytest.mark.parametrize("task", [MAP, RECALL], ids=["map", "recall"])
+@pytest.mark.parametrize("task", [MAP, RECALL, MOVING], ids=["map", "recall", "other places in each sequence"])
 def test_what_is_added_is_the_divergence_of_the_truth_from_the_pattern(task: Any) -> None:
     helped = [BiasSpec(strength=0.5)] if task is MAP else []
     spec = SupervisionSpec(weight=0.5, share=0.25)

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from saltus.api.folders import Folder, FolderWithoutCurves, refuse_other
+from saltus.api.folders import Folder
+from saltus.api.statistics import list_rows, read_emergences
 from saltus.curves import Curves
-from saltus.errors import SaltusError
 from saltus.extras import require_extra
-from saltus.ingest.folder import CurvesFolder
-from saltus.lm.scanning.folder import ScanFolder
 from saltus.measure.coverage import Coverage, estimate_coverage, gather_learned
-from saltus.monitor.folder import MonitorFolder
 from saltus.report.terminal.pooling import tabulate_pools
 from saltus.seeding import Streams
 from saltus.train.evaluation import PooledUnits
@@ -35,47 +32,43 @@ def pool(
     sizes: Sequence[int] = (),
     threshold: float | None = None,
     hold: int | None = None,
+    own_code: bool = False,
     console: Console | None = None,
 ) -> list[Pool]:
     """Pool the finished seeds of a run, a scan or anybody's curves, for each group.
 
     A unit is covered by K seeds if it emerged in one of them and was not lost again. `sizes` are the K, powers of two
-    and all seeds unless given. Of a run, the mean of the logits of K seeds is measured too. Where a `console` is given
-    the table is printed.
+    and all seeds unless given. Of a run, the mean of the logits of K seeds is measured too; the code of an own task or
+    mixer is executed for that only with `own_code`. Where a `console` is given the table is printed.
 
     Raises:
-        SaltusError: if the source has no curves, or seeds lack units that others have.
+        SaltusError: if the source has no curves, or seeds lack units that others have; or if a run keeps code that was
+            not allowed.
 
     """
-    if isinstance(source, FolderWithoutCurves):
-        raise SaltusError(f"{source.path} is a {source.kind}, which has no curves; give runs, scans or curves")
-    match source:
-        case Curves():
-            curves = source
-        case RunFolder() | ScanFolder() | MonitorFolder() | CurvesFolder():
-            curves = source.records().curves
-        case _:
-            raise refuse_other(source)
-    rule = curves.rule.change(threshold=threshold, hold=hold)
+    found, whole = read_emergences(source, threshold=threshold, hold=hold)
+    rows = list_rows(source, found, whole)
     pools: list[Pool] = []
-    for group in curves.groups:
-        learned = gather_learned(curves.parts.select(group=group).emergences(rule))
+    for group in rows.groups:
+        learned = gather_learned(rows.group(group))
         chosen = tuple(sizes) or list_sizes(len(learned))
         coverage = estimate_coverage(learned, chosen, Streams(0).generator("bootstrap"))
-        pools.append(Pool(group, coverage, _pool_logits(source, coverage.sizes)))
+        pools.append(Pool(group, coverage, _pool_logits(source, coverage.sizes, own_code=own_code)))
     if console is not None:
         parts = [(each.group, each.coverage, each.logits) for each in pools]
-        console.print(tabulate_pools(parts, rule.level))
+        console.print(tabulate_pools(parts, found.rule.level))
     return pools
 
 
-def _pool_logits(source: Folder | Curves, sizes: Sequence[int]) -> tuple[PooledUnits, ...]:
+def _pool_logits(source: Folder | Curves, sizes: Sequence[int], *, own_code: bool) -> tuple[PooledUnits, ...]:
     """Of a run with weights; nothing of anything else."""
     if not isinstance(source, RunFolder) or not source.newest():
         return ()
     require_extra("train", "the mean of logits")
     from saltus.train.pooled import measure_pooled  # with torch, which curves do not need
+    from saltus.train.trained import check_code
 
+    check_code(source.spec(), own_code=own_code, parts=("model", "task"))
     return tuple(measure_pooled(source, sizes))
 
 

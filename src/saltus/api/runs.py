@@ -89,6 +89,10 @@ def run_all(
             folder.restore(spec, read_facts(spec))
         if folder.covers(spec):
             console.print(Text(f"{folder.path} is finished already; delete it to train it again"), soft_wrap=True)
+            if (there := folder.spec().emergence) != spec.emergence:
+                rules = [f"threshold {each.threshold:g} and hold {each.hold}" for each in (there, spec.emergence)]
+                told = f"note: {folder.path} is read by {rules[0]}, by which it was trained, and not by {rules[1]}"
+                console.print(Text(f"{told}; show and report take --threshold and --hold"), soft_wrap=True)
             if lacking := ", ".join(folder.list_lacking(measures)):
                 told = f"note: {folder.path} was trained without {lacking}; to record it, train in another folder"
                 console.print(Text(told), soft_wrap=True)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from saltus.api.statistics import Source, read_emergences
+from saltus.api.statistics import Source, check_alike, list_rows, read_emergences
 from saltus.curves import Curves, Emergence, Emergences
 from saltus.errors import SaltusError
-from saltus.lm.scanning.folder import ScanFolder
 from saltus.measure.variance import Part, VarianceSplit, split_variance
 from saltus.monitor.folder import MonitorFolder
 from saltus.report.terminal.splits import describe_split, tabulate_split
@@ -43,15 +42,17 @@ def split(
     """
     specs = [source.spec() for source in sources if isinstance(source, RunFolder)]
     _check_alike(specs)
-    rows: list[tuple[str, str, str, float, float]] = []  # map, seed, row, and both ends
-    for place, source in enumerate(sources):
+    every: list[Emergences] = []
+    for source in sources:
         found, whole = read_emergences(source, unit=unit, threshold=threshold, hold=hold)
-        chosen = found.unit(unit) if unit is not None else _list_rows(source, found, whole)
+        every.append(found.unit(unit) if unit is not None else list_rows(source, found, whole))
+    check_alike("split", sources, every)
+    rows: list[tuple[str, str, str, float, float]] = []  # map, seed, row, and both ends
+    for place, (source, chosen) in enumerate(zip(sources, every, strict=True)):
         named = _name_maps(source, place, chosen)
-        ends = Emergences(tuple(chosen), found.rule).intervals()
         rows += [
             (name, e.key.seed, e.key.unit, *both)
-            for name, e, *both in zip(named, chosen, *(end.tolist() for end in ends), strict=True)
+            for name, e, *both in zip(named, chosen, *(end.tolist() for end in chosen.intervals()), strict=True)
         ]
     if not rows:
         raise SaltusError("split: there is no row; give runs, scans or curves of one measure")
@@ -62,14 +63,6 @@ def split(
         console.print(describe_split(result, words), markup=False, highlight=False)
         console.print(tabulate_split(result, words))
     return result
-
-
-def _list_rows(source: Source, found: Emergences, whole: str) -> Sequence[Emergence]:
-    """Those of the smallest units: not of a whole, nor of a set of prompts."""
-    if isinstance(source, ScanFolder):
-        prompts = {question.unit for question in source.records().questions if question.prompt is not None}
-        return [emergence for emergence in found if emergence.key.unit in prompts]
-    return [emergence for emergence in found if emergence.key.unit != whole]
 
 
 def _name_maps(source: Source, place: int, found: Sequence[Emergence]) -> list[str]:

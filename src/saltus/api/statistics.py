@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -52,9 +53,11 @@ def compare(
     rule of one measure then. Where a `console` is given the tables are printed.
 
     Raises:
-        SaltusError: if there are not two arms with the unit, or the sources are read by different rules.
+        SaltusError: if there are not two arms with the unit, `by` is neither, or sources are read by different rules.
 
     """
+    if by not in (None, *get_args(Arms)):
+        raise SaltusError(f"by: {by!r} was given; allowed are {' and '.join(get_args(Arms))}")
     arms: dict[str, Emergences] = {}
     grouped = by == "group" or (by is None and len(sources) == 1)
     for source, found in zip(sources, _find_alike("compare", sources, unit, threshold, hold), strict=True):
@@ -224,7 +227,11 @@ def read_emergences(
             return source, ""
         case Curves():
             curves = source
-        case MonitorFolder() | ScanFolder():
+        case ScanFolder():
+            records = source.records().select_unit(unit)
+            rule = records.rule.change(threshold=threshold, hold=hold)
+            return records.reread(rule).find_emergences(), records.curves.whole
+        case MonitorFolder():
             curves = source.records().find_curves(unit)
         case RunFolder() | CurvesFolder():
             curves = source.records().curves
@@ -243,6 +250,17 @@ def _find_alike(
 
     """
     every = [find_emergences(source, unit=unit, threshold=threshold, hold=hold) for source in sources]
+    check_alike(command, sources, every)
+    return every
+
+
+def check_alike(command: str, sources: Sequence[Source], every: Sequence[Emergences]) -> None:
+    """Refuse emergences of several measures, or by several rules, in which steps mean different things.
+
+    Raises:
+        SaltusError: if they are.
+
+    """
     named = [(_name(source, found), found) for source, found in zip(sources, every, strict=True)]
     for (a, one), (b, other) in combinations(named, 2):
         if one.measure and other.measure and one.measure != other.measure:
@@ -256,7 +274,15 @@ def _find_alike(
                 f"{command}: {a} is read by {rules[0]}, and {b} by {rules[1]}; give one threshold and one hold for "
                 "all, or curves that are read by one rule"
             )
-    return every
+
+
+def list_rows(source: Source, found: Emergences, whole: str) -> Emergences:
+    """Those of the smallest units: not of a whole, nor of a set of prompts."""
+    if isinstance(source, ScanFolder):
+        rows = {question.unit for question in source.records().questions if question.prompt is not None}
+    else:
+        rows = {unit for unit in found.units if unit != whole}
+    return replace(found, found=tuple(emergence for emergence in found if emergence.key.unit in rows))
 
 
 def _read_pilot(source: Source, unit: str | None, group: str | None) -> tuple[Emergences, int]:

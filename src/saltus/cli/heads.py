@@ -6,13 +6,10 @@ import typer
 
 import saltus
 from saltus.arguments import DEFAULT_ROOT
-from saltus.cli.options import Out
+from saltus.cli.options import Out, OwnCode
 
 Name = Annotated[str, typer.Argument(help="The folder of a run, or the beginning of the name of one in --out.")]
 Seed = Annotated[int, typer.Option(help="The seed.")]
-OwnCode = Annotated[
-    bool, typer.Option("--own-code", help="Execute the code of an own task or mixer that the run keeps.")
-]
 
 
 def transplant(

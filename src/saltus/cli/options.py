@@ -27,6 +27,9 @@ Slurm = Annotated[
     ),
 ]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show the jobs and what they will take, and send none.")]
+OwnCode = Annotated[
+    bool, typer.Option("--own-code", help="Execute the code of an own task or mixer that the run keeps.")
+]
 Out = Annotated[Path, typer.Option(help="Folder that holds the folders of results.")]
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 import saltus
 from saltus.arguments import DEFAULT_ROOT, Arms
 from saltus.cli.folders import Hold, Threshold
-from saltus.cli.options import Out, print_path
+from saltus.cli.options import Out, OwnCode, print_path
 from saltus.errors import SaltusError
 
 Names = Annotated[list[str], typer.Argument(help="Folders, or the beginnings of names of some in --out.")]
@@ -108,9 +108,15 @@ def pool(
     seeds: Annotated[list[int] | None, typer.Option(help="K, seeds to pool; may be given again.")] = None,
     threshold: Threshold = None,
     hold: Hold = None,
+    own_code: OwnCode = False,
     out: Out = DEFAULT_ROOT,
 ) -> None:
     """Say what share of the units K finished seeds cover together, and what the mean of their logits knows."""
     saltus.api.pool(
-        saltus.api.find(name, out), sizes=tuple(seeds or ()), threshold=threshold, hold=hold, console=Console()
+        saltus.api.find(name, out),
+        sizes=tuple(seeds or ()),
+        threshold=threshold,
+        hold=hold,
+        own_code=own_code,
+        console=Console(),
     )

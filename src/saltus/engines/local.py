@@ -183,7 +183,7 @@ class ProcessPool:
     def choose(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> int:
         """As few as leave the smallest share of the processes idle, so that runs are finished early."""
         together = np.cumsum(seeds)
-        idle = (-together % self._processes) / together
+        idle = (-together % self._processes) / np.maximum(together, 1)  # a run may have no seed left to train
         return int(idle.argmin()) + 1
 
     def suffices(self, waiting: Sequence[RunSpec], seeds: Sequence[int]) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln
 
-from saltus.curves import Emergences
+from saltus.curves import Emergence, Emergences
 from saltus.errors import SaltusError
 from saltus.measure.bootstrap import DRAWS, draw_weights, find_limits
 from saltus.measure.intervals import Estimate, check_level
@@ -31,22 +31,27 @@ class Coverage:
 
 
 def gather_learned(found: Emergences) -> NDArray[np.bool_]:
-    """[seed, unit] whether a unit emerged in a seed and was not lost again.
+    """[seed, unit] whether a unit emerged in a seed and was not lost again; seeds that were not watched are left out.
 
     Raises:
         SaltusError: if a seed does not have each of the units: what was not asked of it is neither there nor missing.
 
     """
-    seeds = found.by_seed()
+    seeds = {run: own for run, own in found.by_seed().items() if not all(map(_is_unknown, own))}
     units = dict.fromkeys(each.key.unit for each in found)
     for (group, seed), own in seeds.items():
-        if lacking := units.keys() - {each.key.unit for each in own}:
+        if lacking := units.keys() - {each.key.unit for each in own if not _is_unknown(each)}:
             raise SaltusError(
                 f"seed {seed} of {group or 'the group'} has no curve of {sorted(lacking)[0]!r}, which others have; "
                 "choose seeds that have all units"
             )
     rows = [{each.key.unit: not each.censored and each.lost is None for each in own} for own in seeds.values()]
-    return np.array([[row[unit] for unit in units] for row in rows], dtype=np.bool_)
+    return np.array([[row[unit] for unit in units] for row in rows], dtype=np.bool_).reshape(len(rows), len(units))
+
+
+def _is_unknown(emergence: Emergence) -> bool:
+    """Whether nothing was measured after step 0 that should have been; a budget that ends there knows what it lacks."""
+    return emergence.unwatched and (emergence.after < 0 or bool(emergence.missing))
 
 
 def estimate_coverage(

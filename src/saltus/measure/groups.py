@@ -23,7 +23,7 @@ class GroupSummary:
     censored: int
     """Seeds in which it had not by the last step at which that could be said."""
     unmeasured: int
-    """Seeds of which nothing could be measured."""
+    """Seeds that were not watched beyond step 0."""
     paper_mean: float
     """The number in the paper's figure, in steps; see `find_paper_step`. NaN without a measured seed."""
     median: Estimate | None
@@ -64,6 +64,7 @@ def find_paper_step(emergence: Emergence, last: int) -> float:
 def _summarise(
     group: str, found: Sequence[Emergence], seeds: int, last: int, generator: np.random.Generator, level: float
 ) -> GroupSummary:
+    found = [emergence for emergence in found if not emergence.unwatched]
     emerged = sum(not emergence.censored for emergence in found)
     return GroupSummary(
         group=group,

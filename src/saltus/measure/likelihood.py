@@ -156,7 +156,7 @@ def build_likelihood(family: FamilyName, left: Floats, right: Floats, design: Fl
     if (right == 0.0).any():
         raise SaltusError(
             f"{int((right == 0.0).sum())} units were there at step 0, of which a distribution of log steps says "
-            "nothing; leave them out of the fit, and report their share beside it"
+            "nothing; take a rule that asks for more, or curves without them, and report their share beside it"
         )
     with np.errstate(divide="ignore"):
         return Likelihood(FAMILIES[family], np.log(np.maximum(left, 0.0)), np.log(right), design)

@@ -342,17 +342,26 @@ def measure_outcomes(left: Floats, right: Floats, level: float, by: RaceBy) -> F
 
 
 def _estimate_spread(trained: Sequence[tuple[Floats, Floats]], level: float) -> tuple[float, int] | None:
-    """Standard deviation of log steps within arms and its degrees of freedom; None where it cannot be told."""
+    """Standard deviation of log steps within arms and its degrees of freedom; None where it cannot be told.
+
+    Where the seeds of each arm fit into one step, 0 would be the likeliest: then it is the most that steps within these
+    intervals can have, half of the widest (Popoviciu's bound).
+    """
     cut: list[tuple[Floats, Floats]] = []
     for left, right in trained:
         later = right > 0.0  # who was there at step 0 has no log step
         ends = np.minimum(left[later], level), np.where(right > level, np.inf, right)[later]
         if np.isfinite(ends[1]).any():
             cut.append(ends)
-    if all(left.max() <= right.min() for left, right in cut):  # then a spread of 0 is the likeliest
+    if not cut:
         return None
+    together = all(left.max() <= right.min() for left, right in cut)
     left, right = (np.concatenate(ends) for ends in zip(*cut, strict=True))
     arm = np.repeat(np.arange(len(cut)), [len(ends[0]) for ends in cut])
+    if together:
+        widest = float(np.log(right / np.maximum(left, 0.5)).max()) / 2.0
+        degrees = len(arm) - len(cut)
+        return (widest, degrees) if degrees and 0.0 < widest < np.inf else None
     likelihood = build_likelihood("log-normal", left, right, np.eye(len(cut))[arm])
     theta, _ = likelihood.maximise(find_start(likelihood))
     degrees = len(arm) - len(cut)

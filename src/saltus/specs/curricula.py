@@ -234,7 +234,7 @@ def check_curriculum(
 ) -> None:
     """Raise a ValueError if these cannot be the phases of a run of so many steps.
 
-    `fixed` is the key of the run that is about the target's own positions, if it has one.
+    `fixed` is the key of the run that is made for sequences of the target's length, if it has one.
     """
     for place, phase in enumerate(phases):
         try:
@@ -243,8 +243,8 @@ def check_curriculum(
             raise ValueError(f"curriculum.{place} ({phase.kind}): {error}") from None
         if fixed and phase.count_tokens(task) < task.tokens:
             raise ValueError(
-                f"curriculum.{place} ({phase.kind}) has shorter sequences and {fixed} is given, which is about the "
-                "target's positions; leave one of the two out"
+                f"curriculum.{place} ({phase.kind}) has shorter sequences and {fixed} is given, which is made "
+                "for the target's length; leave one of the two out"
             )
     if (total := sum(phase.steps for phase in phases)) > steps:
         raise ValueError(

@@ -135,6 +135,12 @@ class TemperatureSpec(ScheduledSpec):
         default="queries", description="'values' is the placebo: as strong, and it moves no attention"
     )
 
+    @model_validator(mode="after")
+    def _check_last(self) -> Self:
+        if self.last != 1.0 and self.until is None:
+            raise ValueError(f"last is {self.last:g} and until is not given; say from which step on it is the factor")
+        return self
+
 
 class ClampSpec(AttentionSpec):
     """The pattern of chosen heads is fixed: even attention to a query's true keys, and to all earlier tokens where it
@@ -222,6 +228,20 @@ class DistillationSpec(ScheduledSpec):
             raise ValueError(
                 f"checkpoints are {self.checkpoints}, how is {self.how!r} and stretch is {self.stretch}; several need "
                 "how='loss' and a stretch, the steps of the student with each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_copy(self) -> Self:
+        given = {name: getattr(self, name) for name in ("layers", "heads", "until")} | {
+            "weight": None if self.weight == 1.0 else self.weight,
+            "schedule": None if self.schedule == "constant" else self.schedule,
+        }
+        named = [f"{name} is {value}" for name, value in given.items() if value is not None]
+        if self.how == "copy" and named:
+            raise ValueError(
+                f"{named[0]} and how is 'copy', which copies the queries and keys of all heads before the first step; "
+                "leave it out, or take how='loss'"
             )
         return self
 

@@ -146,6 +146,8 @@ class RunSpec(Spec):
                 "training": training | {"batch": self.batch},
                 "intervention": [intervention.shape for intervention in self.interventions],
                 "curriculum": [phase.model_dump(mode="json") for phase in self.curriculum],
+                # A task of one's own may draw which of its predictions are scored.
+                "scored": self.master_seed if self.task.kind == "custom" and self.training.loss == "scored" else None,
             },
             sort_keys=True,
         )

@@ -154,11 +154,16 @@ def _check_shown(page: Path, given: Sequence[str]) -> None:
 def _judge(study: Study, results: Results) -> _Judged:
     """What a study says, as far as its scale and the gate allow."""
     claims: Sequence[Claim] = study.judge(results) if study.judge and results else []
-    if results and all(result.scale == "laptop" for result in results):
-        claims = [_limit(claim) for claim in claims]
+    claims = [_limit(claim) if _is_small(claim, results) else claim for claim in claims]
     arms: Sequence[Arm] = study.arms(results) if study.arms and results else []
     checks = check_comparison(arms) if len(arms) > 1 else []
     return _Judged(study, results, [_doubt(claim, checks) for claim in claims], checks, arms)
+
+
+def _is_small(claim: Claim, results: Results) -> bool:
+    """Whether nothing at the paper's size is behind a claim: in its cell, or anywhere where it is about all cells."""
+    own = [result for result in results if claim.cell is None or result.cell.key.get("cell") == claim.cell]
+    return all(result.scale == "laptop" for result in own)
 
 
 def _draw(judged: _Judged, to: Path) -> None:

@@ -40,7 +40,8 @@ def write_race(heat: Heat, find: Find) -> str:
     margin = f"a ratio of {rules.margin:g}" if rules.by == "median step" else f"{rules.margin:g} of the seeds"
     text = [
         f"**{heat.name[0].upper()}{heat.name[1:]} by {rules.by}**: {_say_end(history)}. A cell that is the best by "
-        f"{margin} is dropped with a probability of at most {rules.error:g}, over all rounds.\n",
+        f"{margin} is dropped with a probability of at most {rules.error:g}, over all rounds"
+        f"{', where the spread of log steps is the same in all cells' if rules.by == 'median step' else ''}.\n",
         "| round | cells | seeds of each | watched to step | leader | dropped |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

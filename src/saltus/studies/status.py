@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from saltus.errors import SaltusError
 from saltus.specs import RunSpec
 from saltus.studies.flops import count_flops
 from saltus.train.folder import RunFolder
@@ -24,7 +25,7 @@ class Standing:
     spec: RunSpec
     state: State
     step: int
-    """Of its newest checkpoint, or its last."""
+    """Of the newest checkpoint that all its seeds have, or its last."""
     seconds: float | None
     """What it took, if it is finished."""
     device: str | None
@@ -33,6 +34,8 @@ class Standing:
     """Why the last attempt ended, if it failed."""
     seed_steps: int | None = None
     """Steps of all its seeds together, if they are known."""
+    left: int | None = None
+    """Steps that its seeds may still take together; up to their budget from `step` on if None."""
 
     @property
     def work(self) -> float:
@@ -48,8 +51,8 @@ class Standing:
     @property
     def rest(self) -> float:
         """Operations that it may still cost: none if it is finished, otherwise up to its budget."""
-        left = 0 if self.state == "finished" else self.spec.training.steps - self.step
-        return count_flops(self.spec) * self.spec.seeds * left
+        left = self.spec.seeds * max(0, self.spec.training.steps - self.step) if self.left is None else self.left
+        return 0.0 if self.state == "finished" else count_flops(self.spec) * left
 
 
 def read_standings(specs: Sequence[RunSpec], out: Path) -> list[Standing]:
@@ -100,12 +103,21 @@ def tabulate_status(specs: Sequence[RunSpec], out: Path) -> Table:
 def _read_standing(spec: RunSpec, folder: RunFolder) -> Standing:
     if folder.covers(spec):
         return stand_finished(spec, folder.summary())
-    step, failure = max(folder.checkpoint_steps(), default=0), folder.failure
+    budget, failure = spec.training.steps, folder.failure
+    try:
+        newest = folder.newest()
+    except SaltusError as error:  # one damaged checkpoint hides no other run
+        return Standing(spec, "failed", 0, None, None, str(error))
+    reached = [
+        budget if (own := newest.get(seed)) and own.stopped else min(own.step if own else 0, budget)
+        for seed in range(spec.seeds)
+    ]
+    step, left = min(reached), spec.seeds * budget - sum(reached)
     if folder.held:
-        return Standing(spec, "being trained", step, None, None)
+        return Standing(spec, "being trained", step, None, None, left=left)
     if failure is not None:
-        return Standing(spec, "failed", step, None, None, failure)
-    return Standing(spec, "begun" if step else "waiting", step, None, None)
+        return Standing(spec, "failed", step, None, None, failure, left=left)
+    return Standing(spec, "begun" if newest else "waiting", step, None, None, left=left)
 
 
 def stand_finished(spec: RunSpec, summary: Mapping[str, Any]) -> Standing:

@@ -126,7 +126,8 @@ def write_seeds(results: Results) -> str:
         values = [result.cell.key.get(key, "") for key in keys]
         loss, learned, last = result.final_loss, result.learned, result.there_at_end
         for place, task in enumerate(result.tasks):
-            row = [result.name, *values, result.scale, task.key.seed, int(result.records.evaluated_steps[-1])]
+            row = [result.name, *values, result.scale, task.key.seed]
+            row += [result.records.last_steps[int(task.key.seed)]]
             row += [repr(float(loss[place])), int(learned[place]), int(last[place]), len(result.records.facts.units)]
             row += ["" if step is None else step for step in (task.after, task.by, task.lost, task.diverged)]
             writer.writerow(row)

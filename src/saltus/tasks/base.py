@@ -127,10 +127,9 @@ class TaskFacts:
 
     def mean_by_unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over each unit's queries: [..., query] -> [..., unit]. Queries of no unit may have any value, or NaN."""
-        if not np.isfinite(values).all():
-            values = np.where(self.scored, values, 0.0)  # in the product 0 times NaN is NaN
-        members = np.arange(len(self.units))[:, None] == self.unit_of_query[None, :]  # [unit, query]
-        return values @ (members / members.sum(axis=1, keepdims=True)).T
+        # Row by row, and not as a product: a mean of ones is 1, and no mean depends on the rows beside it.
+        own = [np.flatnonzero(self.unit_of_query == unit) for unit in range(len(self.units))]
+        return np.stack([values.take(queries, axis=-1).mean(-1, dtype=np.float64) for queries in own], axis=-1)
 
     def progress(self, unit_loss: NDArray[np.float64]) -> NDArray[np.float64]:
         """Share of the way from chance to floor loss, [..., unit] -> [..., unit]; 1 is solved, 0 is chance.
@@ -210,6 +209,11 @@ def find_order(task: Task, tokens: NDArray[Any]) -> NDArray[np.int64] | None:
 
 def require_fewer(keys: int, needed: int, *, odd: bool = False) -> None:
     """Refuse to thin a task to as many keys as its queries need, or more."""
+    if needed == 1:
+        raise SaltusError(
+            f"keys: {keys} was given, and each query of the target needs one alone; there is nothing to thin, so take "
+            "another kind of phase"
+        )
     if keys >= needed or (odd and keys % 2 == 0):
         raise SaltusError(
             f"keys: {keys} was given, and each query of the target needs {needed}; allowed are "

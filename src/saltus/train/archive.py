@@ -149,10 +149,17 @@ class Archive:
         written: list[Path] = []
         waiting: dict[str, RunRecords] = {}
         sizes: Counter[str] = Counter()
+        columns: dict[str, pa.Schema] = {}
         for records in runs:
             key = records.spec.content_hash
             if key in waiting or records.spec in self:
                 continue
+            for table, rows in records.tables.items():
+                if len(rows) and not rows.schema.equals(known := columns.setdefault(table, rows.schema)):
+                    raise SaltusError(
+                        f"measure {table!r} has {', '.join(rows.schema.names)} in {records.path.name}, and "
+                        f"{', '.join(known.names)} in other runs of {name}; keep each as a study of its own"
+                    )
             own = Counter({name: table.nbytes for name, table in records.tables.items()})
             own["snapshots"] = sum(array.nbytes for array in records.kept.to_arrays().values())
             if waiting and max((sizes + own).values()) > LARGEST:

@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saltus.errors import SaltusError
 from saltus.models.build import build_model
 from saltus.specs import RunSpec
 from saltus.tasks.base import Task, find_order
+from saltus.tasks.build import read_facts
 from saltus.train.dropout import draw_kept
 from saltus.train.evaluate import choose_exact, evaluate_seed
 from saltus.train.evaluation import Evaluation, Fit, TrainLoss
@@ -115,6 +117,13 @@ def _build_cells(
         shared = Member(member.run, member.seed if own else -1)
         if shared not in cells:
             cells[shared] = Material(spec, member.seed, device, beside)
+            if spec.map == "seed" and not np.array_equal(
+                cells[shared].facts.unit_of_query, read_facts(spec).unit_of_query
+            ):
+                raise SaltusError(
+                    f"task: seed {member.seed} has other predictions in its units than seed 0; with map='seed' maps "
+                    "differ, and what is scored may not, so do not draw that from the generator"
+                )
         cells[member] = cells[shared]
     return cells
 

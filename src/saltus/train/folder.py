@@ -43,6 +43,7 @@ from saltus.train.measures import KEY, MEASURES, Measure
 from saltus.train.records import (
     RunRecords,
     SnapshotRows,
+    add_lacking,
     facts_from_arrays,
     facts_to_arrays,
     join_snapshots,
@@ -206,8 +207,10 @@ class RunFolder(Folder[RunSpec]):
             replace_folder(self.path / "records", self.gather)
 
     def gather(self, folder: Path) -> None:
-        """Fill `records/` from the checkpoints."""
+        """Fill `records/` from the checkpoints, and from what was gathered of those that are gone."""
         tables, snapshots = self._read(self._list_parts())
+        if self.gathered:
+            tables, snapshots = add_lacking((tables, snapshots), self._read([self.path / "records"]))
         _write_records(folder, tables, snapshots)
 
     def records(self) -> RunRecords:
@@ -255,7 +258,7 @@ class RunFolder(Folder[RunSpec]):
         if newest and before:
             return f"delete {path.parent} and run the same command again: it resumes from step {_step_of(before[-1])}"
         if self.gathered:
-            return "its rows are in records/ too, and nothing else is lost"
+            return f"delete {here}: its rows are in records/ too, and its weights are lost, and nothing else"
         return f"move {self.path} away and run the same command again: it starts anew, and what is whole stays readable"
 
     def _list_checkpoints(self) -> list[Path]:

@@ -88,7 +88,8 @@ def find_behind(folder: RunFolder, spec: RunSpec) -> tuple[int, tuple[int, ...]]
     """
     asked, newest, steps = folder.asked(), folder.newest(), spec.training.steps
     behind: dict[int, int] = {}
-    known = newest or range(len(asked))  # records may have been copied without checkpoints
+    # Rows of checkpoints that are gone may be in the records.
+    known = range(len(asked)) if folder.gathered else newest
     for seed in range(spec.seeds):
         done = seed in known and seed < len(asked) and asked[seed] >= steps
         if not done and seed not in newest:

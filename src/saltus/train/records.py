@@ -4,7 +4,7 @@ Seeds are trained on their own: one may have stopped before the others, or have 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -94,8 +94,8 @@ class SnapshotRows:
     def align(self) -> Snapshots:
         """Snapshots of all seeds together.
 
-        A seed that has stopped keeps its last snapshot, because its weights change no more. The steps are those at
-        which every seed has a snapshot or has stopped.
+        A seed that has stopped, or was asked for fewer steps than others, keeps its last snapshot. The steps are those
+        at which every seed has a snapshot or has come to its end.
         """
         seeds = np.unique(self.seeds)
         own = [np.flatnonzero(self.seeds == seed) for seed in seeds]
@@ -164,8 +164,8 @@ class RunRecords:
         """A column of a table as an array [seed, evaluation, *axes], the axes being those of its measure.
 
         [seed, evaluation] of `steps`, [seed, evaluation, unit] of `units`, [seed, evaluation, query] of `positions`,
-        [seed, evaluation, layer, head, unit] of `heads`. A seed that has stopped keeps its last values, because its
-        weights change no more. NaN is what was not measured.
+        [seed, evaluation, layer, head, unit] of `heads`. A seed that has stopped, or was asked for fewer steps than
+        others, keeps its last values; `last_steps` says from when on. NaN is what was not measured.
 
         Raises:
             SaltusError: if there is no such table or column.
@@ -290,6 +290,24 @@ def join_snapshots(parts: Sequence[SnapshotRows]) -> SnapshotRows:
     some = {key: [part[key] for part in arrays if len(part[key])] or [arrays[0][key]] for key in arrays[0]}
     joined = SnapshotRows.from_arrays({key: np.concatenate(values) for key, values in some.items()})
     return joined.keep(np.lexsort((joined.seeds, joined.steps)))
+
+
+def add_lacking(
+    rows: tuple[Mapping[str, pa.Table], SnapshotRows], former: tuple[Mapping[str, pa.Table], SnapshotRows]
+) -> tuple[dict[str, pa.Table], SnapshotRows]:
+    """Tables and snapshots by step and seed, with the former ones of seeds and steps that these have not evaluated."""
+    (tables, snapshots), (before, kept) = rows, former
+    there = set(zip(*(tables["steps"][key].to_pylist() for key in KEY), strict=True))
+
+    def lacks(seeds: Iterable[int], steps: Iterable[int]) -> NDArray[np.bool_]:
+        return np.array([run not in there for run in zip(seeds, steps, strict=True)], dtype=np.bool_)
+
+    joined = dict(tables)
+    for name, table in before.items():
+        more = table.filter(pa.array(lacks(*(table[key].to_pylist() for key in KEY))))
+        both = pa.concat_tables([more, tables[name]]) if name in tables else more
+        joined[name] = both.sort_by([("step", "ascending"), ("seed", "ascending")])
+    return joined, join_snapshots([snapshots, kept.keep(lacks(kept.seeds.tolist(), kept.steps.tolist()))])
 
 
 def facts_to_arrays(facts: TaskFacts) -> tuple[Arrays, dict[str, str]]:

@@ -12,6 +12,7 @@ from tests.lm.scanning.test_records import make_records
 from tests.lm.tiny_suite import make_model, make_word_tokenizer, save_checkpoint
 
 from saltus import api
+from saltus.api.statistics import read_emergences
 from saltus.errors import SaltusError
 from saltus.lm.scanning.criteria import judge_answers, list_solved
 from saltus.specs.capabilities import CopyingSpec, IndirectObjectSpec, PromptFileSpec, RepetitionSpec
@@ -144,7 +145,8 @@ def test_a_step_by_one_criterion_is_not_compared_with_a_step_by_another(
     saltus: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     """The capability that is asked for is meant, and not what else a scan holds."""
-    save_checkpoint(tmp_path / "run" / "step1", make_model(), make_word_tokenizer())
+    for step in (1, 2):
+        save_checkpoint(tmp_path / "run" / f"step{step}", make_model(), make_word_tokenizer())
     asked = ("scan", f"folder:{tmp_path / 'run'}", "--capability", "copying", "--capability", "repetition")
     for name, criteria in {"a": ("rank", "rank"), "b": ("top-1", "rank"), "c": ("rank", "rank=3")}.items():
         chosen = [f"{each}:{kind}" for each, kind in zip(("copying", "repetition"), criteria, strict=True)]
@@ -152,6 +154,12 @@ def test_a_step_by_one_criterion_is_not_compared_with_a_step_by_another(
     a, b, c = (api.ls(tmp_path / name)[0] for name in "abc")
     with pytest.raises(SaltusError, match=r"\(right where the rank .* below 10\) and scan-\w+ has share"):
         api.compare(a, b, unit="copying")
-    for unit, pair in {"copying": (a, c), "repetition": (a, b), "repetition, prompt 0": (a, b)}.items():
+    for unit, pair in {"copying": (a, c), "repetition": (a, b)}.items():
         assert {arm.seeds for arm in api.compare(*pair, unit=unit).arms} == {1}
-    assert a.records().find_emergences().measure == a.records().curves.measure
+    found = a.records().find_emergences()
+    assert found.measure == a.records().curves.measure
+    prompts = {question.unit for question in a.records().questions if question.prompt is not None}
+    assert any(e.key.unit in prompts for e in found)
+    assert read_emergences(a)[0].found == found.found  # prompts are held to two checkpoints, whoever asks
+    (pooled,) = api.pool(a)
+    assert pooled.coverage.units == len(prompts)

@@ -211,10 +211,10 @@ class ScanRecords:
         """
         return Curves(tuple(self._judge()), self._name_measure(), self.rule, notes=self.notes)
 
-    def find_curves(self, unit: str | None) -> Curves:
-        """The curves of the capability whose set or prompt a unit is; of all where it is none of them."""
+    def select_unit(self, unit: str | None) -> "ScanRecords":
+        """The rows of the capability whose set or prompt a unit is; all of them where it is none."""
         own = next((question.capability for question in self.questions if question.unit == unit), None)
-        return self.curves if own is None else self.select([own], []).curves
+        return self if own is None else self.select([own], [])
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -42,12 +42,14 @@ class Group:
 
 
 def list_groups(found: Sequence[Emergence]) -> list[Group]:
-    """A survival curve for each group of the emergences of one unit."""
+    """A survival curve for each group of the emergences of one unit; seeds that were not watched say nothing of it."""
     names = list(dict.fromkeys(emergence.key.group for emergence in found))
-    return [
-        Group(name, [e for e in found if e.key.group == name], colour_line(index, len(names))[0], name_dash(index))
-        for index, name in enumerate(names)
-    ]
+    groups: list[Group] = []
+    for index, name in enumerate(names):
+        own = [e for e in found if e.key.group == name]
+        watched = [e for e in own if not e.unwatched]
+        groups.append(Group(name, watched or own, colour_line(index, len(names))[0], name_dash(index)))
+    return groups
 
 
 def draw_survival(groups: Sequence[Group], scale: StepScale) -> Figure:

@@ -49,3 +49,12 @@ def join(names: Sequence[str], most: int = 4) -> str:
     """Such as `a, b and c`; of many the first, and how many more there are."""
     shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def say_length(steps: float) -> str:
+    """A number of steps, which may be one of epochs or of billions of tokens.
+
+    >>> say_length(4000.0), say_length(8.75)
+    ('4,000', '8.75')
+    """
+    return f"{steps:,.0f}" if steps >= 100 or steps == int(steps) else f"{steps:.3g}"

@@ -7,6 +7,7 @@ from plotly.graph_objects import Figure
 from saltus.measure.planning import Plan, PlanRow
 from saltus.report.html.blocks import Column, FigureViews, Row, Section, Table
 from saltus.report.html.drawing import Trace, axis, compose, legend_above, level, scatter
+from saltus.report.html.labels import say_length
 from saltus.report.html.palette import LINES, STRONG
 from saltus.report.terminal.plans import describe_plan
 
@@ -15,7 +16,8 @@ def describe_planning(plan: Plan, question: str) -> Section:
     """The section of a plan; `question` is what was asked, as in `describe_plan`."""
     budget = (plan.answer or max(plan.curve, key=lambda row: row.seeds)).budget
     alt = "Lines of the probability of success over the number of seeds, with a dashed line at the wanted one"
-    text = f"At a budget of {budget:,.0f} steps. The ring is the cheapest design of all budgets that reaches the line."
+    text = f"At a budget of {say_length(budget)} steps. "
+    text += "The ring is the cheapest design of all budgets that reaches the line."
     if plan.pilot is not None:
         text += " The solid line carries the pilot's uncertainty through; the dotted one takes the pilot for the truth."
     return Section(
@@ -60,12 +62,13 @@ def _tabulate(plan: Plan) -> Table:
     """All that was tried; the answer stands out."""
     tried = (("seeds", plan.curve), ("budget", plan.budgets), ("grid of evaluations", plan.grids))
     rows = [
-        Row((what, row.seeds, row.budget, row.every, row.success, row.success_if_known), strong=row == plan.answer)
+        Row((what, row.seeds, *lengths, row.success, row.success_if_known), strong=row == plan.answer)
         for what, of_kind in tried
         for row in of_kind
+        for lengths in [tuple(int(each) if each == int(each) else each for each in (row.budget, row.every))]
     ]
     columns = [Column("what_varies", style="name"), Column("seeds")]
-    columns += [Column("budget", digits=0), Column("evaluated_every", digits=0)]
+    columns += [Column("budget"), Column("evaluated_every")]
     columns += [Column("success", digits=3), Column("success_if_known", digits=3)]
     note = "Seeds are of each arm, budgets and distances in steps; a distance of 0 is watching at all times."
     return Table("What was tried", columns, rows, note, file="plan.csv")

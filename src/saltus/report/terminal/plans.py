@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saltus.measure.planning import MOST, Plan, PlanRow
+from saltus.report.html.labels import say_length
 
 
 def describe_plan(plan: Plan, question: str) -> str:
@@ -16,7 +17,8 @@ def describe_plan(plan: Plan, question: str) -> str:
             f"To {question} with {plan.target:.0%} certainty no number of seeds up to {MOST:,}{each} is enough{told}."
         )
     answer = plan.answer
-    text = f"To {question} with {plan.target:.0%} certainty: {_count(answer.seeds)}{each}, {answer.budget:,.0f} steps"
+    text = f"To {question} with {plan.target:.0%} certainty: {_count(answer.seeds)}{each}, "
+    text += f"{say_length(answer.budget)} steps"
     if plan.pilot is not None:
         text += f"; with as many as the pilot had ({plan.pilot.seeds}) it is {plan.pilot.success:.0%}"
     return f"{text}."
@@ -37,8 +39,8 @@ def tabulate_plan(plan: Plan) -> Table:
 
 
 def _list_cells(row: PlanRow) -> list[str]:
-    grid = f"{row.every:,.0f}" if row.every else "always"
-    return [str(row.seeds), f"{row.budget:,.0f}", grid, f"{row.success:.0%}", f"{row.success_if_known:.0%}"]
+    grid = say_length(row.every) if row.every else "always"
+    return [str(row.seeds), say_length(row.budget), grid, f"{row.success:.0%}", f"{row.success_if_known:.0%}"]
 
 
 def _count(seeds: int) -> str:

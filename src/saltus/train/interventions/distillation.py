@@ -12,12 +12,18 @@ from saltus.models.build import build_model
 from saltus.models.decoder import Decoder
 from saltus.specs import DistillationSpec, RunSpec
 from saltus.specs.models import BackboneSpec
-from saltus.tasks.base import Task
-from saltus.tasks.build import read_facts
+from saltus.tasks.base import Task, TaskFacts
 from saltus.train.folder import RunFolder
 from saltus.train.interventions.base import Intervention, Weights
 from saltus.train.interventions.keys import find_heads
-from saltus.train.interventions.patterns import SMALLEST, attend, average_by_unit, take_share
+from saltus.train.interventions.patterns import (
+    SMALLEST,
+    attend,
+    average_by_unit,
+    find_places,
+    take_queries,
+    take_share,
+)
 
 
 class Distillation(Intervention):
@@ -48,8 +54,9 @@ class Distillation(Intervention):
                 "train it first, into the same folder"
             )
         teacher = folder.spec()
-        self._check(teacher)
-        self._teacher = build_model(teacher.model, read_facts(teacher), init_seed=0)
+        facts = folder.facts()  # and not from its description, which may hold somebody's code
+        self._check(teacher, facts)
+        self._teacher = build_model(teacher.model, facts, init_seed=0)
         arrays = [folder.weights(step, spec.seed) for step in spec.checkpoints]
         self._weights = [{name: torch.from_numpy(value) for name, value in each.items()} for each in arrays]
 
@@ -73,11 +80,12 @@ class Distillation(Intervention):
         if weight == 0.0 or spec.how == "copy":
             return None
         read = take_share(tokens, spec.share)
-        wanted = self._read_teacher(step, read)  # [n, teacher's head, query, key]
+        places = find_places(self.task, read, self._queries)
+        wanted = self._read_teacher(step, read, places)  # [n, teacher's head, query, key]
         negentropy = (wanted * wanted.clamp(min=SMALLEST).log()).sum(-1).mean(0)  # [teacher's head, query]
 
         def diverge(weights: Weights) -> Tensor:
-            pattern = attend(model, weights, read, bias)[:, :, :, self._queries].flatten(1, 2)[:, self._heads]
+            pattern = take_queries(attend(model, weights, read, bias), places).flatten(1, 2)[:, self._heads]
             logs = pattern.clamp(min=SMALLEST).log()  # [n, student's head, query, key]
             cross = -torch.einsum("ntqk,nsqk->tsq", wanted, logs) / len(read)
             by_unit = (negentropy[:, None] + cross) @ self._by_unit.to(cross.device)  # [teacher's, student's, unit]
@@ -86,17 +94,16 @@ class Distillation(Intervention):
         return diverge
 
     @torch.no_grad()
-    def _read_teacher(self, step: int, tokens: Tensor) -> Tensor:
+    def _read_teacher(self, step: int, tokens: Tensor, places: Tensor) -> Tensor:
         """Its patterns at the checkpoint that it has its turn at a step, [sequence, head of all layers, query, key]."""
         assert self._teacher is not None
         place = min(step // (self._distillation.stretch or 1), len(self._weights) - 1)
         model = self._teacher.to(tokens.device)
         weights = {name: value.to(tokens.device) for name, value in self._weights[place].items()}
-        return attend(model, weights, tokens, None)[:, :, :, self._queries].flatten(1, 2)
+        return take_queries(attend(model, weights, tokens, None), places).flatten(1, 2)
 
-    def _check(self, teacher: RunSpec) -> None:
+    def _check(self, teacher: RunSpec, theirs: TaskFacts) -> None:
         name, facts, model = self._distillation.teacher, self.task.facts, self.model_spec
-        theirs = read_facts(teacher)
         if (theirs.symbols, theirs.length) != (facts.symbols, facts.length):
             raise SaltusError(
                 f"intervention.teacher: {name!r} reads {theirs.length} tokens of {theirs.symbols} symbols, and this "

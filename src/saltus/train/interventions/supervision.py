@@ -13,7 +13,14 @@ from saltus.specs.models import BackboneSpec
 from saltus.tasks.base import Task
 from saltus.train.interventions.base import Intervention, Weights
 from saltus.train.interventions.keys import choose_keys, find_heads, find_queries, require_truth
-from saltus.train.interventions.patterns import SMALLEST, attend, average_by_unit, take_share
+from saltus.train.interventions.patterns import (
+    SMALLEST,
+    attend,
+    average_by_unit,
+    find_places,
+    take_queries,
+    take_share,
+)
 
 
 class Supervision(Intervention):
@@ -42,13 +49,14 @@ class Supervision(Intervention):
         if weight == 0.0:
             return None
         supervised = take_share(tokens, spec.share)
-        keys = self._find_keys(tokens, len(supervised))[:, self._queries].to(tokens.device)  # [n or 1, query, key]
+        keys = self._find_keys(tokens, len(supervised)).to(tokens.device)  # [n or 1, query, key]
+        places = find_places(self.task, supervised, self._queries)
         needed = keys.sum(-1)
         wanted = keys / needed.clamp(min=1)[..., None]
         negentropy = -needed.clamp(min=1).log()  # of the truth, [n or 1, query]: 0 where a sequence needs no key
 
         def diverge(weights: Weights) -> Tensor:
-            pattern = attend(model, weights, supervised, bias)[:, :, :, self._queries]  # [n, layer, head, query, key]
+            pattern = take_queries(attend(model, weights, supervised, bias), places)  # [n, layer, head, query, key]
             cross = -(wanted[:, None, None] * pattern.clamp(min=SMALLEST).log()).sum(-1)
             divergence = (cross + negentropy[:, None, None]).mean(0)  # [layer, head, query]
             by_unit = (divergence @ self._by_unit.to(divergence.device))[self._heads]  # [chosen head, unit]
@@ -57,9 +65,9 @@ class Supervision(Intervention):
         return diverge
 
     def _find_keys(self, tokens: Tensor, count: int) -> Tensor:
-        """[sequence, query, key] what the first sequences are to attend to; one for all where that does not vary."""
+        """[sequence, supervised query, key] of the first sequences; one for all where it does not vary."""
         if self._fixed is not None:
-            return self._fixed
+            return self._fixed[:, self._queries]
         if self._supervision.toward == "placebo":
             if len(tokens) == 1:
                 raise SaltusError(
@@ -67,4 +75,5 @@ class Supervision(Intervention):
                     "the placebo is the truth of another one, so take 2 sequences or more"
                 )
             tokens = tokens.roll(-1, 0)
-        return torch.from_numpy(self.task.truth_of(tokens[:count].cpu().numpy()))
+        truth = torch.from_numpy(self.task.truth_of(tokens[:count].cpu().numpy()))
+        return take_queries(truth, find_places(self.task, tokens[:count].cpu(), self._queries))

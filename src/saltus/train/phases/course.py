@@ -58,12 +58,13 @@ class Course:
         `loss` [query] is that of the target; `evaluate` gives it for other sequences of another task. A phase lasts
         from one evaluation to the next at least.
         """
-        phase, solved = self.reach(step), np.nan
+        phase, solved = self.phase, np.nan  # that of the update before
         if phase is not None and phase.spec.until_solved is not None:
             own = loss if phase.probe is None else evaluate(phase.probe, phase.task).loss
             solved = phase.share_solved(own)
             if solved >= phase.spec.until_solved and step > self.starts[-1]:
                 self.starts.append(step)
+        self.reach(step)
         return Standing(len(self.starts) - 1, solved, *count_spent(self._spec, step, self.starts))
 
     def save(self) -> NDArray[np.int64]:
