@@ -27,6 +27,7 @@ StreamName = Literal[
     "dropout",
     "phase",
     "phase_data",
+    "intervention_data",
 ]
 
 _STREAM_NUMBERS: dict[StreamName, int] = {
@@ -47,6 +48,7 @@ _STREAM_NUMBERS: dict[StreamName, int] = {
     "dropout": 15,
     "phase": 16,
     "phase_data": 17,
+    "intervention_data": 18,
 }
 
 

@@ -287,7 +287,11 @@ def test_patterns_are_compared_where_each_sequence_asks(
     for n, places in enumerate(asked):
         sharp[n, :, :, places] = torch.eye(11)[0]
     given = iter([sharp, even])
-    monkeypatch.setattr("saltus.train.interventions.distillation.attend", lambda *_: next(given))
+
+    def attend(*_: Any) -> torch.Tensor:
+        return next(given)
+
+    monkeypatch.setattr("saltus.train.interventions.distillation.attend", attend)
     function = build_interventions(spec, task, tmp_path).loss(0, added.program.model, added.tokens, None)
     assert function is not None
     assert float(function({})) == pytest.approx(np.log(11), rel=1e-5)

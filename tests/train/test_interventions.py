@@ -194,7 +194,7 @@ def test_released_attention_is_evaluated_and_trained_without_the_bias() -> None:
 class Halved(Intervention):
     """Trains on the second half of each batch in place of the first, and pulls weights toward 1."""
 
-    def data(self, step: int, tokens: torch.Tensor) -> torch.Tensor:
+    def data(self, step: int, tokens: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
         half = len(tokens) // 2
         return torch.cat([tokens[half:], tokens[half:]])
 

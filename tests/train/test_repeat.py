@@ -36,7 +36,7 @@ def count_sequences(spec: RunSpec, steps: int = 20) -> tuple[Counter[bytes], flo
     changed: list[float] = []
     for step in range(steps):
         drawn = torch.from_numpy(task.sample(np.random.default_rng(step), BATCH))
-        batch = whole.data(step, drawn)
+        batch = whole.data(step, drawn, np.random.default_rng([1, step]))
         assert batch.dtype == drawn.dtype
         assert np.array_equal(batch[:, 10:].numpy(), batch[:, :10].numpy() @ task.map.T % 2)  # type: ignore[attr-defined]
         changed.append(float((batch != drawn).any(1).float().mean()))
@@ -59,8 +59,8 @@ def test_it_ends_and_at_probability_zero_it_is_nothing() -> None:
     short = make(RepeatSpec(sequences=4, probability=1.0, until=3))
     whole = build_interventions(short, build_task_of(short, 0))
     drawn = torch.from_numpy(build_task_of(short, 0).sample(np.random.default_rng(0), BATCH))
-    assert not torch.equal(whole.data(2, drawn), drawn)
-    assert torch.equal(whole.data(3, drawn), drawn)
+    assert not torch.equal(whole.data(2, drawn, np.random.default_rng(1)), drawn)
+    assert torch.equal(whole.data(3, drawn, np.random.default_rng(1)), drawn)
     assert torch.equal(advance(make(RepeatSpec(sequences=4, probability=0.0)), 5), advance(make(), 5))
     assert not torch.equal(advance(make(RepeatSpec(sequences=4, probability=0.5)), 5), advance(make(), 5))
 
@@ -76,6 +76,14 @@ def test_a_batch_follows_from_the_step_alone() -> None:
     again.advance(8)
     assert torch.equal(read(whole), read(again))
     assert torch.equal(advance(make(*spec.interventions, seeds=2), 8), read(whole))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", ["pool", "fresh"])
+def test_each_seed_has_a_choice_of_its_own(source: Any) -> None:
+    """Seeds that were given the same sequences at the same steps would not be independent."""
+    ensemble: Any = open_ensemble(make(RepeatSpec(sequences=1000, probability=1.0, source=source), seeds=2))
+    one, other = (lane._exchange(lane._cells[0], lane._members[0], lane._batch(3)[0]) for lane in ensemble._lanes)
+    assert (one == other).all(1).float().mean() < 0.1  # of 1,024 different ones
 
 
 def open_ensemble(spec: RunSpec) -> Ensemble:

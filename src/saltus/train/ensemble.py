@@ -293,8 +293,7 @@ class _Lane:
         """One step on [seed, sequence, token]; the loss of each seed on the task, without what is added to it."""
         inputs = Inputs(bias=self._find_bias(), factors=self._find_factors(), kept=self._draw_kept())
         if self._helped:  # before predictions are weighed, since which of them are scored may follow from the tokens
-            pairs = zip(self._cells, tokens, strict=True)
-            tokens = torch.stack([cell.intervention.data(self._step, batch) for cell, batch in pairs])
+            tokens = torch.stack([self._exchange(*own) for own in zip(self._cells, self._members, tokens, strict=True)])
         phases = [course.reach(self._step) for course in self._courses]
         if any(phases):
             gradient, loss = torch.zeros_like(self._parameters), torch.zeros(len(tokens), device=tokens.device)
@@ -306,6 +305,11 @@ class _Lane:
         for optimizer, share in zip(self._optimizers, gradient.split(self._counts), strict=True):
             optimizer.update(self._step, share)
         return loss
+
+    def _exchange(self, cell: Material, member: Member, tokens: Tensor) -> Tensor:
+        """What the interventions of a seed make of its batch [sequence, token] at this step."""
+        generator = cell.streams.generator("intervention_data", member.seed, self._step)
+        return cell.intervention.data(self._step, tokens, generator)
 
     def _differentiate(self, tokens: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Gradient [seed, parameter] and loss [seed] on [seed, sequence, token]."""

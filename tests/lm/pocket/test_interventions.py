@@ -151,7 +151,7 @@ def test_what_has_strength_changes_the_weights_and_lets_go(what: Any, beside: Pa
     assert any((weight != expected[name]).any() for name, weight in list_weights(changed).items())
     several, tokens = Several(Around(with_intervention(what), MODEL, PeriodicCorpus(12), beside)), draw()
     assert several.loss(3, changed.model, tokens) is None
-    assert several.data(3, tokens) is tokens
+    assert several.data(3, tokens, np.random.default_rng(0)) is tokens
     with several.steering(3, changed.model), torch.no_grad():
         logits = changed.model(tokens).logits
     with torch.no_grad():
@@ -386,13 +386,13 @@ def test_a_pool_comes_again_and_its_placebo_does_not() -> None:
         return Several(Around(with_intervention(spec), MODEL, PeriodicCorpus(12), None))
 
     tokens = draw(400)
-    pool, fresh = repeat().data(5, tokens), repeat(source="fresh").data(5, tokens)
+    pool, fresh = (each.data(5, tokens, np.random.default_rng(0)) for each in (repeat(), repeat(source="fresh")))
     exchanged = (pool != tokens).any(1)
     assert 150 < exchanged.sum() < 250
     assert len(torch.unique(pool[exchanged], dim=0)) == 3
     assert_array_equal((fresh != tokens).any(1).numpy(), exchanged.numpy())
     assert len(torch.unique(fresh[exchanged], dim=0)) > 100
-    assert {tuple(row) for row in repeat(probability=1.0).data(9, tokens).tolist()} == {
+    assert {tuple(row) for row in repeat(probability=1.0).data(9, tokens, np.random.default_rng(1)).tolist()} == {
         tuple(row) for row in pool[exchanged].tolist()
     }
 

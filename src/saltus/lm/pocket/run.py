@@ -94,7 +94,8 @@ class PocketRun:
         total = 0.0
         while self.step < step:
             with self._interventions.steering(self.step, self.model):
-                total += self._update(self._interventions.data(self.step, self._batch(self.step)))
+                generator = self._streams.generator("intervention_data", self._seed, self.step)
+                total += self._update(self._interventions.data(self.step, self._batch(self.step), generator))
             self.step += 1
         return total
 

@@ -47,8 +47,11 @@ class Intervention:
         """
         return None
 
-    def data(self, step: int, tokens: Tensor) -> Tensor:
-        """The batch to train on, [sequence, token], given the one that the task drew."""
+    def data(self, step: int, tokens: Tensor, generator: np.random.Generator) -> Tensor:
+        """The batch to train on, [sequence, token], given the one that the task drew.
+
+        `generator` is the seed's and the step's own.
+        """
         return tokens
 
     def loss(

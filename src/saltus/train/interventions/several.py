@@ -5,6 +5,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,10 +42,10 @@ class Several(Intervention):
         """The product, by name."""
         return self._factors.of([part.factors(step) for part in self._parts])
 
-    def data(self, step: int, tokens: Tensor) -> Tensor:
+    def data(self, step: int, tokens: Tensor, generator: np.random.Generator) -> Tensor:
         """What the last one makes of what those before it made."""
         for part in self._parts:
-            tokens = part.data(step, tokens)
+            tokens = part.data(step, tokens, generator)
         return tokens
 
     def loss(

@@ -21,4 +21,4 @@ class Repetition(Phase):
 
     def draw(self, step: int, tokens: NDArray[Any], generator: np.random.Generator) -> Batch:
         """As `Phase.draw`."""
-        return Batch(self._repeat.data(step, torch.from_numpy(tokens)).numpy(), None)
+        return Batch(self._repeat.data(step, torch.from_numpy(tokens), generator).numpy(), None)

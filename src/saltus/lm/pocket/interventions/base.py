@@ -47,8 +47,11 @@ class Intervention:
         """By layer, what the outputs of `query_key_value` are multiplied by, [3 * d_model]; absent where by nothing."""
         return {}
 
-    def data(self, step: int, tokens: Tensor) -> Tensor:
-        """The batch to train on, [sequence, token], given the one that was drawn."""
+    def data(self, step: int, tokens: Tensor, generator: np.random.Generator) -> Tensor:
+        """The batch to train on, [sequence, token], given the one that was drawn.
+
+        `generator` is the seed's and the step's own.
+        """
         return tokens
 
     def loss(self, step: int, model: GPTNeoXForCausalLM, tokens: Tensor) -> Tensor | None:

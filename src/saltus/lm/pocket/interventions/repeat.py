@@ -16,6 +16,6 @@ class Repeat(Intervention):
         length = around.suite.length
         self._pool = Pool(spec, lambda source, number: around.corpus.draw(source, number, length), generator)
 
-    def data(self, step: int, tokens: Tensor) -> Tensor:
+    def data(self, step: int, tokens: Tensor, generator: np.random.Generator) -> Tensor:
         """As `Intervention.data`."""
-        return self._pool.exchange(step, tokens)
+        return self._pool.exchange(step, tokens, generator)

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
@@ -47,10 +48,10 @@ class Several:
                     hooks.callback(rows.register_forward_hook(_multiply(factor)).remove)
             yield
 
-    def data(self, step: int, tokens: Tensor) -> Tensor:
+    def data(self, step: int, tokens: Tensor, generator: np.random.Generator) -> Tensor:
         """What the last one makes of what those before it made."""
         for part in self._parts:
-            tokens = part.data(step, tokens)
+            tokens = part.data(step, tokens, generator)
         return tokens
 
     def loss(self, step: int, model: GPTNeoXForCausalLM, tokens: Tensor) -> Tensor | None:
