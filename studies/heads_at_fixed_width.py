@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from heads_and_dimension import TASKS, make_run
 from saltus.paper.claims import ON_HEADS
-from saltus.paper.setting import with_heads
+from saltus.paper.setting import automaton, with_heads
 from saltus.specs import TransformerSpec
 from saltus.studies.cells import Cell
 from saltus.studies.claims import Claim, Comparison
@@ -15,6 +15,21 @@ from saltus.studies.results import Results
 from saltus.studies.study import Study
 
 HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+EARLY, EARLY_STEPS = (4, 8, 16), 3_000
+"""Heads that are tried on automata of the paper's size in fewer steps, in bfloat16, with one seed."""
+
+TITLES = {**TASKS, "cellular_automata_early": f"cellular automata, S=16, {EARLY_STEPS:,} steps"}
+
+
+def make_early() -> list[Cell]:
+    """Automata at the paper's size, for as long as can be waited for on a CPU."""
+    models = {h: TransformerSpec(layers=4, d_model=128, heads=h) for h in EARLY}
+    runs = {
+        h: automaton(f"automaton-early-h{h}", model=model, steps=EARLY_STEPS, seeds=1, precision="bfloat16")
+        for h, model in models.items()
+    }
+    return [Cell(task="cellular_automata_early", heads=h, short=True, run=run) for h, run in runs.items()]
 
 
 def make(heads: Sequence[int], *, small: bool) -> list[Cell]:
@@ -33,8 +48,8 @@ def make(heads: Sequence[int], *, small: bool) -> list[Cell]:
 
 def draw(results: Results) -> Figure:
     """Final loss against heads, for each task."""
-    figure, axes = open_panels(2)
-    for panel, (task, title) in zip(axes, TASKS.items(), strict=True):
+    figure, axes = open_panels(3)
+    for panel, (task, title) in zip(axes, TITLES.items(), strict=True):
         found = results.where(task=task).by("heads")
         losses = [found[heads].final_loss if heads in found else [] for heads in HEADS]
         draw_ours(panel, HEADS, losses, "ours, dots: seeds", OURS[0])
@@ -53,7 +68,10 @@ def judge(results: Results) -> Sequence[Claim]:
     """More heads learn more rows of the linear map; automata need a minimum of head dimension."""
     return [
         *_judge_map(results.where(task="linear_map")),
-        *_judge_automaton(results.where(task="cellular_automata")),
+        *_judge_automaton("cellular automata", results.where(task="cellular_automata")),
+        *_judge_automaton(
+            f"cellular automata after {EARLY_STEPS:,} steps", results.where(task="cellular_automata_early")
+        ),
     ]
 
 
@@ -72,7 +90,7 @@ def _judge_map(results: Results) -> Sequence[Claim]:
     ]
 
 
-def _judge_automaton(results: Results) -> Sequence[Claim]:
+def _judge_automaton(about: str, results: Results) -> Sequence[Claim]:
     loss = {int(heads): float(result.final_loss.mean()) for heads, result in results.by("heads").items()}
     if len(loss) < 3:
         return []
@@ -82,7 +100,7 @@ def _judge_automaton(results: Results) -> Sequence[Claim]:
     told = ", ".join(f"{h}: {value:.3f}" for h, value in loss.items())
     return [
         Claim(
-            "cellular automata: more heads help until a head is too small",
+            f"{about}: more heads help until a head is too small",
             "reproduced" if whole else "in part" if best > min(loss) else "not reproduced",
             f"final loss by heads: {told} ({' and '.join(sorted(scales))} size)",
         )
@@ -90,7 +108,7 @@ def _judge_automaton(results: Results) -> Sequence[Claim]:
 
 
 study = Study(
-    cells=make(HEADS, small=False),
+    cells=[*make(HEADS, small=False), *make_early()],
     laptop=make(HEADS[:6], small=True),
     draw=draw,
     compare=compare,
