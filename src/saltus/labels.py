@@ -54,7 +54,8 @@ def compile_pattern(pattern: str, *, whole: bool = False) -> Pattern[str]:
     it stands for the `whole`.
     """
     parts = {"**": ".*", "*": "[^/]*", "{group}": "(?P<group>[^/]+)", "{seed}": "(?P<seed>[^/]+)"}
-    parts |= {"{step}": r"(?P<step>\d+)", "{tokens}": r"(?P<tokens>\d+(?:\.\d+)?[KMBTkmbt]?)"}
+    # A number begins where its digits do: what stands before it takes none of them.
+    parts |= {"{step}": r"(?<!\d)(?P<step>\d+)", "{tokens}": r"(?<![\d.])(?P<tokens>\d+(?:\.\d+)?[KMBTkmbt]?)"}
     expression = "".join(parts.get(part, re.escape(part)) for part in split_pattern(pattern))
     return re.compile(expression if whole else f"(?:.*/)?{expression}", re.DOTALL)
 

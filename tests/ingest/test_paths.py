@@ -20,6 +20,8 @@ from saltus.labels import Labels, compile_pattern, describe_model, guess_labels,
         ("{group}-seed{seed}/step{step}/*.json", "wide-seed3/step1e3/x.json", None),
         ("{group}-seed{seed}/step{step}/**.json", "wide-seed3/step100/deep/x.json", Labels("wide", "3", 100)),
         ("{group}/{seed}.csv", "a-seed1/b+c.csv", Labels("a-seed1", "b+c", None)),
+        ("evals/*{step}.json", "evals/step1000.json", Labels(None, None, 1000)),  # what is before takes no digit of it
+        ("{group}{step}.json", "tiny100.json", Labels("tiny", None, 100)),
         ("x(1)/{step}.json", "x(1)/7.json", Labels(None, None, 7)),
         ("{step}.json", "99999999999999999999.json", Labels()),  # beyond any step
     ],

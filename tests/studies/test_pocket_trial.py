@@ -136,6 +136,19 @@ def test_suites_are_trained_scanned_and_kept_once(tmp_path: Path) -> None:
     assert [list(curve.values) for curve in again.measured] == [list(curve.values) for curve in first.measured]
 
 
+def test_what_a_user_trained_and_scanned_stays(tmp_path: Path) -> None:
+    asked, lines = RepetitionSpec(prompts=8, tokens=4), Console(quiet=True)
+    mine = SUITE.vary(steps=2, every=1, seeds=1, length=16)
+    out = tmp_path / "pockets"
+    root = api.pocket(mine, out=out, processes=1, console=lines)
+    (root / "notes.txt").write_text("mine")
+    planned = [Planned[PocketSpec]({"arm": CONTROL, "part": "arm"}, mine)]
+    kept = tmp_path / "kept.parquet"
+    api.measure_pockets(planned, capability=asked, rule=RULE, kept=kept, out=out, processes=1, console=lines)
+    assert (root / "notes.txt").read_text() == "mine"
+    assert [path.name for path in out.iterdir() if path.is_dir()] == [root.name]
+
+
 def test_a_page_says_verdicts_figure_and_tables(tmp_path: Path) -> None:
     trial = make_trial()
     results = trial.follow(measure)

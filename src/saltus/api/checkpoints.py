@@ -126,7 +126,8 @@ def _measure_patch(
     from saltus.lm.patching.units import Units
     from saltus.lm.suites.content import describe_content
     from saltus.lm.suites.load import load_model
-    from saltus.lm.suites.tokenizers import find_tokenizer, load_tokenizer
+    from saltus.lm.suites.tokenizer_files import find_tokenizer
+    from saltus.lm.suites.tokenizers import load_tokenizer
     from saltus.report.terminal.patch import PatchView
 
     sides = _list_sides(spec, suite)

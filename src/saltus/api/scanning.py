@@ -14,7 +14,7 @@ from saltus.errors import SaltusError
 from saltus.extras import require_extra
 from saltus.lm.audit.folder import AuditFolder
 from saltus.lm.scanning.folder import ScanFolder
-from saltus.lm.suites.base import Run, Suite, select_runs
+from saltus.lm.suites.base import Run, Suite, select_runs, select_steps
 from saltus.lm.suites.build import open_suite
 from saltus.lm.suites.pythia import list_known_faults
 from saltus.provenance import describe_provenance
@@ -130,7 +130,7 @@ def plan_scan(
     out, suite = Path(out), suite or open_suite(spec.suite)
     runs = select_runs(suite, spec.sizes, spec.seeds)
     jobs = 1 if chosen.slots == 1 else len(runs)
-    checkpoints = sum(len(suite.steps(run)) for run in runs)
+    checkpoints = sum(map(len, select_steps(suite, runs, spec.steps).values()))
     each = _find_seconds(spec, out, chosen.device)
     if each is None:
         known = f"how long that takes is not known: {out} has no finished scan of {spec.suite} on {chosen.device}"

@@ -32,14 +32,19 @@ def measure_pockets(
     """Train suites of one size each, and scan them for one capability; results in their order.
 
     `rule` is of the share of prompts that are right. The curves are added to the Parquet file `kept` suite by suite,
-    and what it has is not made again. Suites lie in `out`; each is removed once it is measured, unless another learns
-    from it. `processes` is as of `pocket`.
+    and what it has is not made again, but for a teacher whose suite is gone. Suites lie in `out`; each that was not
+    there before is removed once it is measured, unless another learns from it. `processes` is as of `pocket`.
     """
     console, kept, out = console or open_console(), Path(kept), Path(out)
     teachers = {each.needs for other in planned for each in other.run.interventions}
     known = {result.suite.content_hash: result for result in read_pockets(kept, rule)}
+    before = {path.name for path in out.glob("*")}
+    due = [each.run for each in planned if each.run.content_hash not in known]
+    wanted = {each.needs for run in due for each in run.interventions}
     for place, each in enumerate(planned, 1):
         if each.run.content_hash in known:
+            if each.run.identify(each.run.name) in wanted:
+                pocket(each.run, out=out, processes=processes, console=console)
             continue
         root = pocket(each.run, out=out, processes=processes, console=console)
         asked = ScanSpec(suite=f"folder:{root}", capabilities=(capability,), strategy="grid")
@@ -47,8 +52,8 @@ def measure_pockets(
         sets = scanned.records().curves.select(unit=capability.name)
         known[each.run.content_hash] = PocketResult(each.key, each.run, measure_share(tuple(sets), rule))
         write_pockets(list(known.values()), kept)
-        remove(scanned.path)
-        if root.name not in teachers:
-            remove(root)
+        for path in (scanned.path, root):
+            if path.name not in before and path.name not in teachers:
+                remove(path)
         console.print(Text(f"{each.run.name} is measured, {place} of {len(planned)}"), soft_wrap=True)
     return [known[each.run.content_hash] for each in planned]

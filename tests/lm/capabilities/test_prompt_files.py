@@ -40,6 +40,13 @@ def test_ids_categories_and_several_foils(tmp_path: Path) -> None:
     assert (second.foils, second.id, second.category) == (((4,),), "", "")
 
 
+def test_a_foil_that_is_the_target_to_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    """Its margin would be 0, whatever the model knows."""
+    spec = write(tmp_path / "mine.jsonl", {"prompt": "1 2", "target": " 3", "foil": [" 4", "  3"]})
+    with pytest.raises(SaltusError, match=r"the target ' 3' and the foil '  3' are the same tokens; give a foil that"):
+        make_prompts(spec, make_word_tokenizer(), 0)
+
+
 def test_optional_keys_may_be_null_and_needed_ones_not(tmp_path: Path) -> None:
     nothing = {"foil": None, "id": None, "category": None}
     (prompt,) = make_prompts(write(tmp_path / "a.jsonl", {"prompt": "1 2", "target": " 3"} | nothing), WORDS, 0)

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from tests.lm.tiny_architectures import SIZES, TOKENIZER, WORDS, edit_weights, make, make_neox, save
 from tests.lm.tiny_suite import make_word_tokenizer
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AutoModelForCausalLM, BertConfig, BertForMaskedLM
 
 from saltus import api
 from saltus.errors import SaltusError
@@ -273,6 +273,62 @@ def test_weights_that_are_replaced_while_they_are_measured(tree: Tree, monkeypat
     assert "were changed while they were read" in tree.missing()[100]
     tree.scan()
     assert (tree.measured().keys(), tree.missing()) == ({0, 100}, {})
+
+
+def test_weights_that_were_replaced_by_older_files_are_measured_again(tree: Tree) -> None:
+    """As `cp -p` and `rsync -a` leave them: the configuration beside them is still the newest file."""
+    tree.fill(0)
+    weights = tree.at(0) / "model.safetensors"
+    os.utime(weights, (1e9, 1e9))
+    tree.scan()
+    before = tree.measured()
+    save(make_neox(7), tree.root.parent / "other")
+    shutil.copy(tree.root.parent / "other" / "model.safetensors", weights)
+    os.utime(weights, (2e8, 2e8))
+    tree.scan()
+    assert tree.measured() != before
+
+
+def test_a_scan_goes_on_where_the_tokenizer_that_was_lacking_was_put(tree: Tree) -> None:
+    tree.fill(0)
+    save(make_neox(1), other := tree.root / "a" / "1" / "step0")
+    strip_tokenizer(other)
+    tree.scan()
+    assert [row["seed"] for row in ScanFolder.list(tree.out)[0].records().missing.to_pylist()] == ["1"]
+    TOKENIZER.save_pretrained(other)
+    assert not len(tree.scan().records().missing)
+
+
+@pytest.mark.parametrize("part", ["from_pretrained", "to"])
+def test_a_model_that_does_not_fit_is_no_fault_of_its_checkpoint(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    tree.fill(0)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    owner = AutoModelForCausalLM if part == "from_pretrained" else torch.nn.Module
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, part, fail)
+        with pytest.raises(SaltusError, match=r"step0 does not fit into memory; take half precision"):
+            tree.scan()
+    assert tree.scan().finished
+    assert tree.missing() == {}
+
+
+def test_a_device_that_fails_is_no_fault_of_the_checkpoint(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.fill(0)
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("saltus.lm.scanning.probe._probe", fail)
+        with pytest.raises(SaltusError, match=r"the device failed \(RuntimeError: CUDA error: an illegal"):
+            tree.scan()
+    assert tree.scan().finished
+    assert tree.missing() == {}
 
 
 def test_files_that_only_have_another_time_are_the_same(tree: Tree) -> None:

@@ -93,6 +93,8 @@ def test_the_caption_says_whether_self_is_exactly_nothing(patch: Patch) -> None:
         values = records.effects["probability"].to_numpy() + np.where(kinds == "self", change, 0.0)
         wrong = replace(records, effects=records.effects.set_column(column, "probability", pa.array(values)))
         assert said in caption_recipient_maps(summarise_patch(wrong), 0.3)
+        half = replace(wrong, spec=wrong.spec.model_copy(update={"precision": "bfloat16"}))
+        assert "which is rounding" in caption_recipient_maps(summarise_patch(half), 0.3)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 from tests.report.traces import find_trace, layout_of
 
+from saltus.curves import Rule
 from saltus.lm.scanning.records import ScanRecords
 from saltus.report.scan import captions as scan_captions
 from saltus.report.scan import figures as scan_figures
 from saltus.report.scan.summary import list_missing, summarise_scan
+from saltus.specs.criteria import CriterionSpec
 
 Scan = Callable[..., ScanRecords]
 STEPS = (0, 1, 10, 100, 1000, 2000, 4000)
@@ -84,6 +86,19 @@ def test_a_dip_below_chance_is_seen_and_said(scan: Scan) -> None:
     caption = scan_captions.caption_margins(ioi, "70m")
     assert "1 of 1 seed prefer the foil" in caption
     assert "-1.00 nats, seed 0 at step 1." in caption
+
+
+def test_a_text_has_a_gain_and_no_foil(scan: Scan) -> None:
+    summary = summarise_scan(scan(TWO_SIZES, steps=STEPS, capabilities=["copying", "ioi"], foils=["ioi"]))
+    text = replace(summary.capabilities[1], is_text=True, criterion=CriterionSpec(kind="in-context"))
+    caption = scan_captions.caption_margins(text, "70m")
+    assert "1 of 1 seed predict worse late in a passage at some measured checkpoint; the lowest difference" in caption
+    assert "foil" not in caption
+    axes = scan_figures.draw_margins(summary, text, "70m").to_dict()["layout"]["yaxis"]
+    assert axes["title"]["text"] == "loss early less late (nats)"
+    sizes = scan_captions.caption_sizes(summary, text, Rule(above=0.75))
+    assert "is there where on the mean over 4 prompts the loss late in a passage is at least 0.2 nats below" in sizes
+    assert "75%" not in sizes
 
 
 def test_margins_leave_out_prompts_without_a_foil(scan: Scan) -> None:

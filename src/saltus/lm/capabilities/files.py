@@ -6,18 +6,23 @@ from pathlib import Path
 from saltus.errors import SaltusError
 
 
+class ChangedFileError(SaltusError):
+    """A file of the user's that is gone, or is another one by now."""
+
+
 def read_bounded(path: Path, most_bytes: int, what: str) -> bytes:
     """The content of a file, which is `what`, such as `a file of prompts`.
 
     Raises:
-        SaltusError: if it cannot be read, or is larger than `most_bytes`.
+        ChangedFileError: if it cannot be read.
+        SaltusError: if it is larger than `most_bytes`.
 
     """
     try:
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
     except OSError as error:
-        raise SaltusError(f"{path} cannot be read ({error.strerror}); give the path of {what}") from None
+        raise ChangedFileError(f"{path} cannot be read ({error.strerror}); give the path of {what}") from None
     if len(content) > most_bytes:
         raise SaltusError(f"{path} is larger than {most_bytes:,} bytes, the most that is allowed; split it")
     return content
@@ -40,10 +45,10 @@ def require_unchanged(name: str, content: bytes, sha256: str) -> None:
     """Refuse content of another hash than a description says.
 
     Raises:
-        SaltusError: if the hash is another.
+        ChangedFileError: if the hash is another.
 
     """
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise SaltusError(
+        raise ChangedFileError(
             f"{name} has changed since the scan was described; undo the change, or describe a new scan with it"
         )

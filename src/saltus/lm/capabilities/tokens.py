@@ -33,6 +33,11 @@ def encode_prompt(
         raise SaltusError(f"{capability}: the prompt {shorten(text)} has no tokens; give it at least one")
     right = _continue(tokenizer, capability, text, tokens, target)
     wrong = tuple(_continue(tokenizer, capability, text, tokens, foil) for foil in foils)
+    if right in wrong:
+        raise SaltusError(
+            f"{capability}: after the prompt {shorten(text)} the target {target!r} and the foil "
+            f"{foils[wrong.index(right)]!r} are the same tokens; give a foil that the tokenizer tells apart"
+        )
     return Prompt(text, tokens, right, target, wrong)
 
 

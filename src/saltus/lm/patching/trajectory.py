@@ -11,7 +11,8 @@ from saltus.lm.capabilities.build import make_prompts
 from saltus.lm.scanning.probe import probe
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, locate_checkpoint
 from saltus.lm.suites.load import load_model
-from saltus.lm.suites.tokenizers import find_tokenizer, load_tokenizer
+from saltus.lm.suites.tokenizer_files import find_tokenizer
+from saltus.lm.suites.tokenizers import load_tokenizer
 from saltus.specs.checkpoints import PatchSpec
 
 AROUND = 6

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from saltus.lm.scanning.folder import Missing, ScanFolder
 from saltus.lm.suites.base import MissingCheckpoint, Run, Suite, locate_checkpoint, select_runs, select_steps
-from saltus.lm.suites.content import describe_content, take_stamp
+from saltus.lm.suites.content import describe_content, take_fault_stamp, take_stamp
 from saltus.specs.checkpoints import ScanSpec
 
 
@@ -25,17 +25,17 @@ def has_changed(
         excluded = {step: one.reason for step, one in missing.items() if one.kind == "excluded"}
         if excluded != dict((unusable or {}).get(run, {})) or find_changed(suite, folder, run):
             return True
-        if any(_may_be_there(suite, run, step, one) for step, one in missing.items()):
+        if any(_may_be_there(spec, suite, run, step, one) for step, one in missing.items()):
             return True
     return False
 
 
-def _may_be_there(suite: Suite, run: Run, step: int, missing: Missing) -> bool:
+def _may_be_there(spec: ScanSpec, suite: Suite, run: Run, step: int, missing: Missing) -> bool:
     """Whether a checkpoint that could not be measured is another one now."""
     if missing.kind != "fault":
         return missing.kind == "unreachable"
     place = locate_checkpoint(suite, run, step)
-    return place is not None and take_stamp(place) != missing.stamp
+    return place is not None and take_fault_stamp(place, spec.tokenizer) != missing.stamp
 
 
 def find_changed(suite: Suite, folder: ScanFolder, run: Run) -> list[int]:

@@ -62,6 +62,8 @@ def probe(model: PreTrainedModel, prompts: Sequence[Prompt], rows: int, progress
         raise
     except Exception as error:  # noqa: BLE001 - a foreign model may break the library in any way
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        if "CUDA error" in text:  # the device's fault, and not the checkpoint's
+            raise SaltusError(f"the device failed ({text}); run the same command again, which goes on") from None
         raise MissingCheckpoint(f"the model cannot be run ({text})") from None
 
 

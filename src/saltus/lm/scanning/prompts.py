@@ -13,11 +13,13 @@ from saltus.errors import SaltusError
 from saltus.known_patterns import PatternMasks, find_patterns, mask_sequences
 from saltus.lm.capabilities.base import Prompt
 from saltus.lm.capabilities.build import build_capability, make_prompts
+from saltus.lm.capabilities.files import ChangedFileError
 from saltus.lm.pattern_scores import make_probe_tokens
 from saltus.lm.scanning.folder import ScanFolder
 from saltus.lm.scanning.records import SCAN_TABLES
 from saltus.lm.suites.base import MissingCheckpoint, Run
-from saltus.lm.suites.tokenizers import find_tokenizer, hash_tokenizer, load_tokenizer
+from saltus.lm.suites.tokenizer_files import find_tokenizer, hash_tokenizer
+from saltus.lm.suites.tokenizers import load_tokenizer
 from saltus.specs.checkpoints import ScanSpec
 
 
@@ -71,6 +73,8 @@ class RunPrompts:
                 )
                 for capability in self._spec.capabilities
             }
+        except ChangedFileError:  # which no tokenizer can mend
+            raise
         except SaltusError as error:
             raise UnfitPromptsError(str(error)) from None
         for name, criterion in self._spec.criterion_of.items():

@@ -32,7 +32,7 @@ from saltus.lm.suites.base import (
     select_runs,
     select_steps,
 )
-from saltus.lm.suites.content import Content, Stamp, describe_content, take_stamp
+from saltus.lm.suites.content import Content, Stamp, describe_content, take_fault_stamp, take_stamp
 from saltus.lm.suites.load import ModelLoader
 from saltus.lm.suites.prefetch import Prefetcher
 from saltus.specs.checkpoints import ScanSpec
@@ -183,7 +183,8 @@ class _RunScan:
         work = self._work
         self._asked.add(step)
         place = locate_checkpoint(work.suite, self.run, step)
-        stamp = None if place is None else take_stamp(place)  # before: what changes meanwhile is asked for again
+        # Before it is read: what changes meanwhile is asked for again.
+        stamp = None if place is None else take_fault_stamp(place, work.spec.tokenizer)
         try:
             answers, content, note, patterns = self._measure(step, following)
         except MissingCheckpoint as error:

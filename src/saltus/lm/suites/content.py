@@ -1,14 +1,17 @@
 """What the files of a checkpoint were when they were read, so that a later look can tell whether they still are."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saltus.lm.suites.base import MissingCheckpoint
+from saltus.errors import SaltusError
+from saltus.lm.suites.base import TOKENIZER_FILES, MissingCheckpoint
+from saltus.lm.suites.tokenizer_files import find_tokenizer
 from saltus.storage.files import hash_file
 
 Stamp = tuple[int, int]
-"""Bytes of a checkpoint's files, and the time of their last change, in nanoseconds since the epoch."""
+"""Bytes of a checkpoint's files, and the sum of the times of their last changes (ns since the epoch, modulo 2**62)."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Content:
 
     bytes: int
     modified: int
-    """Time of the last change of any of the files, in nanoseconds since the epoch."""
+    """Of the files, as in a `Stamp`: one that is replaced by an older file counts too."""
     sha256: str
     """Of the names of the files and their own hashes."""
 
@@ -46,11 +49,17 @@ def take_stamp(folder: Path) -> Stamp:
         MissingCheckpoint: if they are gone.
 
     """
+    return _stamp(_list_files(folder))
+
+
+def take_fault_stamp(folder: Path, instead: str | None) -> Stamp:
+    """As `take_stamp`, with the files of the tokenizer (`find_tokenizer`): the lack of one may be what is wrong."""
     try:
-        stats = [path.stat() for path in _list_files(folder)]
-    except OSError as error:
-        raise MissingCheckpoint(f"{error.filename} cannot be read ({error.strerror})") from None
-    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+        place = find_tokenizer(folder, instead)
+    except SaltusError:
+        place = None
+    files = [] if place is None else [place / name for name in TOKENIZER_FILES]
+    return _stamp([*_list_files(folder), *(path for path in files if path.is_file())])
 
 
 def hash_content(folder: Path) -> str:
@@ -62,6 +71,14 @@ def hash_content(folder: Path) -> str:
     except OSError as error:
         raise MissingCheckpoint(f"{error.filename} cannot be read ({error.strerror})") from None
     return digest.hexdigest()
+
+
+def _stamp(files: Sequence[Path]) -> Stamp:
+    try:
+        stats = [path.stat() for path in files]
+    except OSError as error:
+        raise MissingCheckpoint(f"{error.filename} cannot be read ({error.strerror})") from None
+    return sum(stat.st_size for stat in stats), sum(stat.st_mtime_ns for stat in stats) % 2**62
 
 
 def _list_files(folder: Path) -> list[Path]:

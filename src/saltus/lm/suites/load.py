@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
+from saltus.errors import SaltusError
+from saltus.lm.memory import is_out_of_memory
 from saltus.lm.suites.base import MissingCheckpoint
 from saltus.lm.suites.template import Template, describe_layout, make_template
 from saltus.lm.suites.weights import is_constant, list_names, strip_wrappers
@@ -21,6 +23,7 @@ _DTYPES: dict[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+_LARGE = "{} does not fit into memory; take half precision (--precision), a smaller model or a larger machine"
 _SHOWN = 3
 """Tensors that are named in a message."""
 
@@ -86,10 +89,18 @@ class ModelLoader:
                     key_mapping={f"^{_escape(name)}$": bare for name, bare in wrapped.items()} or None,
                 )
             except Exception as error:  # noqa: BLE001 - a foreign folder may break the library in any way
+                if is_out_of_memory(error):
+                    raise SaltusError(_LARGE.format(folder)) from None
                 raise MissingCheckpoint(f"{folder} cannot be loaded as a language model ({_shorten(error)})") from None
         model, info = loaded
         _check_names(folder, info)
-        nn.Module.to(model, self._device)  # the library's own `to` is typed as a call on another class
+        try:
+            nn.Module.to(model, self._device)  # the library's own `to` is typed as a call on another class
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise SaltusError(_LARGE.format(folder)) from None
+            reason = f"the device {self._device} failed ({_shorten(error)})"
+            raise SaltusError(f"{reason}; run the same command again, which goes on") from None
         model.eval().requires_grad_(requires_grad=False)
         self._builds = self._builds + 1 if layout == self._layout else 1
         self._layout = layout

@@ -13,8 +13,11 @@ from saltus.report.patch.summary import (
     format_share,
     name_head,
 )
+from saltus.specs.checkpoints import Precision
 
-_ROUNDING = 1e-6  # of a probability
+_ROUNDING: dict[Precision, float] = {"float32": 1e-6, "bfloat16": 1e-2, "float16": 1e-3}
+"""Of a probability: some units in the last place of a number near 1 (2**-24, 2**-8, 2**-11)."""
+
 MEANINGS = {
     "patch": "the donor's pattern",
     "self": "its own pattern",
@@ -126,6 +129,6 @@ def _describe_self(result: PatchResult) -> str:
     largest = float(np.nanmax(np.abs(own)))
     if largest == 0.0:
         return "Putting a head's own pattern back changes exactly 0, as it must."
-    if largest < _ROUNDING:
+    if largest < _ROUNDING[result.records.spec.precision]:
         return f"Putting a head's own pattern back changes at most {largest:.0e}, which is rounding."
     return f"Putting a head's own pattern back should change nothing, but changes up to {largest:.0e}: a fault."

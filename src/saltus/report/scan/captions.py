@@ -40,6 +40,8 @@ def caption_sizes(summary: ScanSummary, capability: CapabilitySummary, rule: Rul
     there = f"at least {rule.level:.0%} of {prompts} {'is' if len(capability.prompts) == 1 else 'are'} right"
     if criterion.kind == "loss":
         there = f"the mean loss over {prompts} is below {criterion.limit:g} nats"
+    elif criterion.by_mean:
+        there = f"on the mean over {prompts} {criterion.describe()}"
     elif criterion.kind != "top-1":
         there += f" ({criterion.describe()})"
     text = (
@@ -91,10 +93,19 @@ def caption_trajectories(capability: CapabilitySummary, size: str) -> str:
 
 def caption_margins(capability: CapabilitySummary, size: str) -> str:
     """Of the margin over the foil by seed."""
-    text = (
+    text, what, low = (
         f"{_name_view(capability, size)}: log probability of the target less that of the foil, mean over the "
-        "prompts that have one; at 0 (dashed) neither is preferred, which is chance."
+        "prompts that have one; at 0 (dashed) neither is preferred, which is chance.",
+        "prefer the foil",
+        "margin",
     )
+    if capability.is_text:
+        text, what, low = (
+            f"{_name_view(capability, size)}: loss early in a passage less that late in it, mean over passages; at 0 "
+            "(dashed) what was read before is of no use.",
+            "predict worse late in a passage",
+            "difference",
+        )
     curves = [curve for curve in capability.margin.select(group=size) if np.isfinite(curve.values).any()]
     lows = [(float(np.nanmin(curve.values)), curve) for curve in curves]
     least, curve = min(lows, key=lambda found: found[0])
@@ -102,7 +113,7 @@ def caption_margins(capability: CapabilitySummary, size: str) -> str:
     if not below:
         return f"{text} No seed is below it at a measured checkpoint."
     return (
-        f"{text} {below} of {plural(len(lows), 'seed')} prefer the foil at some measured checkpoint; the lowest margin "
+        f"{text} {below} of {plural(len(lows), 'seed')} {what} at some measured checkpoint; the lowest {low} "
         f"is {least:.2f} nats, {name_seed(curve.key.seed)} at step {curve.steps[int(np.nanargmin(curve.values))]:,}."
     )
 

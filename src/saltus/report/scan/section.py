@@ -138,8 +138,8 @@ def _list_figures(summary: ScanSummary, records: ScanRecords) -> list[FigureView
         ),
         follow_both(
             "margins",
-            "Margin over the foil, by seed",
-            "Lines of the margin of the target over the foil over training steps, one for each seed of the chosen size",
+            "Margin over the foil, or gain within a passage, by seed",
+            "Lines of the margin, or of the gain, over training steps, one for each seed of the chosen size",
             figures.draw_margins,
             captions.caption_margins,
             foils,

@@ -8,6 +8,7 @@ from saltus.lm.scanning.records import Question, ScanRecords
 from saltus.measure.groups import GroupSummary, summarise_groups
 from saltus.measure.rises import Rises, summarise_rises
 from saltus.seeding import Streams
+from saltus.specs.capabilities import TextSpec
 from saltus.specs.criteria import CriterionSpec
 
 
@@ -41,7 +42,8 @@ class CapabilitySummary:
     probability: Curves
     """Of the target, mean over the prompts."""
     margin: Curves
-    """In nats, mean over the prompts with a foil; NaN without any."""
+    """In nats, mean over the prompts with a foil; NaN without any. Of a text the fall of the loss within a passage."""
+    is_text: bool
 
     @property
     def emerged(self) -> int:
@@ -102,6 +104,7 @@ def summarise_scan(records: ScanRecords) -> ScanSummary:
             groups=tuple(summarise_groups(sets, records.seeds, records.end, generator)),
             probability=records.curves_of("probability", name),
             margin=records.curves_of("margin", name),
+            is_text=any(isinstance(each, TextSpec) and each.name == name for each in records.spec.capabilities),
         )
 
     listed = records.runs["steps"].to_pylist()
