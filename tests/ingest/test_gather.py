@@ -111,8 +111,17 @@ def test_a_rule_reads_what_it_can_and_says_what_it_cannot(tmp_path: Path) -> Non
     )
     curves = saltus.read(tmp_path, rule=Rule(above=0.3, share=True), chance=0.0)
     assert [(e.key.unit, e.by) for e in curves.emergences()] == [("arc_easy", 3), ("mine", 3)]
-    with pytest.raises(SaltusError, match="none of the 1 curves, which have no standard errors, which the rule needs"):
+    said = (
+        "none of the 1 curves, which have no standard errors, which the rule needs; give them in a column NAME_stderr"
+    )
+    with pytest.raises(SaltusError, match=said):
         saltus.read(tmp_path, only=["mine"], rule=Rule(above=0.3, errors=1.0))
+
+
+def test_only_a_star_stands_for_something_else(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "step,acc [hard],acc?,accx\n0,0.1,0.1,0.1\n1,0.9,0.9,0.9\n")
+    for wanted, units in (("acc [hard]", ["acc [hard]"]), ("acc?", ["acc?"]), ("acc *", ["acc [hard]"])):
+        assert saltus.read(path, only=[wanted]).units == units
 
 
 def test_down_from_chance_to_a_floor(tmp_path: Path) -> None:

@@ -68,3 +68,12 @@ def test_nothing_that_emerged_is_no_sentence() -> None:
     curves = gather("accuracy", np.zeros(len(STEPS)))
     assert summarise_rises(curves, curves.emergences()) is None
     assert tell_rises(None) == []
+
+
+def test_what_was_there_from_the_start_did_not_rise() -> None:
+    falling = np.linspace(1.0, 0.0, len(STEPS))
+    curves = gather("accuracy", falling, JUMP)
+    assert [emergence.after < 0 for emergence in curves.emergences()] == [True, False]
+    found = summarise_rises(curves, curves.emergences())
+    assert found is not None
+    assert (found.curves, found.jumps) == (1, 1)

@@ -698,3 +698,32 @@ def test_a_batch_of_ones_own_is_what_patterns_are_read_on(tmp_path: Path) -> Non
     assert probe is not None
     assert probe.tokens.tolist() == [[1, 2, 1, 2, 1]]
     assert probe.texts == ()
+
+
+@pytest.mark.parametrize(
+    ("layers", "said_of_it"),
+    [
+        ([torch.full((8, 1, 24, 24), 7.0)], "attention gave weights from 7 on, which sum to up to 168 for a query"),
+        ([torch.full((8, 1, 24, 24), -1.0)], "attention gave weights from -1 on"),
+        (torch.zeros(8, 1, 24, 24), "attention gave a layer without heads, or no layer; give [sequence, head"),
+    ],
+    ids=["scores", "negative", "no list"],
+)
+def test_what_is_no_attention_is_refused_and_sharpens_no_head(layers: Any, said_of_it: str, tmp_path: Path) -> None:
+    def attend(model: Any, tokens: Tensor) -> Any:
+        return layers
+
+    console = be_quiet()
+    monitor = watch(
+        tmp_path, capabilities=[], patterns=["induction"], logits=read_logits, attention=attend, console=console
+    )
+    for step in range(6):
+        monitor.step(step, OwnAttention())
+    monitor.close()
+    assert said_of_it in said(console)
+    assert not np.isfinite(MonitorFolder(tmp_path).records().masses).any()
+
+
+def test_a_step_before_the_first_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="step is -1; it is the number of updates that are done, 0 before the first"):
+        watch(tmp_path, capabilities=[], logits=read_logits, attention=None, patterns=()).step(-1, OwnAttention())

@@ -653,6 +653,11 @@ def test_a_seed_that_stopped_by_itself_has_its_own_last_step() -> None:
     assert [row["steps_run"] for row in read_csv(write_seeds(Results([result])))] == ["400", "1000"]
 
 
+def test_a_file_is_no_folder_for_a_page(study: Path) -> None:
+    with pytest.raises(SaltusError, match=r"little\.py cannot be made a folder \(File exists\); give another folder"):
+        write_results([(load_study(study), Results([]))], study)
+
+
 def test_a_claim_about_a_cell_of_laptop_size_holds_in_part_at_most(tmp_path: Path) -> None:
     """Whatever other cells were run at the paper's size."""
     cells = [Cell(cell=name, run=make_spec(1, name=name)) for name in ("easy", "hard")]

@@ -1,5 +1,6 @@
 """From values to curves: the metric is chosen, repeated steps are resolved, and what is wrong or missing is said."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,8 @@ def gather(values: Values, spec: ReadSpec, rule: Rule | None, ledger: Ledger) ->
 
 def is_wanted(unit: str, spec: ReadSpec) -> bool:
     """Whether a unit is among those that are asked for."""
-    return not spec.only or any(fnmatchcase(unit, wanted) for wanted in spec.only)
+    patterns = [re.sub(r"[?[]", r"[\g<0>]", wanted) for wanted in spec.only]  # only a star stands for something else
+    return not spec.only or any(fnmatchcase(unit, pattern) for pattern in patterns)
 
 
 def choose_metrics(values: Values, spec: ReadSpec, ledger: Ledger) -> Choice:
@@ -195,23 +197,25 @@ def _leave_out(curves: Sequence[Curve], rule: Rule, ledger: Ledger) -> list[Curv
 
     """
     kept: list[Curve] = []
-    lacking: dict[str, None] = {}
+    lacking: dict[str, str] = {}
     for curve in curves:
         way = curve.ceiling - curve.chance
         if rule.share and (not isfinite(way) or way == 0.0):
             what = "known level of chance or no known ceiling, of which the rule needs a share"
+            remedy = "give chance and ceiling, or a rule without a share"
         elif rule.errors and curve.standard_error is None:
             what = "standard errors, which the rule needs"
+            remedy = "give them in a column NAME_stderr, or a rule without them"
         else:
             kept.append(curve)
             continue
-        lacking[what] = None
+        lacking[what] = remedy
         one = f"curve has no {what}, and is left out"
         ledger.add(one, f"curves have no {what}, and are left out", ", ".join(curve.key))
     if not kept:
         raise SaltusError(
-            f"the rule reads none of the {len(curves)} curves, which have no {' and no '.join(lacking)}; give chance "
-            "and ceiling, or a rule with neither a share nor standard errors"
+            f"the rule reads none of the {len(curves)} curves, which have no {' and no '.join(lacking)}; "
+            f"{'; '.join(lacking.values())}"
         )
     return kept
 

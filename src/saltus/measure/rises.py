@@ -35,10 +35,11 @@ class Rises:
 def summarise_rises(sharp: Curves, found: Emergences, smooth: Curves | None = None) -> Rises | None:
     """The rises of those of the curves `sharp` whose units emerged, beside those on a smooth metric of the same keys.
 
+    A unit that was there at its first evaluation did not rise while it was watched, and is left out.
     None where no curve that emerged has three evaluations after step 0 and a rise. Evaluations without a value are left
     out; so is a smooth metric that has none.
     """
-    emerged = {emergence.key for emergence in found if not emergence.censored}
+    emerged = {emergence.key for emergence in found if not emergence.censored and emergence.after >= 0}
     beside: dict[Key, Curve] = {} if smooth is None else {curve.key: curve for curve in smooth}
     rises: list[Abruptness] = []
     mirages: list[Mirage] = []

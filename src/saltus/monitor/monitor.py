@@ -95,6 +95,10 @@ class Monitor:
         clock: Clock = time.perf_counter,
     ) -> None:
         self.folder = MonitorFolder(Path(path).absolute())  # a training may change its directory
+        if isinstance(capabilities, str):
+            capabilities = (capabilities,)
+        if isinstance(patterns, str):
+            patterns = (patterns,)
         if patterns is None:  # all that are known, where they can be read
             patterns = KNOWN_PATTERNS if (tokenizer or tokens is not None) and (attention or not logits) else ()
         masks = prepare_patterns(patterns, tokens, tokenizer, master_seed)
@@ -143,11 +147,14 @@ class Monitor:
 
         Raises:
             TypeError: if the step is no whole number.
+            ValueError: if it is below 0.
 
         """
         if not is_first_rank():
             return
         step = operator.index(step)  # a tensor may be counted up in place
+        if step < 0:
+            raise ValueError(f"step is {step}; it is the number of updates that are done, 0 before the first")
         if self._held is None:
             self._open(step)
         with self._surviving("monitor"):

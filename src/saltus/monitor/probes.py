@@ -32,6 +32,8 @@ OwnMeasure = Callable[[Any], float]
 ROWS = 256
 """Sequences in a pass."""
 _ROUNDING = 1e-6
+_HALF = 0.02
+"""By how much the sum of a query's weights may be off in half precision."""
 """By how much a mean in single precision may miss the ends of the shares."""
 
 
@@ -124,12 +126,19 @@ class Probes:
             assert language is not None
             return score_model(language, self.masks)
         tokens = torch.from_numpy(self.masks.tokens).to(find_device(model))
-        layers = self.attention(model, tokens)
-        if not layers or not all(layer.shape[1] for layer in layers):
+        layers = list(self.attention(model, tokens))
+        if not layers or not all(layer.ndim == 4 and layer.shape[1] for layer in layers):
             raise SaltusError(
                 "attention gave a layer without heads, or no layer; give [sequence, head, query, key] for each layer, "
                 "or patterns=() to read none"
             )
+        for layer in layers:
+            least, most = float(layer.min()), float(layer.sum(-1).max())
+            if least < -_HALF or most > 1.0 + _HALF:
+                raise SaltusError(
+                    f"attention gave weights from {least:.2g} on, which sum to up to {most:.3g} for a query; give them "
+                    "after the softmax, where they are 0 or more and sum to 1"
+                )
         scorer = PatternScorer(self.masks, tokens.device)
         return join_layers(scorer.score(layer) for layer in layers)
 

@@ -63,7 +63,12 @@ def write_results(studies: Sequence[tuple[Study, Results]], to: Path) -> Path:
         SaltusError: if a page is there that was not generated, or README.md shows other studies too.
 
     """
-    to.mkdir(parents=True, exist_ok=True)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaltusError(
+            f"{to} cannot be made a folder ({error.strerror}); give another folder for the page with --to"
+        ) from None
     first = to / "README.md"
     _check_shown(first, [study.name for study, _ in studies])
     for path in (to / f"{study.name}.md" for study, _ in studies):

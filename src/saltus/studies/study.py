@@ -99,7 +99,7 @@ def load_study(path: str | PathLike[str]) -> Study:
         raise SaltusError(f"{path}: there is no such study file; give the path of a Python file that exports `study`")
     try:
         with _among_neighbours(path):
-            exported = runpy.run_path(str(path), run_name="saltus.study")
+            exported = runpy.run_path(str(path), run_name="saltus_study")
     except SaltusError as error:
         raise SaltusError(f"{path}{_line(error, path)}: {error}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a study may raise anything

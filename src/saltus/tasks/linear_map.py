@@ -115,7 +115,7 @@ def _describe_corners(rows: NDArray[np.uint8]) -> tuple[str, ...]:
     repeated = size - len(np.unique(rows, axis=0))
     if repeated and sparsity < size:
         corners.append(
-            f"{repeated} of {size} rows repeat an earlier or later row of A, so one of each pair can be copied from "
-            "the other's output."
+            f"{repeated} of {size} rows {'repeats' if repeated == 1 else 'repeat'} an earlier row of A, and can be "
+            "copied from its output."
         )
     return tuple(corners)

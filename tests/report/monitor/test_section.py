@@ -153,7 +153,7 @@ def test_names_and_tokens_of_anybody_run_no_script(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("steps", "read", "said"),
-    [(0, True, "Nothing has been measured yet"), (3, False, "Nothing has emerged by step 20")],
+    [(0, True, "Nothing has been measured yet"), (3, False, "Nothing has emerged by step 20, at 2 probes in a row")],
 )
 def test_a_training_that_came_to_nothing_has_a_page(steps: int, read: bool, said: str, tmp_path: Path) -> None:
     assert said in render(tmp_path, write(tmp_path / "mine", steps=steps, read=read)).text

@@ -50,8 +50,9 @@ def test_chance_is_a_candidate_key_where_the_truth_varies(build: Build) -> None:
 
 def test_headline(three_seeds: RunRecords) -> None:
     assert describe_result(summarise(three_seeds)) == (
-        "1 of 3 seeds learned all 2 rows within 80 steps; the first row came between step 20 and 30, depending on the "
-        "seed alone (1 of 3 seeds learned none); 1 seed lost at least one row again, if only for a while."
+        "1 of 3 seeds learned all 2 rows within 80 steps; the first row came by step 20 in the earliest seed and by "
+        "step 30 in the latest, depending on the seed alone (1 of 3 seeds learned none); 1 seed lost at least one row "
+        "again, if only for a while."
     )
 
 

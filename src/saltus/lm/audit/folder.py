@@ -51,7 +51,7 @@ AUDIT_TABLES: dict[str, pa.Schema] = {
             ("distance", pa.float64()),  # of the weights from those of the checkpoint before; null for the first
             ("cosine", pa.float64()),  # of the weights with those of the run's first checkpoint
             ("bytes", pa.int64()),  # of its files; null, as the next two, where version 0.1 read them
-            ("modified", pa.int64()),  # time of their last change, in nanoseconds since the epoch
+            ("modified", pa.int64()),  # of their last changes, as in a `Stamp`
             ("content", pa.string()),  # the hash of the files
         ]
     ),

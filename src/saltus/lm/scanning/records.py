@@ -51,7 +51,7 @@ SCAN_TABLES: dict[str, pa.Schema] = {
         [
             *_CHECKPOINT,
             ("bytes", pa.int64()),
-            ("modified", pa.int64()),  # time of the last change, in nanoseconds since the epoch
+            ("modified", pa.int64()),  # of the last changes, as in a `Stamp`
             ("sha256", pa.string()),
             ("note", pa.string()),  # what was mended when it was loaded, and does no harm
         ]
@@ -76,7 +76,7 @@ SCAN_TABLES: dict[str, pa.Schema] = {
             ("reason", pa.string()),
             ("kind", pa.string()),  # one of `MissingKind`; null, as the next two, where version 0.1 wrote it
             ("bytes", pa.int64()),  # of its files when it was asked for; null where there were none
-            ("modified", pa.int64()),  # time of their last change, in nanoseconds since the epoch
+            ("modified", pa.int64()),  # of their last changes, as in a `Stamp`
         ]
     ),
     # One row for each capability and prompt.

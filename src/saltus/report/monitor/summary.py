@@ -78,7 +78,8 @@ def describe_findings(records: MonitorRecords) -> str:
         return "Nothing has been measured yet."
     parts = [*_list_findings(records.curves, "emerged"), *_list_findings(records.strongest, "had its first head")]
     if not parts:
-        return f"Nothing has emerged by step {records.rows[-1].step:,}."
+        held = f", at {records.rule.hold} probes in a row" if records.rule.hold > 1 else ""
+        return f"Nothing has emerged by step {records.rows[-1].step:,}{held}."
     return f"{join(parts, most=6)}."
 
 

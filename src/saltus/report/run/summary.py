@@ -153,8 +153,8 @@ def describe_result(summary: RunSummary) -> str:
     elif min(firsts) == max(firsts):
         middle = f"the first {summary.noun} came by step {firsts[0]:,}"
     else:
-        middle = f"the first {summary.noun} came between step {min(firsts):,} and {max(firsts):,}, "
-        middle += "depending on the seed alone"
+        middle = f"the first {summary.noun} came by step {min(firsts):,} in the earliest seed and by step "
+        middle += f"{max(firsts):,} in the latest, depending on the seed alone"
     if len(firsts) < count:
         middle += f" ({count - len(firsts)} of {count} seeds learned none)"
     losing = sum(seed.lost > 0 for seed in summary.seeds)

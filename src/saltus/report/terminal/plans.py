@@ -26,12 +26,16 @@ def describe_plan(plan: Plan, question: str) -> str:
 
 def tabulate_plan(plan: Plan) -> Table:
     """Success against seeds, then other budgets and other grids of evaluations."""
-    table = Table("", "seeds", "budget, steps", "evaluated every", "success", "if the pilot were the truth")
+    table = Table("", "seeds", "budget, steps", "evaluated every", "success")
+    if plan.pilot is not None:
+        table.add_column("if the pilot were the truth")
     for name, rows in (("seeds", plan.curve), ("budgets", plan.budgets), ("grids", plan.grids)):
         for place, row in enumerate(rows):
             chosen = row == plan.answer
             table.add_row(
-                Text(name if not place else "", style="bold"), *_list_cells(row), style="bold" if chosen else ""
+                Text(name if not place else "", style="bold"),
+                *_list_cells(row)[: len(table.columns) - 1],
+                style="bold" if chosen else "",
             )
         if rows:
             table.add_section()
