@@ -167,7 +167,7 @@ def test_rows_that_say_too_little_are_counted(tmp_path: Path) -> None:
     assert curves.notes[:4] == (
         "1 line has another number of cells than the first one and is left out: evals.csv line 10",
         "2 rows have no seed and are left out: evals.csv row 2; evals.csv row 4",
-        "3 rows have no step and are left out: evals.csv row 5; evals.csv row 6; evals.csv row 7",
+        "3 rows have no step and are left out: evals.csv row 5; evals.csv row 6 (2.5); evals.csv row 7 (-1)",
         "1 value is no number and is left out: evals.csv row 8",
     )
 

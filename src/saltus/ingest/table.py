@@ -275,6 +275,9 @@ def _list_rows(records: Iterable[Mapping[str, Any]], columns: Columns, source: S
         found = {part: _PARSERS[part](record.get(name)) for part, name in columns.labels.items()}
         if lacking := [part for part, label in found.items() if label is None]:
             what = f"no {' and no '.join(lacking)}"
+            cells = [record.get(columns.labels[part]) for part in lacking]
+            if unread := ", ".join(clean(cell) for cell in cells if cell not in (None, "")):
+                place += f" ({unread})"
             ledger.add(f"row has {what} and is left out", f"rows have {what} and are left out", place)
             continue
         labels = Labels(found.get("group"), found.get("seed"), found.get("step"))
