@@ -40,3 +40,23 @@ def test_a_splice_is_found_in_a_run_that_moves_fast(spliced: bool) -> None:
         of_run[step] = Fingerprint(str(step), {}, 10**6, float(np.linalg.norm(here)), 0, here.astype(np.float32))
     found = [(finding.step, finding.kind) for finding in judge({RUN: of_run})]
     assert found == ([(500, "jump")] if spliced else [])
+
+
+def test_a_run_that_goes_on_from_another_one_is_a_note_and_leaves_its_parent_whole() -> None:
+    generator = np.random.Generator(np.random.Philox(0))
+
+    def draw(name: str) -> Fingerprint:
+        here = generator.standard_normal(4096).astype(np.float32)
+        return Fingerprint(name, {}, 10**6, float(np.linalg.norm(here)), 0, here)
+
+    base = {step: draw(f"base {step}") for step in (0, 20, 40)}
+    tuned = {0: base[40], 20: draw("tuned 20")}
+    found = [each for each in judge({Run("base", "0"): base, Run("tuned", "0"): tuned}) if each.kind == "identical"]
+    assert [(each.run.size, each.step, each.severity) for each in found] == [("tuned", 0, "note")]
+    assert found[0].detail.endswith("are those of base seed 0 step 40, from which the run may go on")
+    swapped = {0: draw("tuned 0"), 20: base[40]}  # which is no beginning: nobody knows whose the weights are
+    found = [each for each in judge({Run("base", "0"): base, Run("tuned", "0"): swapped}) if each.kind == "identical"]
+    assert {(each.run.size, each.step, each.severity) for each in found} == {
+        ("base", 40, "fault"),
+        ("tuned", 20, "fault"),
+    }

@@ -22,7 +22,7 @@ Distances below 1% of the weights' norm make no stray and no jump: rounding to h
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -93,7 +93,18 @@ def _find_identical(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
             initial = step <= 1 and members == starts
             if initial and (run, step) == group[0]:
                 continue
+            if _goes_on(group, prints):  # from its parent, whose checkpoint is as good as any
+                if step == min(prints[run]):
+                    detail += ", from which the run may go on"
+                    yield Finding(run, step, "identical", "note", detail, other=(other_run, other_step))
+                continue
             yield Finding(run, step, "identical", "note" if initial else "fault", detail, other=(other_run, other_step))
+
+
+def _goes_on(group: Sequence[tuple[Run, int]], prints: Mapping[Run, Prints]) -> bool:
+    """Whether one run begins with a later checkpoint of another one: it was trained further from there."""
+    begun = [step == min(prints[run]) for run, step in group]
+    return len(group) == 2 and group[0][0] != group[1][0] and begun.count(True) == 1
 
 
 def _find_rounded(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
