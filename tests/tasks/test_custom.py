@@ -65,7 +65,11 @@ def test_facts_that_the_data_bear_out_are_taken() -> None:
         ("CALLS[0] += 1", "self.shift += 1", "gives another result when it is called again with an equal generator"),
         ("(count, 4)", "(count, 5)", "sample is to give integers"),
         ("tokens = generator.integers(0, 3, (count, 4))", "tokens = generator.random((count, 4))", "sample is to give"),
-        ("CALLS[0] += 1", "raise KeyError('lost')", "raised KeyError: 'lost'; mend its code"),
+        (
+            "CALLS[0] += 1",
+            "raise KeyError('lost')",
+            "raised KeyError: 'lost', at `raise KeyError('lost')`; mend its code",
+        ),
         ('units={"sum": [1]}', "units={}", "has the units none"),
         ('units={"sum": [1]}', "units={1: [1]}", "has 1 unit(s) called 1; each needs a name of its own, a string"),
         ('units={"sum": [1]}', 'units={" ": [1]}', "has 1 unit(s) called ' '; each needs a name of its own, a string"),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from saltus.errors import SaltusError
 from saltus.specs import CustomSpec
-from saltus.specs.source import define_class
+from saltus.specs.source import define_class, describe_failure
 
 ROUNDING = 1e-5
 """Share of the largest output by which rounding may move one, as in a Fourier transform over all tokens."""
@@ -38,8 +38,8 @@ def build_custom(spec: CustomSpec, length: int) -> nn.Module:
     except SaltusError:
         raise
     except Exception as error:  # noqa: BLE001 - somebody's code may raise anything
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SaltusError(f"{place} raised {text}; it is made as {spec.name}(d_model, queries, **options)") from None
+        made = f"it is made as {spec.name}(d_model, queries, **options)"
+        raise SaltusError(f"{place} raised {describe_failure(error)}; {made}") from None
     return module
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from symtable import SymbolTable, symtable
+from traceback import extract_tb
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -17,6 +18,9 @@ import numpy as np
 from saltus.errors import SaltusError
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+_CODE = "<code of "
+"""With which the names of files begin that own code is compiled as."""
 
 
 def extract_source(defined: type) -> str:
@@ -113,10 +117,17 @@ def define_class(name: str, source: str) -> Any:
     return getattr(_execute(name, source), name)
 
 
+def describe_failure(error: BaseException) -> str:
+    """What own code raised, in a line: the error, and the last line of the code that it came through."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    lines = [frame.line for frame in extract_tb(error.__traceback__) if frame.filename.startswith(_CODE)]
+    return f"{text}, at `{lines[-1]}`" if lines and lines[-1] else text
+
+
 def _execute(name: str, source: str) -> ModuleType:
     module_name = f"saltus_custom_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     if module_name not in sys.modules:
-        module, filename = ModuleType(module_name), f"<code of {name}>"
+        module, filename = ModuleType(module_name), f"{_CODE}{name}>"
         # so that a traceback shows its lines
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         sys.modules[module_name] = module  # where dataclasses and the compiler of the training step look names up

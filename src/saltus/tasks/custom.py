@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from saltus.errors import SaltusError
 from saltus.specs import CustomTask
-from saltus.specs.source import define_class
+from saltus.specs.source import define_class, describe_failure
 from saltus.tasks.base import WHOLE, Task, TaskFacts, find_order
 
 _SEQUENCES = 4096
@@ -64,7 +64,7 @@ def check_task(spec: CustomTask) -> None:
     try:
         wrong = _find_wrong(spec)
     except Exception as error:  # noqa: BLE001 - somebody's code may raise anything
-        wrong = " ".join(f"raised {type(error).__name__}: {error}".split()) + "; mend its code"
+        wrong = f"raised {describe_failure(error)}; mend its code"
     if wrong:
         raise SaltusError(f"task: {spec.name} {wrong}")
 
