@@ -112,7 +112,7 @@ def _judge_automaton(about: str, results: Results) -> Sequence[Claim]:
         Claim(
             f"{about}: more heads help until a head is too small",
             "reproduced" if whole else "in part" if best > min(loss) else "not reproduced",
-            f"final loss by heads: {told} ({' and '.join(sorted(scales))} size)",
+            f"final loss by heads: {told} ({' and '.join(sorted(scales))})",
         )
     ]
 
