@@ -707,6 +707,18 @@ def test_costs_count_a_shared_run_once_and_name_the_largest(study: Path, tmp_pat
     assert [row[-2] for row in table[2:]] == ["3: 100%", "4: 100%", "4: 100%", "4: 100%"]
 
 
+def test_costs_count_what_follows_from_results(study: Path) -> None:
+    read = load_study(study)
+    more = Cell(n=9, run=read.cells[0].run.model_copy(update={"name": "following", "seeds": 7}))
+    small = Cell(n=9, run=more.run.model_copy(update={"name": "small"}))
+    found = Results([solve(small, [None] * 7, scale="laptop")], [*read.cells, more, small])
+    (line,) = [each for each in write_costs([(read, found)]).splitlines() if each.startswith("| little")]
+    cells = [each.strip() for each in line.split("|")]
+    seeds = sum(cell.run.seeds for cell in read.cells) + 7
+    assert cells[2:4] == [str(len(read.cells) + 1), str(seeds)]
+    assert cells[8].startswith(f"{len(read.cells) + 1}: 100%")
+
+
 def test_costs_say_what_has_no_result_at_full_size(study: Path) -> None:
     read = load_study(study)
     one, two, three = read.cells

@@ -289,11 +289,13 @@ def test_larger_automata_wait_for_all_of_8_cells_and_take_what_was_nearest_there
     assert refit.following(Results(fitted[:-1], refit.cells)) == []
     following = refit.following(Results(fitted, refit.cells))
     assert [(cell.key["size"], cell.key["strength"]) for cell in following] == [
-        (size, strength) for strength in (2.0, 0.0) for size in (16, 32, 64)
+        *((size, strength) for strength in (2.0, 0.0) for size in (16, 32, 64)),
+        (128, 2.0),
     ]
     assert {cell.key["initialisation"] for cell in following} == {0.5}
     assert {cell.run.training.initialisation_scale for cell in following} == {0.5}
-    assert [cell.run.intervention is None for cell in following] == [False] * 3 + [True] * 3
+    assert [cell.run.intervention is None for cell in following] == [False] * 3 + [True] * 3 + [False]
+    assert [cell.run.training.steps for cell in following] == [300, 260, 260, 600, 980, 1_500, 260]
 
 
 def test_nothing_is_chosen_where_no_plateau_of_8_cells_ends(refit: Study) -> None:

@@ -24,13 +24,15 @@ def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
         "run's budget of steps although many runs end before it. CPU hours are at the speed of those runs above whose",
         "steps are nearest in size, since a step of many operations spends less time on other things; device",
         f"minutes on an H100-class device assume {DEVICE_FLOPS / 1e12:.0f} TFLOP/s sustained, which was not measured.",
-        "A run that several studies have is trained once, and counted once in the sums. Not run are the cells without",
-        "a result at full size; their share is of the operations.\n",
+        "A run that several studies have is trained once, and counted once in the sums. What follows from results is",
+        "counted once these are there. Not run are the cells without a result at full size; their share is of the",
+        "operations.\n",
         "| study | cells | seeds | 10^15 operations | hours on this CPU | device minutes | largest run | not run "
         "| hours of these |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    runs = [(study, list_specs(study), _list_missing(study, found)) for study, found in studies]
+    listed = [(study, list_specs(study, found), found) for study, found in studies]
+    runs = [(study, specs, _list_missing(specs, found)) for study, specs, found in listed]
     lines += [_write_row(study.name, specs, missing, speeds) for study, specs, missing in runs]
     beside = [each for each in runs if each[0].compare]
     for title, chosen in (("those with the authors' numbers", beside), ("all of these", runs)):
@@ -42,15 +44,18 @@ def write_costs(studies: Sequence[tuple[Study, Results]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def list_specs(study: Study) -> list[RunSpec]:
-    """The runs of a study at full size that are known before anything is trained."""
-    return [cell.run for cell in study.at()]
+def list_specs(study: Study, results: Results) -> list[RunSpec]:
+    """The runs of a study at full size: those known before anything is trained, and those that follow from results."""
+    first = {cell.name: cell.run for cell in study.at()}
+    small = {result.name for result in results if result.scale == "laptop"}
+    following = {cell.name: cell.run for cell in results.planned if cell.name not in small}
+    return list((first | following | first).values())
 
 
-def _list_missing(study: Study, results: Results) -> list[RunSpec]:
-    """Those of `list_specs` that have no result at full size."""
+def _list_missing(specs: Sequence[RunSpec], results: Results) -> list[RunSpec]:
+    """Those that have no result at full size."""
     there = {result.name for result in results if result.scale != "laptop"}
-    return [spec for spec in list_specs(study) if spec.name not in there]
+    return [spec for spec in specs if spec.name not in there]
 
 
 def _say_hours(specs: Sequence[RunSpec], speeds: Sequence[tuple[float, float]]) -> str:
