@@ -172,6 +172,13 @@ def test_rows_that_say_too_little_are_counted(tmp_path: Path) -> None:
     )
 
 
+def test_columns_of_objects_are_named_as_left_out(tmp_path: Path) -> None:
+    lines = [{"step": step, "eval": {"accuracy": 0.5}, "loss": 1.0 / (step + 1), "layers": [1, 2]} for step in (0, 1)]
+    curves = saltus.read(write(tmp_path / "h.jsonl", "\n".join(map(json.dumps, lines))))
+    assert curves.units == ["loss"]
+    assert "table has columns of objects or lists, which are left out ('eval', 'layers')" in " ".join(curves.notes)
+
+
 def test_percent_is_divided_by_100(tmp_path: Path) -> None:
     text = "step,task,acc,acc_stderr\n0,piqa,50.0,1.0\n10,piqa,80.0,2.0\n20,piqa,0.5,0.5\n"
     (curve,) = curves = saltus.read(write(tmp_path / "evals.csv", text), rule=Rule(above=0.5, share=True))

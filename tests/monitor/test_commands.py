@@ -34,6 +34,8 @@ def test_commands_know_monitored_trainings(saltus: Saltus, tmp_path: Path) -> No
     assert "(30, 35]" in out
     code, out, _ = saltus("show", "mine", "--out", tmp_path, "--threshold", "0.5", "--hold", "20")
     assert "not by" in out
+    assert " ".join(out.split()).count("at 20 evaluations in a row") == 2  # capabilities and patterns
+    assert "(30, 35]" not in out
     code, _, error = saltus("report", "mine", "--out", tmp_path, "--to", tmp_path / "page.html")
     assert (code, error) == (0, "")
     assert "share emerged in (35, 40]" in (tmp_path / "page.html").read_text()

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -242,6 +243,10 @@ def _read_records(records: Sequence[Mapping[str, Any]], source: Source, spec: Re
     if found:
         said = f"read with columns that were guessed ({', '.join(found)})"
         ledger.tell(f"table was {said}", f"tables were {said}", source.name)
+    names = dict.fromkeys(chain(*records))
+    if nested := [name for name in names if any(isinstance(each.get(name), dict | list) for each in records)]:
+        said = f"columns of objects or lists, which are left out ({_list_names(nested)})"
+        ledger.tell(f"table has {said}", f"tables have {said}", source.name)
     chosen = tuple(name for name in spec.value if name in columns.values)
     return Reading(list(_list_rows(records, columns, source, ledger)), columns=chosen)
 

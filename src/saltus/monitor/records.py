@@ -207,8 +207,8 @@ class MonitorRecords:
         )
 
     def reread(self, rule: Rule) -> "MonitorRecords":
-        """The same records, capabilities read by another rule."""
-        return replace(self, rule=rule)
+        """The same records, capabilities read by another rule, and patterns with its hold."""
+        return replace(self, rule=rule, sharp=self.sharp.change(hold=rule.hold))
 
     def _chance(self, pattern: int) -> float:
         return NAN if self.probe is None else float(self.probe.chance[pattern])
