@@ -109,9 +109,24 @@ def scan(
         _send([ScanJob(spec, suite, out, out, chosen.device, not chosen.local)], chosen, console)
     else:
         _scan_by_run(spec, suite, folder, out, chosen, console)
-    for note in folder.records().notes:
+    for note in (*folder.records().notes, *_list_gone(spec, suite, folder)):
         console.print(Text(f"{folder.path.name}: {note}"), soft_wrap=True)
     return folder
+
+
+def _list_gone(spec: ScanSpec, suite: Suite, folder: ScanFolder) -> list[str]:
+    """A sentence where checkpoints have rows that the suite lists no more: its labels or its place may be others."""
+    listed = select_steps(suite, select_runs(suite, spec.sizes, spec.seeds), spec.steps)
+    gone = [
+        (run, step) for run in folder.runs() for step in folder.measured_steps(run) if step not in listed.get(run, ())
+    ]
+    if not gone:
+        return []
+    (run, step), count = gone[0], len(gone)
+    return [
+        f"the suite lists {count} of the measured checkpoints no more, such as {run} step {step}; their rows stay, so "
+        f"move {folder.path} away and scan again if they belong to another suite"
+    ]
 
 
 def plan_scan(

@@ -15,6 +15,7 @@ from saltus import api
 from saltus.api.statistics import read_emergences
 from saltus.errors import SaltusError
 from saltus.lm.scanning.criteria import judge_answers, list_solved
+from saltus.lm.scanning.folder import ScanFolder
 from saltus.specs.capabilities import CopyingSpec, IndirectObjectSpec, PromptFileSpec, RepetitionSpec
 from saltus.specs.checkpoints import PatchSpec, ScanSpec
 from saltus.specs.criteria import CriterionSpec, read_criterion
@@ -151,7 +152,7 @@ def test_a_step_by_one_criterion_is_not_compared_with_a_step_by_another(
     for name, criteria in {"a": ("rank", "rank"), "b": ("top-1", "rank"), "c": ("rank", "rank=3")}.items():
         chosen = [f"{each}:{kind}" for each, kind in zip(("copying", "repetition"), criteria, strict=True)]
         assert saltus(*asked, "--criterion", chosen[0], "--criterion", chosen[1], "--out", tmp_path / name)[0] == 0
-    a, b, c = (api.ls(tmp_path / name)[0] for name in "abc")
+    a, b, c = (ScanFolder.list(tmp_path / name)[0] for name in "abc")
     with pytest.raises(SaltusError, match=r"\(right where the rank .* below 10\) and scan-\w+ has share"):
         api.compare(a, b, unit="copying")
     for unit, pair in {"copying": (a, c), "repetition": (a, b)}.items():

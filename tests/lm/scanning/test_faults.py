@@ -354,6 +354,17 @@ def test_what_was_measured_stays_where_its_weights_are_gone(tree: Tree) -> None:
     assert tree.measured() == before
 
 
+def test_rows_that_the_suite_lists_no_more_are_named(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    tree.fill(0, 100)
+    tree.scan()
+    (tree.root / "a").rename(tree.root / "b")
+    capsys.readouterr()
+    tree.scan(console=Console(width=400))
+    said = capsys.readouterr().out
+    assert "the suite lists 2 of the measured checkpoints no more, such as a seed 0 step 0; their rows stay, so" in said
+    assert {row["size"] for row in ScanFolder.list(tree.out)[0].records().probes.to_pylist()} == {"a", "b"}
+
+
 def test_a_suite_that_grew_is_gone_on_with(tree: Tree) -> None:
     tree.fill(0, 100)
     tree.scan()

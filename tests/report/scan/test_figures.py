@@ -94,8 +94,7 @@ def test_a_text_has_a_gain_and_no_foil(scan: Scan) -> None:
     caption = scan_captions.caption_margins(text, "70m")
     assert "1 of 1 seed predict worse late in a passage at some measured checkpoint; the lowest difference" in caption
     assert "foil" not in caption
-    axes = scan_figures.draw_margins(summary, text, "70m").to_dict()["layout"]["yaxis"]
-    assert axes["title"]["text"] == "loss early less late (nats)"
+    assert layout_of(scan_figures.draw_margins(summary, text, "70m")).yaxis.title.text == "loss early less late (nats)"
     sizes = scan_captions.caption_sizes(summary, text, Rule(above=0.75))
     assert "is there where on the mean over 4 prompts the loss late in a passage is at least 0.2 nats below" in sizes
     assert "75%" not in sizes
