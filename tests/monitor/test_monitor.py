@@ -727,3 +727,8 @@ def test_what_is_no_attention_is_refused_and_sharpens_no_head(layers: Any, said_
 def test_a_step_before_the_first_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="step is -1; it is the number of updates that are done, 0 before the first"):
         watch(tmp_path, capabilities=[], logits=read_logits, attention=None, patterns=()).step(-1, OwnAttention())
+
+
+def test_one_name_may_stand_for_itself(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, tokenizer=TOKENIZER, capabilities="repetition", patterns="induction")
+    assert (monitor.spec.capabilities, monitor.spec.patterns) == (("repetition",), ("induction",))

@@ -15,6 +15,7 @@ from saltus.errors import SaltusError
 from saltus.specs import RepeatSpec
 from saltus.specs.capabilities import RepetitionSpec
 from saltus.specs.pocket import PeriodicCorpusSpec, PocketModelSpec, PocketSpec
+from saltus.specs.pocket_interventions import PocketDistillationSpec
 from saltus.studies.claims import Claim
 from saltus.studies.flops import price_pocket
 from saltus.studies.page import write_page
@@ -134,6 +135,20 @@ def test_suites_are_trained_scanned_and_kept_once(tmp_path: Path) -> None:
     (again,) = run("other")
     assert not (tmp_path / "other").exists()
     assert [list(curve.values) for curve in again.measured] == [list(curve.values) for curve in first.measured]
+
+
+def test_a_teacher_whose_suite_is_gone_is_trained_again_for_whom_it_teaches(tmp_path: Path) -> None:
+    """As in a fresh copy of a repository, which has the kept curves and no suite."""
+    asked, lines, kept = RepetitionSpec(prompts=8, tokens=4), Console(quiet=True), tmp_path / "kept.parquet"
+    teacher = SUITE.vary(name="teacher", steps=2, every=1, seeds=1, length=16)
+    learn = PocketDistillationSpec(teacher=teacher.identify("teacher"), size="m", checkpoints=(2,))
+    student = teacher.vary(name="student", intervention=learn)
+    planned = [Planned[PocketSpec]({"arm": run.name, "part": "arm"}, run) for run in (teacher, student)]
+    for some, out in ((planned[:1], "first"), (planned, "second")):
+        found = api.measure_pockets(
+            some, capability=asked, rule=RULE, kept=kept, out=tmp_path / out, processes=1, console=lines
+        )
+    assert [each.suite.name for each in found] == ["teacher", "student"]
 
 
 def test_what_a_user_trained_and_scanned_stays(tmp_path: Path) -> None:

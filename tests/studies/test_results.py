@@ -242,6 +242,15 @@ def test_cells_are_a_list_of_cells(cells: Any) -> None:
         Study(cells=cells)
 
 
+def test_a_neighbour_is_imported_by_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "shared.py").write_text("SIZE = 4\n")
+    (tmp_path / "own.py").write_text("from .shared import SIZE\n")
+    with pytest.raises(
+        SaltusError, match=r"own\.py:1: the study raised ImportError: attempted relative import with no"
+    ):
+        load_study(tmp_path / "own.py")
+
+
 def test_a_study_may_import_its_neighbours(tmp_path: Path) -> None:
     """Each time that it is loaded anew, and never those of a study in another folder."""
     for folder, size in (("first", 4), ("second", 5)):
