@@ -229,8 +229,8 @@ def read_emergences(
             curves = source
         case ScanFolder():
             records = source.records().select_unit(unit)
-            rule = records.rule.change(threshold=threshold, hold=hold)
-            return records.reread(rule).find_emergences(), records.curves.whole
+            read = records.reread(records.rule.change(threshold=threshold, hold=hold))
+            return read.find_emergences(), read.curves.whole
         case MonitorFolder():
             curves = source.records().find_curves(unit)
         case RunFolder() | CurvesFolder():

@@ -32,9 +32,9 @@ OwnMeasure = Callable[[Any], float]
 ROWS = 256
 """Sequences in a pass."""
 _ROUNDING = 1e-6
+"""By how much a mean in single precision may miss the ends of the shares."""
 _HALF = 0.02
 """By how much the sum of a query's weights may be off in half precision."""
-"""By how much a mean in single precision may miss the ends of the shares."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ from saltus.errors import SaltusError
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _CODE = "<code of "
-"""With which the names of files begin that own code is compiled as."""
+"""Beginning of the file names under which own code is compiled."""
 
 
 def extract_source(defined: type) -> str:

@@ -48,8 +48,8 @@ def list_specs(study: Study, results: Results) -> list[RunSpec]:
     """The runs of a study at full size: those known before anything is trained, and those that follow from results."""
     first = {cell.name: cell.run for cell in study.at()}
     small = {result.name for result in results if result.scale == "laptop"}
-    following = {cell.name: cell.run for cell in results.planned if cell.name not in small}
-    return list((first | following | first).values())
+    following = [cell.run for cell in results.planned if cell.name not in {*first, *small}]
+    return [*first.values(), *following]
 
 
 def _list_missing(specs: Sequence[RunSpec], results: Results) -> list[RunSpec]:

@@ -111,15 +111,16 @@ def _build_cells(
 ) -> dict[Member, Material]:
     """The material of each member: one for all seeds of a run, as far as they share their map and their data."""
     cells: dict[Member, Material] = {}
+    scored: dict[int, NDArray[np.int64]] = {}  # [query] the units of the first seed, by run
     for member in members:
         spec = specs[member.run]
         own = spec.map == "seed" or (spec.data is not None and spec.data.draw == "seed")
         shared = Member(member.run, member.seed if own else -1)
         if shared not in cells:
             cells[shared] = Material(spec, member.seed, device, beside)
-            if spec.map == "seed" and not np.array_equal(
-                cells[shared].facts.unit_of_query, read_facts(spec).unit_of_query
-            ):
+            if spec.map == "seed" and member.run not in scored:
+                scored[member.run] = read_facts(spec).unit_of_query
+            if spec.map == "seed" and not np.array_equal(cells[shared].facts.unit_of_query, scored[member.run]):
                 raise SaltusError(
                     f"task: seed {member.seed} has other predictions in its units than seed 0; with map='seed' maps "
                     "differ, and what is scored may not, so do not draw that from the generator"

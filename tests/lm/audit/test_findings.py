@@ -60,3 +60,6 @@ def test_a_run_that_goes_on_from_another_one_is_a_note_and_leaves_its_parent_who
         ("base", 40, "fault"),
         ("tuned", 20, "fault"),
     }
+    late = {512: base[40], 600: draw("tuned 600")}  # listed from there on alone: that is no beginning either
+    found = [each for each in judge({Run("base", "0"): base, Run("tuned", "0"): late}) if each.kind == "identical"]
+    assert {each.severity for each in found} == {"fault"}

@@ -93,7 +93,7 @@ def _find_identical(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
             initial = step <= 1 and members == starts
             if initial and (run, step) == group[0]:
                 continue
-            if _goes_on(group, prints):  # from its parent, whose checkpoint is as good as any
+            if _goes_on(group, prints):  # the checkpoint of the run that it goes on from is as good as any
                 if step == min(prints[run]):
                     detail += ", from which the run may go on"
                     yield Finding(run, step, "identical", "note", detail, other=(other_run, other_step))
@@ -102,8 +102,8 @@ def _find_identical(prints: Mapping[Run, Prints]) -> Iterator[Finding]:
 
 
 def _goes_on(group: Sequence[tuple[Run, int]], prints: Mapping[Run, Prints]) -> bool:
-    """Whether one run begins with a later checkpoint of another one: it was trained further from there."""
-    begun = [step == min(prints[run]) for run, step in group]
+    """Whether one run has at its start, step 0 or 1, a later checkpoint of another run: it was trained further."""
+    begun = [step <= 1 and step == min(prints[run]) for run, step in group]
     return len(group) == 2 and group[0][0] != group[1][0] and begun.count(True) == 1
 
 

@@ -62,13 +62,20 @@ def _tabulate(plan: Plan) -> Table:
     """All that was tried; the answer stands out."""
     tried = (("seeds", plan.curve), ("budget", plan.budgets), ("grid of evaluations", plan.grids))
     rows = [
-        Row((what, row.seeds, *lengths, row.success, row.success_if_known), strong=row == plan.answer)
+        Row(
+            (what, row.seeds, _round(row.budget), _round(row.every), row.success, row.success_if_known),
+            strong=row == plan.answer,
+        )
         for what, of_kind in tried
         for row in of_kind
-        for lengths in [tuple(int(each) if each == int(each) else each for each in (row.budget, row.every))]
     ]
     columns = [Column("what_varies", style="name"), Column("seeds")]
     columns += [Column("budget"), Column("evaluated_every")]
     columns += [Column("success", digits=3), Column("success_if_known", digits=3)]
     note = "Seeds are of each arm, budgets and distances in steps; a distance of 0 is watching at all times."
     return Table("What was tried", columns, rows, note, file="plan.csv")
+
+
+def _round(steps: float) -> float:
+    """Whole numbers as such, which are shown without decimals."""
+    return int(steps) if steps == int(steps) else steps

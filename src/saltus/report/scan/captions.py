@@ -92,20 +92,16 @@ def caption_trajectories(capability: CapabilitySummary, size: str) -> str:
 
 
 def caption_margins(capability: CapabilitySummary, size: str) -> str:
-    """Of the margin over the foil by seed."""
-    text, what, low = (
-        f"{_name_view(capability, size)}: log probability of the target less that of the foil, mean over the "
-        "prompts that have one; at 0 (dashed) neither is preferred, which is chance.",
-        "prefer the foil",
-        "margin",
-    )
+    """Of the margin over the foil, or of a text the gain within a passage, by seed."""
+    text = f"{_name_view(capability, size)}: "
     if capability.is_text:
-        text, what, low = (
-            f"{_name_view(capability, size)}: loss early in a passage less that late in it, mean over passages; at 0 "
-            "(dashed) what was read before is of no use.",
-            "predict worse late in a passage",
-            "difference",
-        )
+        text += "loss early in a passage less loss late in it, mean over passages; at 0 (dashed) what was read before "
+        text += "is of no use."
+        what, low = "predict worse late in a passage", "difference"
+    else:
+        text += "log probability of the target less that of the foil, mean over the prompts that have one; at 0 "
+        text += "(dashed) neither is preferred, which is chance."
+        what, low = "prefer the foil", "margin"
     curves = [curve for curve in capability.margin.select(group=size) if np.isfinite(curve.values).any()]
     lows = [(float(np.nanmin(curve.values)), curve) for curve in curves]
     least, curve = min(lows, key=lambda found: found[0])

@@ -17,7 +17,6 @@ from saltus.report.scan.summary import CapabilitySummary, ScanSummary, of_size
 MOST_PROMPTS = 64
 """In the raster; of more some are shown, spread evenly."""
 
-_MARGIN = "margin over the foil (nats)"
 _COLOURED = (0.05, 0.95)  # of the steps at which prompts emerged, so that one lucky prompt does not take all colours
 _SPREAD = 0.24  # of a size's seeds, to either side
 _ASIDE = 0.36  # how far from the middle of a size its mean and its median are
@@ -34,8 +33,9 @@ def draw_margins(summary: ScanSummary, capability: CapabilitySummary, size: str)
     """Margin over the foil, or the gain within a passage, against step: a line for each seed of a size."""
     curves = capability.margin.select(group=size)
     names, scale = name_runs([curve.key[:2] for curve in curves]), StepScale(summary.end, log=True)
-    title, level = ("loss early less late (nats)", "no gain") if capability.is_text else (_MARGIN, "no preference")
-    return draw_lines(curves, names, scale, title, levels=[(level, 0.0)])
+    if capability.is_text:
+        return draw_lines(curves, names, scale, "loss early less late (nats)", levels=[("no gain", 0.0)])
+    return draw_lines(curves, names, scale, "margin over the foil (nats)", levels=[("no preference", 0.0)])
 
 
 def draw_prompts(summary: ScanSummary, capability: CapabilitySummary, size: str) -> go.Figure:

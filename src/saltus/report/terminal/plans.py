@@ -34,7 +34,7 @@ def tabulate_plan(plan: Plan) -> Table:
             chosen = row == plan.answer
             table.add_row(
                 Text(name if not place else "", style="bold"),
-                *_list_cells(row)[: len(table.columns) - 1],
+                *_list_cells(row, piloted=plan.pilot is not None),
                 style="bold" if chosen else "",
             )
         if rows:
@@ -42,9 +42,10 @@ def tabulate_plan(plan: Plan) -> Table:
     return table
 
 
-def _list_cells(row: PlanRow) -> list[str]:
+def _list_cells(row: PlanRow, *, piloted: bool) -> list[str]:
     grid = say_length(row.every) if row.every else "always"
-    return [str(row.seeds), say_length(row.budget), grid, f"{row.success:.0%}", f"{row.success_if_known:.0%}"]
+    cells = [str(row.seeds), say_length(row.budget), grid, f"{row.success:.0%}"]
+    return [*cells, f"{row.success_if_known:.0%}"] if piloted else cells
 
 
 def _count(seeds: int) -> str:
